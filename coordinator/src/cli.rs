@@ -1,0 +1,245 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use proto::process::KernelChoice;
+
+use crate::cluster::{LocalOptions, Place};
+use crate::config;
+use crate::plan::Plan;
+use crate::run::{self, Surroundings};
+use crate::source::{self, DataSetName, FetchOptions, official};
+use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+
+/// Trains Self-Contrastive Forward-Forward networks layer by layer, over worker processes.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// BLAS kernel of this process and of local workers: `auto`, or a name such as Haswell or SkylakeX.
+    /// Another kernel gives other bits.
+    #[arg(long, global = true, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
+    pub blas_kernel: KernelChoice,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network layer by layer, then its readout. Continues an interrupted run.
+    Run {
+        /// The configuration file.
+        config: PathBuf,
+        /// The run directory [default: runs/CONFIG-seedN].
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Override a key of the configuration, such as layers.0.lr=0.01; may be given several times.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Where the workers are.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Show what a run would do: shapes, parameters, operations, bytes.
+    Plan {
+        /// The configuration file.
+        config: PathBuf,
+        /// The folder of data sets.
+        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        data: PathBuf,
+        /// Override a key of the configuration.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Train and measure a readout on the frozen layers of a run, or on its input.
+    Eval {
+        /// The run directory.
+        run_dir: PathBuf,
+        /// What the readout reads.
+        #[arg(long, value_enum, default_value = "layers")]
+        features: FeaturesArg,
+        /// Which layers it reads, counted from 0 [default: those of the configuration].
+        #[arg(long, value_delimiter = ',', conflicts_with = "features")]
+        layers: Option<Vec<usize>>,
+        /// Where the workers are.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Data sets: fetch, list, verify.
+    Data {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+}
+
+/// What a readout reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FeaturesArg {
+    /// The frozen layers' outputs.
+    Layers,
+    /// The standardised input: the baseline.
+    Input,
+}
+
+/// Where the workers are.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Start so many workers on this machine [default: 1, unless --workers is given].
+    #[arg(long, value_name = "N", conflicts_with = "workers", value_parser = clap::value_parser!(u16).range(1..))]
+    local: Option<u16>,
+    /// Use running workers: HOST:PORT, several with commas between, or dns://NAME:PORT for all addresses of a name.
+    #[arg(long, value_name = "ADDR,ADDR")]
+    workers: Option<Place>,
+    /// Threads of each local worker [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Memory that each local worker may fill with kept activations, such as 4GiB
+    /// [default: a quarter of the machine's memory, shared among them].
+    #[arg(long, value_name = "SIZE")]
+    cache_memory: Option<ByteSize>,
+    /// The worker program of --local [default: the `worker` beside this program].
+    #[arg(long, value_name = "FILE")]
+    worker_program: Option<PathBuf>,
+    /// How long to wait for a first worker, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    /// The folder of data sets.
+    #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+    data: PathBuf,
+}
+
+/// What to do with data sets.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Download a data set from its official source; continues an interrupted download.
+    Fetch {
+        /// Which one.
+        name: DataSetName,
+        /// The folder of data sets.
+        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        data: PathBuf,
+    },
+    /// List the data sets there are, and which are here.
+    List {
+        /// The folder of data sets.
+        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        data: PathBuf,
+    },
+    /// Check a data set's files against their published checksums.
+    Verify {
+        /// Which one.
+        name: DataSetName,
+        /// The folder of data sets.
+        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        data: PathBuf,
+    },
+}
+
+impl ClusterArgs {
+    fn surroundings(self, kernel: &KernelChoice) -> Surroundings {
+        let place = self.workers.unwrap_or(Place::Local(usize::from(self.local.unwrap_or(1))));
+        let count = if let Place::Local(count) = place { count as u64 } else { 1 };
+        let shared = || proto::machine::memory_bytes() / 4 / count;
+        Surroundings {
+            data: self.data,
+            place,
+            local: LocalOptions {
+                program: self.worker_program,
+                threads: self.threads.map(usize::from),
+                cache_bytes: Some(self.cache_memory.map_or_else(shared, |size| size.as_u64())),
+                blas_kernel: Some(kernel.to_string()),
+            },
+            patience: Duration::from_secs(self.wait),
+        }
+    }
+}
+
+impl Cli {
+    /// Does it.
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let Self { blas_kernel: kernel, command } = self;
+        match command {
+            Command::Run { config: file, out, set, cluster } => {
+                let config = config::load(&file, &set)?;
+                let out = out.unwrap_or_else(|| {
+                    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+                    PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0))
+                });
+                let summary = run::run(&config, &out, &cluster.surroundings(&kernel))
+                    .await
+                    .with_context(|| file.display().to_string())?;
+                println!("{}", conclusion(&summary));
+                println!("run directory: {}", out.display());
+            }
+            Command::Plan { config: file, data, set } => {
+                let config = config::load(&file, &set)?;
+                println!("{}", plan(&config, &data).with_context(|| file.display().to_string())?.describe());
+            }
+            Command::Eval { run_dir, features, layers, cluster } => {
+                let input = features == FeaturesArg::Input;
+                let summary = run::eval(&run_dir, layers, input, &cluster.surroundings(&kernel)).await?;
+                println!("{}", readout_line(&summary));
+            }
+            Command::Data { command } => data_command(command)?,
+        }
+        Ok(())
+    }
+}
+
+/// A plan needs the data set's shape, and not its files where the shape is known without them.
+fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<Plan> {
+    let Some(official) = official(config.data.name) else { return Ok(run::prepare(config, data)?.0) };
+    Ok(Plan::new(config, official.shape, official.training_samples)?)
+}
+
+fn data_command(command: DataCommand) -> anyhow::Result<()> {
+    match command {
+        DataCommand::Fetch { name, data } => {
+            let options = FetchOptions { base_url: None, progress: true };
+            println!("{}", source::fetch(name, &data, &options)?);
+        }
+        DataCommand::List { data } => source::list(&data, &mut std::io::stdout())?,
+        DataCommand::Verify { name, data } => println!("{}", source::verify(name, &data)?),
+    }
+    Ok(())
+}
+
+fn conclusion(summary: &Summary) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for layer in &summary.layers {
+        let LayerSummary { name, epochs, steps, seconds, samples_per_second, .. } = layer;
+        writeln!(
+            text,
+            "{name}: {epochs} epochs, {steps} steps in {seconds:.1} s ({samples_per_second:.0} samples/s)"
+        )
+        .expect("text");
+    }
+    write!(
+        text,
+        "{}\ntotal: {:.1} s\nweights_sha256: {}",
+        readout_line(&summary.readout),
+        summary.seconds,
+        summary.weights_sha256
+    )
+    .expect("text");
+    text
+}
+
+fn readout_line(readout: &ReadoutSummary) -> String {
+    let (accuracy, on) = readout.measured();
+    format!(
+        "readout of {} features: {:.2} % {on} accuracy ({:.2} % training), effective rank {:.0}, {:.1} s",
+        readout.features,
+        100.0 * accuracy,
+        100.0 * readout.train_accuracy,
+        readout.effective_rank,
+        readout.seconds
+    )
+}

@@ -1,0 +1,320 @@
+//! What a configuration file says, before anything is made of it.
+//!
+//! Unknown keys and wrong types are refused here, with file, key and what is allowed; impossible combinations
+//! are refused by [`crate::plan`].
+
+use std::path::Path;
+
+use scff::layer::{PairSource, Transmit};
+use scff::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::source::DataSetName;
+
+/// A configuration file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// All random choices follow from it.
+    pub seed: Seed,
+    /// Precision in which activations travel, are kept and are read out.
+    #[serde(default)]
+    pub wire: WireFormat,
+    /// The data set and its views.
+    pub data: DataConfig,
+    /// What all layers have in common.
+    pub training: TrainingConfig,
+    /// The layers, from the input up.
+    pub layers: Vec<LayerConfig>,
+    /// The linear classifier that measures the frozen features.
+    pub readout: ReadoutConfig,
+}
+
+/// Precision on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WireFormat {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half precision: half the bytes, activations rounded to 11 bits.
+    F16,
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Which data set.
+    pub name: DataSetName,
+    /// Training samples set aside; if there are any, the readout is measured on them and the test set stays unread.
+    #[serde(default)]
+    pub held_out: u32,
+    /// Views of a sample in a training pair: 1 (both halves alike) or 2 (two augmentations).
+    #[serde(default = "one")]
+    pub views: u32,
+    /// Random translation by up to so many pixels in each direction; 0 for none.
+    #[serde(default)]
+    pub translation: u8,
+}
+
+/// `[training]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Samples of a batch.
+    pub batch: u32,
+    /// Negative pairs per sample.
+    #[serde(default = "one")]
+    pub negatives: u32,
+    /// Channels of a block: the unit in which layers are computed and sharded. Part of what fixes the bits.
+    #[serde(default = "default_block")]
+    pub block: u32,
+    /// Steps between two lines of metrics.
+    #[serde(default = "default_report_every")]
+    pub report_every: u64,
+    /// Steps between two checkpoints; a multiple of `report_every`.
+    #[serde(default = "default_checkpoint_every")]
+    pub checkpoint_every: u64,
+}
+
+/// `[[layers]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerConfig {
+    /// The layer's name in logs and summaries.
+    pub name: String,
+    /// Kind of linear map.
+    pub kind: LayerKind,
+    /// Output units.
+    pub units: u32,
+    /// `makes`: pairs are made of single samples (every first layer; algorithm 2). `takes`: the pairs of the
+    /// layer below (algorithm 1).
+    pub pairs: PairSource,
+    /// What is passed on.
+    pub transmit: Transmit,
+    /// Whether the readout reads this layer.
+    #[serde(default = "yes")]
+    pub readout: bool,
+    /// Epochs.
+    pub epochs: u32,
+    /// Learning rate.
+    pub lr: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// The learning rate is multiplied by this ...
+    pub gamma: f64,
+    /// ... every so many batches.
+    pub period: u64,
+    /// Positive pairs are pushed above this goodness.
+    pub theta_pos: f32,
+    /// Negative pairs are pushed below this goodness.
+    pub theta_neg: f32,
+    /// Weight of the penalty on the norm of positive goodness.
+    pub lambda: f32,
+}
+
+/// Kinds of linear maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerKind {
+    /// Every unit reads every input.
+    Dense,
+}
+
+/// `[readout]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadoutConfig {
+    /// Adam's learning rate in the first epoch; it halves at 20, 35, 50, 60, 70, 80 and 90 % of the epochs.
+    pub lr: f64,
+    /// Samples of a batch.
+    pub batch: u32,
+    /// Epochs.
+    pub epochs: u32,
+    /// Probability that a feature is dropped in a training step.
+    pub dropout: f32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_block() -> u32 {
+    200
+}
+
+fn default_report_every() -> u64 {
+    100
+}
+
+fn default_checkpoint_every() -> u64 {
+    1000
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    Read {
+        /// The file.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{file}: {source}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A key is unknown, missing or of the wrong type.
+    #[error("{file}: {key}: {message}")]
+    Key {
+        /// The file.
+        file: String,
+        /// The key's path.
+        key: String,
+        /// What was found and what is allowed.
+        message: String,
+    },
+    /// An override is not `key=value`, or names no place in the file.
+    #[error("--set {given}: {message}")]
+    Override {
+        /// The argument as given.
+        given: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Reads a configuration file and applies `key=value` overrides, whose keys are paths such as `layers.0.lr`.
+pub fn load(file: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
+    let name = file.display().to_string();
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
+    parse(&name, &text, overrides)
+}
+
+/// Reads a configuration from `text`; `file` names it in errors.
+pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Config, ConfigError> {
+    let table: toml::Table = text
+        .parse()
+        .map_err(|source| ConfigError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
+    let mut value = toml::Value::Table(table);
+    for given in overrides {
+        apply_override(&mut value, given)
+            .map_err(|message| ConfigError::Override { given: given.clone(), message })?;
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| ConfigError::Key {
+        file: file.to_owned(),
+        key: error.path().to_string(),
+        message: error.into_inner().to_string().trim().to_owned(),
+    })
+}
+
+impl Config {
+    /// The configuration as TOML: what a run directory keeps.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a parsed configuration can be written")
+    }
+}
+
+fn apply_override(root: &mut toml::Value, given: &str) -> Result<(), String> {
+    let (path, value) = given.split_once('=').ok_or("expected key=value, such as layers.0.lr=0.01")?;
+    let value = parse_value(value.trim());
+    let mut segments = path.trim().split('.').peekable();
+    let mut place = root;
+    let mut walked = String::new();
+    while let Some(segment) = segments.next() {
+        walked = if walked.is_empty() { segment.to_owned() } else { format!("{walked}.{segment}") };
+        place = match place {
+            toml::Value::Table(table) if segments.peek().is_none() => {
+                table.insert(segment.to_owned(), value);
+                return Ok(());
+            }
+            toml::Value::Table(table) => {
+                table.get_mut(segment).ok_or_else(|| format!("there is no `{walked}`"))?
+            }
+            toml::Value::Array(items) => {
+                let length = items.len();
+                let item = segment.parse::<usize>().ok().and_then(|index| items.get_mut(index));
+                item.ok_or_else(|| format!("there is no `{walked}`: expected an index below {length}"))?
+            }
+            _ => return Err(format!("`{walked}` lies inside a plain value")),
+        };
+    }
+    *place = value;
+    Ok(())
+}
+
+/// A TOML value, or else the text itself, so that `--set data.name=mnist` needs no quotes.
+fn parse_value(text: &str) -> toml::Value {
+    let wrapped = format!("value = {text}").parse::<toml::Table>();
+    wrapped
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = include_str!("../../configs/iris.toml");
+
+    fn refusal(text: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        parse("some.toml", text, &overrides).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn overrides_reach_every_place() {
+        let set = ["layers.0.lr=0.5", "seed=9", "data.name=mnist", "wire=f16"].map(str::to_owned);
+        let config = parse("iris.toml", TEXT, &set).unwrap();
+        assert!((config.layers[0].lr - 0.5).abs() < f64::EPSILON);
+        assert_eq!(config.seed, Seed(9));
+        assert_eq!(config.data.name, DataSetName::Mnist);
+        assert_eq!(config.wire, WireFormat::F16);
+    }
+
+    #[test]
+    fn a_resolved_configuration_reads_back() {
+        let config = parse("iris.toml", TEXT, &[]).unwrap();
+        assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_are_refused_with_file_and_key() {
+        let unknown = refusal(TEXT, &["layers.0.lrr=1"]);
+        assert!(
+            unknown.starts_with("some.toml: layers[0].lrr: unknown field `lrr`, expected one of"),
+            "{unknown}"
+        );
+        let wrong = refusal(TEXT, &["layers.0.lr=fast"]);
+        assert!(wrong.starts_with("some.toml: layers[0].lr: invalid type: string \"fast\""), "{wrong}");
+        let variant = refusal(TEXT, &["wire=f8"]);
+        assert!(
+            variant.starts_with("some.toml: wire: unknown variant `f8`, expected `f32` or `f16`"),
+            "{variant}"
+        );
+        assert!(refusal("seed = ", &[]).starts_with("some.toml: "));
+        let missing = refusal("seed = 1", &[]);
+        assert!(missing.contains("missing field `data`"), "{missing}");
+    }
+
+    #[test]
+    fn overrides_that_lead_nowhere_are_refused() {
+        assert!(refusal(TEXT, &["lr"]).contains("expected key=value"));
+        assert!(refusal(TEXT, &["layers.7.lr=1"]).contains("there is no `layers.7`"));
+        assert!(refusal(TEXT, &["seed.x.y=1"]).contains("lies inside a plain value"));
+        assert!(refusal(TEXT, &["nothing.x=1"]).contains("there is no `nothing`"));
+    }
+}

@@ -1,0 +1,384 @@
+//! What will happen: shapes inferred, every impossible combination refused.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+use proto::rows::Precision;
+use scff::batch::{LayerIndex, Step};
+use scff::goodness::LossParameters;
+use scff::layer::{Dense, LayerSpec, LinearMap, PairSource};
+use scff::optimizer::OptimizerParameters;
+use scff::readout::ReadoutSpec;
+use scff::seed::Seed;
+use scff::train::Hyperparameters;
+
+use crate::config::{Config, LayerConfig, LayerKind, WireFormat};
+use crate::source::{Augmentation, DataSetName, Shape};
+
+/// Everything about a run that is known before it starts.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The data set.
+    pub data: DataSetName,
+    /// A sample's shape.
+    pub shape: Shape,
+    /// Samples that layers train on.
+    pub training_samples: u32,
+    /// Training samples that are held out for validation; if none, the test set measures.
+    pub held_out: u32,
+    /// How views of a sample differ.
+    pub augmentation: Augmentation,
+    /// Whether the halves of a pair are two views.
+    pub two_views: bool,
+    /// Samples of a batch.
+    pub batch: usize,
+    /// Negative pairs per sample.
+    pub negatives: usize,
+    /// Steps between two lines of metrics.
+    pub report_every: u64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Precision of activations.
+    pub precision: Precision,
+    /// All random choices follow from it.
+    pub seed: Seed,
+    /// The stages, in order: one layer each.
+    pub stages: Vec<Stage>,
+    /// How the readout is trained.
+    pub readout: ReadoutSpec,
+}
+
+/// Training one layer.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Which layer.
+    pub layer: LayerIndex,
+    /// What is fixed about it.
+    pub spec: LayerSpec,
+    /// How it learns.
+    pub hyperparameters: Hyperparameters,
+    /// Epochs.
+    pub epochs: u32,
+    /// Steps of an epoch; samples that fill no batch sit the epoch out (another few each time).
+    pub steps_per_epoch: u64,
+    /// The last place below the layer where pairs are made: what is streamed are this many layers' outputs.
+    pub cut_point: u32,
+    /// Elements of an activation at the cut point.
+    pub elements: usize,
+    /// Whether the readout reads the layer.
+    pub tapped: bool,
+}
+
+impl Stage {
+    /// Steps in all.
+    pub fn steps(&self) -> Step {
+        Step(self.steps_per_epoch * u64::from(self.epochs))
+    }
+}
+
+/// A configuration that says something impossible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {found}: expected {expected}")]
+pub struct PlanError {
+    /// The key's path.
+    pub key: String,
+    /// Its value.
+    pub found: String,
+    /// What it may be.
+    pub expected: String,
+}
+
+fn check(holds: bool, key: &str, found: impl ToString, expected: impl ToString) -> Result<(), PlanError> {
+    if holds {
+        return Ok(());
+    }
+    Err(PlanError { key: key.to_owned(), found: found.to_string(), expected: expected.to_string() })
+}
+
+/// A layer may have as many units.
+const UNITS: u32 = 1 << 20;
+
+impl Plan {
+    /// Plans a run of `config` on a data set of `samples` training samples of the given shape.
+    pub fn new(config: &Config, shape: Shape, samples: u32) -> Result<Self, PlanError> {
+        let Config { data, training, readout, .. } = config;
+        check(
+            data.held_out < samples,
+            "data.held_out",
+            data.held_out,
+            format!("fewer than the {samples} samples"),
+        )?;
+        check((1..=2).contains(&data.views), "data.views", data.views, "1 or 2")?;
+        let reach = shape.height.min(shape.width);
+        check(
+            usize::from(data.translation) < reach,
+            "data.translation",
+            data.translation,
+            format!("fewer pixels than an image of {shape} has"),
+        )?;
+        check(
+            data.views == 1 || data.translation > 0,
+            "data.views",
+            data.views,
+            "1 where nothing is augmented (data.translation = 0)",
+        )?;
+        let training_samples = samples - data.held_out;
+        check(
+            (2..=training_samples.min(65_536)).contains(&training.batch),
+            "training.batch",
+            training.batch,
+            format!("2 to {}", training_samples.min(65_536)),
+        )?;
+        let most = training.batch - 1;
+        check(
+            (1..=most).contains(&training.negatives),
+            "training.negatives",
+            training.negatives,
+            format!("1 to {most}: a batch of {} has no more distinct shifts", training.batch),
+        )?;
+        check(
+            (1..=UNITS).contains(&training.block),
+            "training.block",
+            training.block,
+            format!("1 to {UNITS}"),
+        )?;
+        check(training.report_every > 0, "training.report_every", 0, "1 or more steps")?;
+        check(
+            training.checkpoint_every > 0 && training.checkpoint_every % training.report_every == 0,
+            "training.checkpoint_every",
+            training.checkpoint_every,
+            format!("a multiple of training.report_every = {}", training.report_every),
+        )?;
+        check(!config.layers.is_empty(), "layers", "none", "at least one layer")?;
+        check(readout.lr > 0.0 && readout.lr.is_finite(), "readout.lr", readout.lr, "a positive number")?;
+        check(readout.batch > 0, "readout.batch", readout.batch, "1 or more samples")?;
+        check(readout.epochs > 0, "readout.epochs", readout.epochs, "1 or more epochs")?;
+        check(
+            (0.0..1.0).contains(&readout.dropout),
+            "readout.dropout",
+            readout.dropout,
+            "0 or more, less than 1",
+        )?;
+        let steps_per_epoch = u64::from(training_samples / training.batch);
+        Ok(Self {
+            data: data.name,
+            shape,
+            training_samples,
+            held_out: data.held_out,
+            augmentation: match data.translation {
+                0 => Augmentation::None,
+                pixels => Augmentation::Translation { pixels },
+            },
+            two_views: data.views == 2,
+            batch: training.batch as usize,
+            negatives: training.negatives as usize,
+            report_every: training.report_every,
+            checkpoint_every: training.checkpoint_every,
+            precision: match config.wire {
+                WireFormat::F32 => Precision::F32,
+                WireFormat::F16 => Precision::F16,
+            },
+            seed: config.seed,
+            stages: stages(config, shape, steps_per_epoch)?,
+            readout: ReadoutSpec {
+                learning_rate: readout.lr,
+                batch: readout.batch as usize,
+                epochs: readout.epochs,
+                dropout: readout.dropout,
+            },
+        })
+    }
+
+    /// Elements of a sample's features: those of all layers that the readout reads.
+    pub fn features(&self) -> usize {
+        self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.map.outputs()).sum()
+    }
+
+    /// The plan as a table for people.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let Self { data, shape, training_samples, batch, .. } = self;
+        writeln!(text, "{data}: {training_samples} training samples of {shape}, batches of {batch}")
+            .expect("text");
+        writeln!(
+            text,
+            "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12} {:>14} {:>14}",
+            "layer", "in-out", "parameters", "epochs", "steps", "GFLOP/step", "bytes/sample", "keeps at most"
+        )
+        .expect("text");
+        for stage in &self.stages {
+            let row_bytes = stage.elements * self.precision.bytes();
+            let views =
+                if stage.cut_point == 0 { u64::from(self.augmentation.variants()) } else { self.variants() };
+            let all = row_bytes as u64 * u64::from(*training_samples) * views;
+            writeln!(
+                text,
+                "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12.2} {:>14} {:>14}",
+                stage.spec.name,
+                format!("{}-{}", stage.spec.map.inputs(), stage.spec.map.outputs()),
+                stage.spec.map.parameters(),
+                stage.epochs,
+                stage.steps().0,
+                self.operations(stage) as f64 * 1e-9,
+                row_bytes,
+                ByteSize(all).to_string(),
+            )
+            .expect("text");
+        }
+        let measured_on = match self.held_out {
+            0 => "the test set".to_owned(),
+            held_out => format!("{held_out} held-out training samples"),
+        };
+        write!(
+            text,
+            "readout: {} features, {} epochs, measured on {measured_on}",
+            self.features(),
+            self.readout.epochs
+        )
+        .expect("text");
+        text
+    }
+
+    /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the linear
+    /// maps and weight gradients, one map per sample view (or per pair for layers that take pairs).
+    pub fn operations(&self, stage: &Stage) -> u64 {
+        let views = if self.two_views { 2 } else { 1 };
+        let pairs = 1 + self.negatives as u64;
+        let maps = |spec: &LayerSpec| {
+            let rows = if spec.makes_pairs() { views } else { pairs };
+            2 * rows * self.batch as u64 * spec.map.multiply_adds()
+        };
+        let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
+        prefix.iter().map(|stage| maps(&stage.spec)).sum::<u64>() + 2 * maps(&stage.spec)
+    }
+
+    fn variants(&self) -> u64 {
+        u64::from(self.augmentation.variants())
+    }
+}
+
+fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Stage>, PlanError> {
+    let mut inputs = shape.len();
+    let mut cut_point = 0;
+    let mut elements = inputs;
+    let mut stages = Vec::new();
+    for (index, layer) in config.layers.iter().enumerate() {
+        check_layer(index, layer)?;
+        if layer.pairs == PairSource::Makes {
+            cut_point = index as u32;
+            elements = inputs;
+        }
+        let outputs = layer.units as usize;
+        let map = match layer.kind {
+            LayerKind::Dense => LinearMap::Dense(Dense { inputs, outputs }),
+        };
+        stages.push(Stage {
+            layer: LayerIndex(index as u32),
+            spec: LayerSpec {
+                name: layer.name.clone(),
+                map,
+                pairs: layer.pairs,
+                transmit: layer.transmit,
+                block: config.training.block as usize,
+            },
+            hyperparameters: Hyperparameters {
+                loss: LossParameters {
+                    theta_pos: layer.theta_pos,
+                    theta_neg: layer.theta_neg,
+                    lambda: layer.lambda,
+                },
+                optimizer: OptimizerParameters {
+                    learning_rate: layer.lr,
+                    weight_decay: layer.weight_decay,
+                    gamma: layer.gamma,
+                    period: layer.period,
+                },
+            },
+            epochs: layer.epochs,
+            steps_per_epoch,
+            cut_point,
+            elements,
+            tapped: layer.readout,
+        });
+        inputs = outputs;
+    }
+    check(
+        stages.iter().any(|stage| stage.tapped),
+        "layers[..].readout",
+        "false everywhere",
+        "true for a layer",
+    )?;
+    Ok(stages)
+}
+
+fn check_layer(index: usize, layer: &LayerConfig) -> Result<(), PlanError> {
+    let key = |name: &str| format!("layers[{index}].{name}");
+    check(!layer.name.trim().is_empty(), &key("name"), "\"\"", "a name")?;
+    check((1..=UNITS).contains(&layer.units), &key("units"), layer.units, format!("1 to {UNITS}"))?;
+    let takes = layer.pairs == PairSource::Takes;
+    check(
+        index > 0 || !takes,
+        &key("pairs"),
+        "takes",
+        "`makes`: below the first layer there is none to take pairs from",
+    )?;
+    check(layer.period > 0, &key("period"), layer.period, "1 or more batches")?;
+    let positive = |value: f64| value.is_finite() && value > 0.0;
+    check(positive(layer.lr), &key("lr"), layer.lr, "a positive number")?;
+    check(positive(layer.gamma), &key("gamma"), layer.gamma, "a positive number")?;
+    let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+    check(not_negative(layer.weight_decay), &key("weight_decay"), layer.weight_decay, "0 or more")?;
+    check(not_negative(f64::from(layer.lambda)), &key("lambda"), layer.lambda, "0 or more")?;
+    check(layer.theta_pos.is_finite(), &key("theta_pos"), layer.theta_pos, "a finite number")?;
+    check(layer.theta_neg.is_finite(), &key("theta_neg"), layer.theta_neg, "a finite number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const MNIST: &str = include_str!("../../configs/mnist.toml");
+    const IMAGE: Shape = Shape { channels: 1, height: 28, width: 28 };
+
+    fn plan(overrides: &[&str]) -> Result<Plan, PlanError> {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        Plan::new(&config::parse("mnist.toml", MNIST, &overrides).unwrap(), IMAGE, 60_000)
+    }
+
+    #[test]
+    fn shapes_and_cut_points_follow_from_the_layers() {
+        let plan = plan(&[]).unwrap();
+        let [first, second] = &plan.stages[..] else { panic!("two layers") };
+        assert_eq!((first.elements, first.cut_point, first.steps()), (784, 0, Step(12_000)));
+        assert_eq!((second.elements, second.cut_point, second.spec.map.inputs()), (784, 0, 2000));
+        assert_eq!(plan.features(), 4000);
+        // 100 samples, two views: 200 maps and as many gradients.
+        assert_eq!(plan.operations(first), 2 * 2 * 200 * 784 * 2000);
+        let made = self::plan(&["layers.1.pairs=makes"]).unwrap();
+        assert_eq!((made.stages[1].cut_point, made.stages[1].elements), (1, 2000));
+    }
+
+    #[test]
+    fn impossible_plans_are_refused_with_key_and_value() {
+        for (change, refusal) in [
+            ("training.batch=1", "training.batch = 1: expected 2 to 60000"),
+            ("training.negatives=100", "training.negatives = 100: expected 1 to 99"),
+            ("training.block=0", "training.block = 0"),
+            ("training.checkpoint_every=150", "training.checkpoint_every = 150: expected a multiple of"),
+            ("data.views=3", "data.views = 3: expected 1 or 2"),
+            ("data.translation=0", "data.views = 2: expected 1 where nothing is augmented"),
+            ("data.translation=28", "data.translation = 28"),
+            ("data.held_out=60000", "data.held_out = 60000: expected fewer than the 60000 samples"),
+            ("layers.0.pairs=takes", "layers[0].pairs = takes: expected `makes`"),
+            ("layers.1.units=0", "layers[1].units = 0: expected 1 to"),
+            ("layers.1.lr=-1.0", "layers[1].lr = -1: expected a positive number"),
+            ("layers.0.period=0", "layers[0].period = 0: expected 1 or more batches"),
+            ("layers=[]", "layers = none: expected at least one layer"),
+            ("readout.dropout=1.0", "readout.dropout = 1: expected 0 or more, less than 1"),
+        ] {
+            let error = plan(&[change]).unwrap_err().to_string();
+            assert!(error.starts_with(refusal), "{change}: {error}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a person sees of a run, and what `metrics.jsonl` keeps of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use proto::wire;
+use serde::Serialize;
+
+use crate::plan::{Plan, Stage};
+use crate::run_dir::{Carried, RunDir, RunDirError};
+use scff::batch::Step;
+
+/// One line of `metrics.jsonl`: means over the steps since the line before.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Metrics {
+    /// The layer's index.
+    pub layer: u32,
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// Steps taken.
+    pub step: u64,
+    /// Mean loss.
+    pub loss: f64,
+    /// Mean goodness of positive pairs.
+    pub goodness_pos: f64,
+    /// Mean goodness of negative pairs.
+    pub goodness_neg: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Samples a second.
+    pub samples_per_second: f64,
+}
+
+/// Follows one stage: adds up its steps, writes its metrics, shows its progress.
+pub struct StageProgress {
+    layer: u32,
+    steps_per_epoch: u64,
+    epochs: u32,
+    name: String,
+    batch: usize,
+    report_every: u64,
+    metrics: File,
+    bar: ProgressBar,
+    plain: Option<PlainLines>,
+    sums: Sums,
+    since: Instant,
+    last: Carried,
+}
+
+#[derive(Default)]
+struct Sums {
+    steps: u64,
+    loss: f64,
+    goodness_pos: f64,
+    goodness_neg: f64,
+}
+
+/// Plain lines, where there is no terminal: at most one in this time.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+struct PlainLines {
+    last: Instant,
+}
+
+impl StageProgress {
+    /// Takes up a stage at `start`; metrics from there on are dropped, for their steps are taken again.
+    pub fn new(
+        plan: &Plan,
+        stage: &Stage,
+        run: &RunDir,
+        start: Step,
+        carried: Carried,
+    ) -> Result<Self, RunDirError> {
+        run.rewind_metrics(stage.layer, start)?;
+        let path = run.metrics_file();
+        let metrics = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|source| RunDirError::Io { path, source })?;
+        let bar = bar(stage.steps().0, "{prefix:>10} {bar:30} {pos}/{len} steps  {msg}  {eta} left");
+        bar.set_prefix(stage.spec.name.clone());
+        bar.set_position(start.0);
+        bar.reset_eta();
+        Ok(Self {
+            layer: stage.layer.0,
+            steps_per_epoch: stage.steps_per_epoch,
+            epochs: stage.epochs,
+            name: stage.spec.name.clone(),
+            batch: plan.batch,
+            report_every: plan.report_every,
+            metrics,
+            bar,
+            plain: (!std::io::stderr().is_terminal()).then(|| PlainLines { last: Instant::now() }),
+            sums: Sums::default(),
+            since: Instant::now(),
+            last: carried,
+        })
+    }
+
+    /// Takes note of one step.
+    pub fn step(&mut self, report: &wire::StepReport) -> std::io::Result<()> {
+        self.sums.steps += 1;
+        self.sums.loss += report.loss_positive + report.loss_negative + report.loss_penalty;
+        self.sums.goodness_pos += report.goodness_pos;
+        self.sums.goodness_neg += report.goodness_neg;
+        self.bar.set_position(report.step + 1);
+        let taken = report.step + 1;
+        let last = taken == self.steps_per_epoch * u64::from(self.epochs);
+        if taken.is_multiple_of(self.report_every) || last {
+            self.report(report, taken, last)?;
+        }
+        Ok(())
+    }
+
+    /// Goodness of both signs in the last report.
+    pub fn goodness(&self) -> (f64, f64) {
+        (self.last.goodness_pos, self.last.goodness_neg)
+    }
+
+    fn report(&mut self, report: &wire::StepReport, taken: u64, last: bool) -> std::io::Result<()> {
+        let sums = std::mem::take(&mut self.sums);
+        let steps = sums.steps as f64;
+        let metrics = Metrics {
+            layer: self.layer,
+            epoch: report.step / self.steps_per_epoch + 1,
+            step: taken,
+            loss: sums.loss / steps,
+            goodness_pos: sums.goodness_pos / steps,
+            goodness_neg: sums.goodness_neg / steps,
+            learning_rate: report.learning_rate,
+            samples_per_second: steps * self.batch as f64 / self.since.elapsed().as_secs_f64(),
+        };
+        self.since = Instant::now();
+        self.last.goodness_pos = metrics.goodness_pos;
+        self.last.goodness_neg = metrics.goodness_neg;
+        let mut line = serde_json::to_string(&metrics).expect("plain data");
+        line.push('\n');
+        self.metrics.write_all(line.as_bytes())?;
+        let Metrics { epoch, loss, goodness_pos, goodness_neg, samples_per_second, .. } = metrics;
+        let message = format!(
+            "epoch {epoch}/{}  {samples_per_second:.0} samples/s  goodness {goodness_pos:.3} / {goodness_neg:.3}  loss {loss:.4}",
+            self.epochs
+        );
+        if let Some(plain) = &mut self.plain
+            && (last || plain.last.elapsed() >= PLAIN_EVERY)
+        {
+            plain.last = Instant::now();
+            let total = self.steps_per_epoch * u64::from(self.epochs);
+            eprintln!("{}  step {taken}/{total}  {message}", self.name);
+        }
+        self.bar.set_message(message);
+        Ok(())
+    }
+}
+
+impl Drop for StageProgress {
+    fn drop(&mut self) {
+        self.bar.abandon();
+    }
+}
+
+/// A progress bar on a terminal, nothing elsewhere.
+pub fn bar(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("a valid template");
+    ProgressBar::new(length).with_style(style)
+}

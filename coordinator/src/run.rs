@@ -1,0 +1,317 @@
+//! A run: carries out what the [`crate::schedule`] commands.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use proto::state::weights_sha256;
+use scff::batch::{Epoch, Step};
+use scff::frozen::FrozenLayer;
+use scff::layer::LayerState;
+use scff::seed::{NO_LAYER, Purpose, permutation};
+
+use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
+use crate::config::Config;
+use crate::plan::{Plan, Stage};
+use crate::readout::{Splits, Taps, read_out};
+use crate::run_dir::{Carried, RunDir, RunIdentity};
+use crate::schedule::{Command, Event, Schedule};
+use crate::source::{self, DataSet};
+use crate::stage::{Assignment, StageError, StageRun};
+use crate::stream::Views;
+use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+
+/// Where a run finds things.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The folder of data sets.
+    pub data: PathBuf,
+    /// The workers.
+    pub place: Place,
+    /// How local workers are started.
+    pub local: LocalOptions,
+    /// How long to wait for a first worker.
+    pub patience: Duration,
+}
+
+/// Loads the data set of a configuration and plans its run.
+pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
+    let set = source::load(config.data.name, data)?;
+    let plan = Plan::new(config, set.train.shape(), set.train.len() as u32)?;
+    Ok((plan, set))
+}
+
+/// The training samples of a plan, and those that measure: held-out training samples, or else the test set.
+pub fn split(plan: &Plan, set: DataSet) -> Splits {
+    let DataSet { train, test, classes, .. } = set;
+    if plan.held_out == 0 {
+        return Splits { train: Arc::new(train), measure: Arc::new(test), held_out: false, classes };
+    }
+    let mut random = plan.seed.stream(Purpose::HeldOut, NO_LAYER, Epoch(0), Step(0));
+    let order = permutation(&mut random, train.len() as u32);
+    let (held_out, kept) = order.split_at(plan.held_out as usize);
+    let measure = Arc::new(train.subset(held_out));
+    Splits { train: Arc::new(train.subset(kept)), measure, held_out: true, classes }
+}
+
+/// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
+pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
+    let (plan, set) = prepare(config, &surroundings.data)?;
+    let dir = RunDir::open(out, config)?;
+    if let Some(summary) = dir.read_json::<Summary>("summary.json")? {
+        eprintln!("{}: this run is finished", out.display());
+        return Ok(summary);
+    }
+    let splits = split(&plan, set);
+    Run::new(plan, splits, dir, surroundings)?.go().await
+}
+
+/// Trains and measures a readout on what a run has frozen, without changing the run.
+pub async fn eval(
+    path: &Path,
+    layers: Option<Vec<usize>>,
+    input: bool,
+    surroundings: &Surroundings,
+) -> anyhow::Result<ReadoutSummary> {
+    let dir = RunDir::existing(path)?;
+    let config = crate::config::load(&dir.config_file(), &[])?;
+    let (plan, set) = prepare(&config, &surroundings.data)?;
+    let splits = split(&plan, set);
+    let mut run = Run::new(plan, splits, dir, surroundings)?;
+    if input {
+        let (_, summary) = run.read_out(&[], &Taps::Input).await?;
+        return Ok(summary);
+    }
+    let frozen = run.frozen.len();
+    if frozen == 0 {
+        bail!("{}: no layer is frozen yet", path.display());
+    }
+    let taps = match layers {
+        None => run.plan.stages[..frozen].iter().map(|stage| stage.tapped).collect(),
+        Some(wanted) => {
+            if let Some(wrong) = wanted.iter().find(|&&layer| layer >= frozen) {
+                bail!("--layers {wrong}: expected indices below {frozen}: so many layers are frozen");
+            }
+            (0..frozen).map(|layer| wanted.contains(&layer)).collect()
+        }
+    };
+    let workers = run.cluster.gather().await?;
+    run.check_kernel(&workers)?;
+    run.host().await?;
+    let (_, summary) = run.read_out(&workers, &Taps::Layers(taps)).await?;
+    Ok(summary)
+}
+
+struct Run {
+    plan: Plan,
+    splits: Splits,
+    views: Views,
+    dir: RunDir,
+    identity: RunIdentity,
+    cluster: Cluster,
+    frozen: Vec<Arc<FrozenLayer>>,
+    summaries: Vec<LayerSummary>,
+}
+
+impl Run {
+    fn new(plan: Plan, splits: Splits, dir: RunDir, surroundings: &Surroundings) -> anyhow::Result<Self> {
+        let identity = dir.identity()?;
+        let Surroundings { place, local, patience, .. } = surroundings.clone();
+        let (frozen, summaries) = dir.frozen(&plan.stages)?.into_iter().unzip();
+        Ok(Self {
+            views: Views { examples: splits.train.clone(), augmentation: plan.augmentation },
+            cluster: Cluster::new(identity.id.clone(), place, local, patience),
+            plan,
+            splits,
+            dir,
+            identity,
+            frozen,
+            summaries,
+        })
+    }
+
+    async fn go(mut self) -> anyhow::Result<Summary> {
+        let mut schedule = Schedule::new(self.plan.stages.len() as u32);
+        if !self.frozen.is_empty() {
+            eprintln!(
+                "{}: continuing after {} frozen layer(s)",
+                self.dir.path().display(),
+                self.frozen.len()
+            );
+        }
+        let mut event = Event::Started { frozen: self.frozen.len() as u32 };
+        let mut readout = None;
+        loop {
+            event = match schedule.handle(event) {
+                Command::Gather => self.gather().await?,
+                Command::Train { layer, trainer, transformers } => {
+                    let stage = self.plan.stages[layer.0 as usize].clone();
+                    match self.train(&stage, trainer, &transformers).await {
+                        Ok(()) => Event::LayerFrozen,
+                        Err(error) => self.failed(error, Some(&stage))?,
+                    }
+                }
+                Command::ReadOut { transformers } => match self.final_readout(&transformers).await {
+                    Ok(summary) => {
+                        readout = Some(summary);
+                        Event::ReadOut
+                    }
+                    Err(error) => self.failed(error, None)?,
+                },
+                Command::Finish => {
+                    return self.finish(readout.expect("the readout comes before the finish")).await;
+                }
+                Command::GiveUp { reason } => bail!("{reason}"),
+            };
+        }
+    }
+
+    async fn gather(&mut self) -> anyhow::Result<Event> {
+        let workers = self.cluster.gather().await?;
+        self.check_kernel(&workers)?;
+        Ok(Event::Gathered(workers.iter().map(|worker| worker.id).collect()))
+    }
+
+    /// A run keeps to the kernel that it was started with, for another one gives other bits.
+    fn check_kernel(&mut self, workers: &[Worker]) -> anyhow::Result<()> {
+        let found = kernel(&workers[0]);
+        if self.identity.blas.is_empty() {
+            self.identity.blas = found;
+            self.dir.save_identity(&self.identity)?;
+        } else if self.identity.blas != found {
+            bail!(
+                "{}: this run was started with {}, the workers compute with {found}, which gives other bits; \
+                 start them with the --blas-kernel of before",
+                self.dir.path().display(),
+                self.identity.blas
+            );
+        }
+        Ok(())
+    }
+
+    /// Lets go of a worker that failed, and tells the schedule how far the stage at hand has come.
+    fn failed(&mut self, error: StageError, stage: Option<&Stage>) -> anyhow::Result<Event> {
+        let StageError::Worker(failure) = error else { return Err(error.into()) };
+        self.cluster.forget(failure.id);
+        let reached = match stage {
+            Some(stage) => self.dir.checkpoint(stage)?.map_or(Step(0), |(state, _)| state.step),
+            None => Step(0),
+        };
+        if failure.passing {
+            tracing::warn!("{failure}; trying again from step {}", reached.0);
+        }
+        Ok(Event::Failed { reached, passing: failure.passing, reason: failure.to_string() })
+    }
+
+    async fn host(&mut self) -> Result<(), WorkerFailure> {
+        let layers: Vec<HostedLayer> = self
+            .frozen
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| HostedLayer::new(index as u32, layer))
+            .collect();
+        self.cluster.host(&layers).await
+    }
+
+    fn workers(&self, ids: &[WorkerId]) -> Vec<Worker> {
+        self.cluster.workers().into_iter().filter(|worker| ids.contains(&worker.id)).collect()
+    }
+
+    async fn train(
+        &mut self,
+        stage: &Stage,
+        trainer: WorkerId,
+        transformers: &[WorkerId],
+    ) -> Result<(), StageError> {
+        self.host().await?;
+        let (state, carried) = match self.dir.checkpoint(stage)? {
+            Some(checkpoint) => checkpoint,
+            None => (initial_state(&self.plan, stage), Carried::default()),
+        };
+        let trainer = self.workers(&[trainer]).pop().expect("a gathered worker");
+        if state.step > Step(0) {
+            eprintln!(
+                "{}: continuing at step {} of {} on {trainer}",
+                stage.spec.name,
+                state.step.0,
+                stage.steps().0
+            );
+        } else {
+            eprintln!("{}: {} steps on {trainer}", stage.spec.name, stage.steps().0);
+        }
+        let assignment = Assignment { trainer, transformers: self.workers(transformers) };
+        let (state, carried) = StageRun {
+            plan: &self.plan,
+            stage,
+            run: self.cluster.run(),
+            dir: &self.dir,
+            views: &self.views,
+            assignment,
+        }
+        .train(state, carried)
+        .await?;
+        let steps = stage.steps().0;
+        let summary = LayerSummary {
+            name: stage.spec.name.clone(),
+            epochs: stage.epochs,
+            steps,
+            seconds: carried.seconds,
+            samples_per_second: steps as f64 * self.plan.batch as f64
+                / carried.seconds.max(f64::MIN_POSITIVE),
+            goodness_pos: carried.goodness_pos,
+            goodness_neg: carried.goodness_neg,
+            bytes_sent: carried.bytes_sent,
+            weights_sha256: weights_sha256([&state.parameters]),
+        };
+        let layer = FrozenLayer::new(stage.spec.clone(), state.parameters).expect("checked when it came in");
+        self.dir.save_frozen(stage.layer, layer.parameters(), &summary)?;
+        self.frozen.push(Arc::new(layer));
+        self.summaries.push(summary);
+        Ok(())
+    }
+
+    async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, StageError> {
+        self.host().await?;
+        self.dir.save_model(&self.frozen)?;
+        let taps = Taps::Layers(self.plan.stages.iter().map(|stage| stage.tapped).collect());
+        let (parameters, summary) = self.read_out(&self.workers(transformers), &taps).await?;
+        self.dir.save_readout(&parameters)?;
+        Ok(summary)
+    }
+
+    async fn read_out(
+        &self,
+        workers: &[Worker],
+        taps: &Taps,
+    ) -> Result<(scff::layer::Tensors, ReadoutSummary), WorkerFailure> {
+        let Plan { precision, readout, seed, .. } = &self.plan;
+        read_out(workers, self.cluster.run(), taps, &self.splits, *precision, readout, *seed).await
+    }
+
+    async fn finish(self, readout: ReadoutSummary) -> anyhow::Result<Summary> {
+        let workers = self.cluster.workers();
+        let seconds = self.summaries.iter().map(|layer| layer.seconds).sum::<f64>() + readout.seconds;
+        let summary = Summary {
+            dataset: self.plan.data.to_string(),
+            seed: self.plan.seed.0,
+            workers: workers.len(),
+            weights_sha256: weights_sha256(self.frozen.iter().map(|layer| layer.parameters())),
+            seconds,
+            layers: self.summaries,
+            readout,
+            blas: self.identity.blas.clone(),
+            cpu: workers.first().map(|worker| worker.description.cpu.clone()).unwrap_or_default(),
+            peak_rss_bytes: self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes(),
+        };
+        self.dir
+            .write_json("summary.json", &summary)
+            .context("the run is done, but its summary is not written")?;
+        Ok(summary)
+    }
+}
+
+fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
+    let mut random = plan.seed.stream(Purpose::Initialization, stage.layer, Epoch(0), Step(0));
+    LayerState::initial(&stage.spec.map, &mut random)
+}

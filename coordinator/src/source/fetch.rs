@@ -1,0 +1,155 @@
+//! Getting a data set: from where it is already, or from its official sources in turn.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::catalog::{FileEntry, official};
+use super::download::{DownloadError, FileOutcome, download};
+use super::folder;
+use super::name::DataSetName;
+use super::verify::{FileError, check_content};
+
+/// How to fetch.
+#[derive(Clone, Debug, Default)]
+pub struct FetchOptions {
+    /// Instead of the official sources: a folder's address ending in `/`.
+    pub base_url: Option<String>,
+    /// Whether to show on stderr how far it is.
+    pub progress: bool,
+}
+
+/// Where a data set is after it was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// Part of this program.
+    Embedded(DataSetName),
+    /// Installed by a system package.
+    Installed {
+        /// The data set.
+        name: DataSetName,
+        /// Where the package put it.
+        folder: PathBuf,
+    },
+    /// In the user's data folder.
+    InDataDir {
+        /// The data set's folder.
+        folder: PathBuf,
+        /// How many of its files were downloaded now.
+        downloaded: usize,
+        /// How many were there, and right, before.
+        present: usize,
+    },
+}
+
+/// A data set that could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// A file is there, under its final name, but is not the official one. It is left alone.
+    #[error("{0}; it is not the official file: remove it and fetch again")]
+    NotOfficial(FileError),
+    /// The file system refused.
+    #[error("{} cannot be written: {cause}", path.display())]
+    Storage {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// No source gave a file.
+    #[error("{file} could not be downloaded:{}", lines(attempts))]
+    Sources {
+        /// The file.
+        file: String,
+        /// What each source did instead.
+        attempts: Vec<Attempt>,
+    },
+}
+
+/// A source that did not give a file.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The source's address.
+    pub base_url: String,
+    /// What went wrong.
+    pub error: DownloadError,
+}
+
+/// Makes sure that `name` is there: `data_dir/<name>/` gets what it lacks, unless a package has the set.
+pub fn fetch(name: DataSetName, data_dir: &Path, options: &FetchOptions) -> Result<Fetched, FetchError> {
+    let Some(official) = official(name) else { return Ok(Fetched::Embedded(name)) };
+    let own = folder::own(name, data_dir);
+    let complete_here = folder::find(name, data_dir).is_ok_and(|files| files.folder() == own);
+    if !complete_here && let Some(files) = folder::installed(official) {
+        return Ok(Fetched::Installed { name, folder: files.folder().to_owned() });
+    }
+    let mirrors = match &options.base_url {
+        Some(url) => vec![url.as_str()],
+        None => official.mirrors.to_vec(),
+    };
+    fetch_files(&official.files, &mirrors, &own, options.progress)
+}
+
+/// Makes sure that `folder` has these files, downloading what it lacks from the first mirror that gives it.
+pub fn fetch_files(
+    files: &[FileEntry],
+    mirrors: &[&str],
+    folder: &Path,
+    progress: bool,
+) -> Result<Fetched, FetchError> {
+    fs::create_dir_all(folder).map_err(|cause| FetchError::Storage { path: folder.to_owned(), cause })?;
+    let (mut downloaded, mut present) = (0, 0);
+    for entry in files {
+        match fetch_file(entry, mirrors, folder, progress)? {
+            FileOutcome::Downloaded => downloaded += 1,
+            FileOutcome::Present => present += 1,
+        }
+    }
+    Ok(Fetched::InDataDir { folder: folder.to_owned(), downloaded, present })
+}
+
+fn fetch_file(
+    entry: &FileEntry,
+    mirrors: &[&str],
+    folder: &Path,
+    progress: bool,
+) -> Result<FileOutcome, FetchError> {
+    if let Some(path) = folder::file_in(folder, entry) {
+        check_content(&path, entry).map_err(FetchError::NotOfficial)?;
+        return Ok(FileOutcome::Present);
+    }
+    let mut attempts = Vec::new();
+    for &base_url in mirrors {
+        match download(entry, base_url, folder, progress) {
+            Ok(()) => return Ok(FileOutcome::Downloaded),
+            Err(DownloadError::Storage { path, cause }) => return Err(FetchError::Storage { path, cause }),
+            Err(error) => {
+                if progress {
+                    eprintln!("{}: {error}", folder::gz_name(entry));
+                }
+                attempts.push(Attempt { base_url: base_url.to_owned(), error });
+            }
+        }
+    }
+    Err(FetchError::Sources { file: folder::gz_name(entry), attempts })
+}
+
+fn lines(attempts: &[Attempt]) -> String {
+    let line = |attempt: &Attempt| format!("\n  from {}: {}", attempt.base_url, attempt.error);
+    attempts.iter().map(line).collect::<Vec<_>>().concat()
+}
+
+impl fmt::Display for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(name) => write!(f, "{name} is part of this program; nothing to download"),
+            Self::Installed { name, folder } => {
+                write!(f, "{name} is installed in {}; nothing to download", folder.display())
+            }
+            Self::InDataDir { folder, downloaded, present } => {
+                write!(f, "{}: {downloaded} files downloaded, {present} were there", folder.display())
+            }
+        }
+    }
+}

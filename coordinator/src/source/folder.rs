@@ -1,0 +1,112 @@
+//! Where a data set's files are.
+
+use std::path::{Path, PathBuf};
+
+use super::catalog::{FileEntry, Official, official};
+use super::error::DataError;
+use super::name::DataSetName;
+
+/// The four files of a data set in one folder: training images and labels, test images and labels.
+#[derive(Debug)]
+pub struct Files {
+    folder: PathBuf,
+    paths: [PathBuf; 4],
+}
+
+impl Files {
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The files, in the catalog's order.
+    pub fn as_paths(&self) -> [&Path; 4] {
+        self.paths.each_ref().map(PathBuf::as_path)
+    }
+}
+
+/// The folder of `name` in the user's data folder.
+pub fn own(name: DataSetName, data_dir: &Path) -> PathBuf {
+    data_dir.join(name.as_str())
+}
+
+/// The files of `name` in the first folder that has all four: the user's, then the system package's.
+pub fn find(name: DataSetName, data_dir: &Path) -> Result<Files, DataError> {
+    let official = official(name).expect("only data sets of files are looked for in folders");
+    let folder = own(name, data_dir);
+    let missing = match all_in(&folder, official) {
+        Ok(files) => return Ok(files),
+        Err(missing) => missing,
+    };
+    if let Some(files) = installed(official) {
+        return Ok(files);
+    }
+    let package = official.installed.map(|installed| installed.package);
+    Err(DataError::Missing { file: folder.join(missing.name), name, package })
+}
+
+/// The files that the system package installed, if all four are there.
+pub fn installed(official: &Official) -> Option<Files> {
+    all_in(Path::new(official.installed?.folder), official).ok()
+}
+
+/// The path of `entry` in `folder`, raw or else gzipped.
+pub fn file_in(folder: &Path, entry: &FileEntry) -> Option<PathBuf> {
+    [entry.name.to_owned(), gz_name(entry)]
+        .into_iter()
+        .map(|file| folder.join(file))
+        .find(|path| path.is_file())
+}
+
+/// The name of the gzipped file of `entry`.
+pub fn gz_name(entry: &FileEntry) -> String {
+    format!("{}.gz", entry.name)
+}
+
+/// The four files in `folder`, or the first one it lacks.
+fn all_in<'a>(folder: &Path, official: &'a Official) -> Result<Files, &'a FileEntry> {
+    let mut paths = [const { PathBuf::new() }; 4];
+    for (path, entry) in paths.iter_mut().zip(&official.files) {
+        *path = file_in(folder, entry).ok_or(entry)?;
+    }
+    Ok(Files { folder: folder.to_owned(), paths })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::source::synthetic;
+
+    #[test]
+    fn a_missing_file_is_named_with_the_command_that_gets_it() {
+        let dir = synthetic::Set::default().write([false; 4]);
+        let file = dir.path().join("mnist").join("t10k-labels-idx1-ubyte");
+        fs::remove_file(&file).unwrap();
+        let error = find(DataSetName::Mnist, dir.path()).unwrap_err().to_string();
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+        assert!(error.contains("`coordinator data fetch mnist`"), "{error}");
+        assert!(!error.contains("Debian"), "{error}");
+    }
+
+    #[test]
+    fn a_set_with_a_package_names_it() {
+        let error = DataError::Missing {
+            file: "data/fashion-mnist/train-images-idx3-ubyte".into(),
+            name: DataSetName::FashionMnist,
+            package: Some("dataset-fashion-mnist"),
+        };
+        let error = error.to_string();
+        assert!(error.contains("`coordinator data fetch fashion-mnist`"), "{error}");
+        assert!(error.contains("the Debian package dataset-fashion-mnist"), "{error}");
+    }
+
+    #[test]
+    fn the_users_folder_goes_before_the_systems() {
+        let dir = synthetic::Set::default().write([false; 4]);
+        fs::rename(dir.path().join("mnist"), dir.path().join("fashion-mnist")).unwrap();
+        let files = find(DataSetName::FashionMnist, dir.path()).unwrap();
+        assert_eq!(files.folder(), dir.path().join("fashion-mnist"));
+    }
+}

@@ -1,0 +1,332 @@
+//! IDX files: big-endian u32 magic, u32 sizes, then u8 data; raw or gzipped.
+//!
+//! The header is believed only after each of its numbers was found to be one that such a file can have, and
+//! memory is taken as bytes arrive, never on the header's word.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::error::DataError;
+use super::examples::{Examples, Shape};
+use super::unpack::{self, Stored};
+
+/// The most items a file may announce: the larger half of MNIST and Fashion-MNIST.
+const MAX_ITEMS: u32 = 60_000;
+
+/// What an IDX file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// u8 images, (items, height, width).
+    Images,
+    /// u8 labels, (items).
+    Labels,
+}
+
+impl Kind {
+    /// The magic number: 8 for u8 data, then the number of dimensions.
+    pub fn magic(self) -> u32 {
+        match self {
+            Self::Images => 2051,
+            Self::Labels => 2049,
+        }
+    }
+
+    /// The kind that has this magic number.
+    pub fn of(magic: u32) -> Option<Self> {
+        [Self::Images, Self::Labels].into_iter().find(|kind| kind.magic() == magic)
+    }
+
+    /// How many bytes stand before the data.
+    fn header_bytes(self) -> usize {
+        match self {
+            Self::Images => 16,
+            Self::Labels => 8,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Images => "images",
+            Self::Labels => "labels",
+        })
+    }
+}
+
+/// The images of one file with the labels of another.
+pub fn examples(
+    image_file: &Path,
+    label_file: &Path,
+    shape: Shape,
+    classes: usize,
+) -> Result<Examples, DataError> {
+    let pixels = images(image_file, shape)?;
+    let labels = labels(label_file, classes)?;
+    let images = pixels.len() / shape.len();
+    if images != labels.len() {
+        return Err(DataError::Count {
+            image_file: image_file.to_owned(),
+            images,
+            label_file: label_file.to_owned(),
+            labels: labels.len(),
+        });
+    }
+    Ok(Examples::from_pixels(shape, pixels, labels))
+}
+
+/// The pixels of a file of images of one channel, (items, height, width).
+fn images(path: &Path, shape: Shape) -> Result<Vec<u8>, DataError> {
+    let mut file = IdxFile::open(path)?;
+    let [items, height, width] = file.sizes(Kind::Images)?;
+    if (height as usize, width as usize) != (shape.height, shape.width) {
+        return Err(DataError::Dimensions {
+            path: path.to_owned(),
+            height,
+            width,
+            expected_height: shape.height,
+            expected_width: shape.width,
+        });
+    }
+    file.data(items as usize * shape.len())
+}
+
+/// The labels of a file of labels, each below `classes`.
+fn labels(path: &Path, classes: usize) -> Result<Vec<u8>, DataError> {
+    let mut file = IdxFile::open(path)?;
+    let [items] = file.sizes(Kind::Labels)?;
+    let labels = file.data(items as usize)?;
+    match labels.iter().position(|&label| usize::from(label) >= classes) {
+        Some(item) => Err(DataError::Label { path: path.to_owned(), item, label: labels[item], classes }),
+        None => Ok(labels),
+    }
+}
+
+/// A file being read from front to back.
+struct IdxFile<'a> {
+    path: &'a Path,
+    stored: Stored,
+    reader: Box<dyn Read>,
+    /// How many unpacked bytes were read.
+    position: u64,
+}
+
+impl<'a> IdxFile<'a> {
+    fn open(path: &'a Path) -> Result<Self, DataError> {
+        let (stored, reader) =
+            unpack::open(path).map_err(|cause| DataError::Unreadable { path: path.to_owned(), cause })?;
+        Ok(Self { path, stored, reader, position: 0 })
+    }
+
+    /// The header's sizes after its magic number and its item count were found good.
+    fn sizes<const DIMENSIONS: usize>(&mut self, kind: Kind) -> Result<[u32; DIMENSIONS], DataError> {
+        let length = kind.header_bytes();
+        let header = self.read_at_most(length, length as u64)?;
+        let number = |i: usize| {
+            header
+                .get(4 * i..4 * i + 4)
+                .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        };
+        if let Some(found) = number(0)
+            && found != kind.magic()
+        {
+            return Err(DataError::Magic { path: self.path.to_owned(), found, expected: kind });
+        }
+        self.expect_length(header.len(), length)?;
+        let sizes: [u32; DIMENSIONS] =
+            std::array::from_fn(|i| number(i + 1).expect("the header is complete"));
+        if !(1..=MAX_ITEMS).contains(&sizes[0]) {
+            let path = self.path.to_owned();
+            return Err(DataError::Items { path, found: sizes[0], kind, limit: MAX_ITEMS });
+        }
+        Ok(sizes)
+    }
+
+    /// The `length` bytes after the header, which must be all there is.
+    fn data(&mut self, length: usize) -> Result<Vec<u8>, DataError> {
+        let expected = self.position + length as u64;
+        let data = self.read_at_most(length + 1, expected)?;
+        if data.len() > length {
+            return Err(DataError::Oversized { path: self.path.to_owned(), expected });
+        }
+        self.expect_length(data.len(), length)?;
+        Ok(data)
+    }
+
+    /// The next `length` bytes, fewer at the end of the file; `expected` is the position that an error names.
+    fn read_at_most(&mut self, length: usize, expected: u64) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        let result = self.reader.by_ref().take(length as u64).read_to_end(&mut bytes);
+        self.position += bytes.len() as u64;
+        match result {
+            Ok(_) => Ok(bytes),
+            Err(cause) => Err(self.broken(cause, expected)),
+        }
+    }
+
+    fn broken(&self, cause: io::Error, expected: u64) -> DataError {
+        let path = self.path.to_owned();
+        match self.stored {
+            Stored::Gzipped => DataError::Gzip { path, unpacked: self.position, expected, cause },
+            Stored::Raw => DataError::Unreadable { path, cause },
+        }
+    }
+
+    /// An error if the last read gave `found` bytes where there should be `expected`.
+    fn expect_length(&self, found: usize, expected: usize) -> Result<(), DataError> {
+        if found == expected {
+            return Ok(());
+        }
+        let expected = self.position + (expected - found) as u64;
+        Err(DataError::Truncated { path: self.path.to_owned(), found: self.position, expected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::source::synthetic::{self, File, Set};
+    use crate::source::{DataSetName, load};
+
+    /// Writes a set that `spoil` has spoilt, raw and gzipped; loading must name `file` and all `facts`.
+    fn check(spoil: impl Fn(&mut Set), file: File, facts: &[&str]) {
+        for gzipped in [false, true] {
+            let mut set = Set::default();
+            spoil(&mut set);
+            let dir = set.write([gzipped; 4]);
+            let error = load(DataSetName::Mnist, dir.path()).unwrap_err().to_string();
+            let path = set.path(dir.path(), file, gzipped);
+            assert!(error.contains(path.to_str().unwrap()), "{error} names {}", path.display());
+            assert_eq!(error.lines().count(), 1, "{error}");
+            for fact in facts {
+                assert!(error.contains(fact), "{error:?} says {fact:?}");
+            }
+        }
+    }
+
+    /// Spoils the gzipped training images; loading must name them and say all of `facts`.
+    fn check_gzip(spoil: impl Fn(&mut Vec<u8>), facts: &[&str]) {
+        let set = Set::default();
+        let dir = set.write([true; 4]);
+        let path = set.path(dir.path(), File::TrainImages, true);
+        let mut packed = std::fs::read(&path).unwrap();
+        spoil(&mut packed);
+        std::fs::write(&path, packed).unwrap();
+        let error = load(DataSetName::Mnist, dir.path()).unwrap_err().to_string();
+        for fact in facts.iter().chain([&path.to_str().unwrap()]) {
+            assert!(error.contains(fact), "{error:?} says {fact:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_magic_number_is_refused() {
+        check(
+            |set| set[File::TrainImages][3] = 7,
+            File::TrainImages,
+            &["magic number is 2055,", "expected 2051 for images"],
+        );
+        check(
+            |set| set[File::TestLabels][0] = 1,
+            File::TestLabels,
+            &["magic number is 16779265,", "expected 2049 for labels"],
+        );
+    }
+
+    #[test]
+    fn swapped_images_and_labels_are_recognised() {
+        check(
+            |set| set.0.swap(0, 1),
+            File::TrainImages,
+            &["2049 (labels; are the files of images and labels swapped?)", "expected 2051"],
+        );
+    }
+
+    #[test]
+    fn an_empty_file_and_a_cut_header_are_truncated() {
+        check(|set| set[File::TrainImages].clear(), File::TrainImages, &["ends after 0 bytes, expected 16"]);
+        check(
+            |set| set[File::TestImages].truncate(9),
+            File::TestImages,
+            &["ends after 9 bytes, expected 16"],
+        );
+        check(|set| set[File::TestLabels].truncate(5), File::TestLabels, &["ends after 5 bytes, expected 8"]);
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused() {
+        check(
+            |set| set[File::TrainImages].truncate(2000),
+            File::TrainImages,
+            &["ends after 2000 bytes, expected 2368"],
+        );
+        check(|set| set[File::TrainLabels].truncate(10), File::TrainLabels, &["after 10 bytes, expected 11"]);
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        check(|set| set[File::TestImages].push(0), File::TestImages, &["more bytes than the 1584 expected"]);
+        check(|set| set[File::TestLabels].push(0), File::TestLabels, &["more bytes than the 10 expected"]);
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_read_no_further_than_its_header_allows() {
+        let spoil = |set: &mut Set| set[File::TrainImages].resize(50_000_000, 0);
+        check(spoil, File::TrainImages, &["more bytes than the 2368 expected from its header"]);
+    }
+
+    #[test]
+    fn other_image_sizes_are_refused() {
+        check(
+            |set| set[File::TrainImages][8..16].copy_from_slice(&[0, 0, 0, 32, 0, 0, 0, 24]),
+            File::TrainImages,
+            &["images are 32x24, expected 28x28"],
+        );
+    }
+
+    #[test]
+    fn no_item_count_makes_the_reader_allocate() {
+        let count = |bytes: [u8; 4]| move |set: &mut Set| set[File::TestImages][4..8].copy_from_slice(&bytes);
+        check(count([255; 4]), File::TestImages, &["announces 4294967295 images, expected 1 to 60000"]);
+        check(count([0; 4]), File::TestImages, &["announces 0 images, expected 1 to 60000"]);
+        check(count([0, 0, 0xea, 0x60]), File::TestImages, &["after 1584 bytes, expected 47040016"]);
+    }
+
+    #[test]
+    fn a_label_that_is_no_class_is_refused() {
+        check(
+            |set| set[File::TrainLabels][8 + 1] = 10,
+            File::TrainLabels,
+            &["label 10 of item 1, expected 0 to 9"],
+        );
+    }
+
+    #[test]
+    fn images_and_labels_of_different_counts_are_refused() {
+        let spoil = |set: &mut Set| set[File::TrainLabels] = synthetic::labels(&[1, 2]);
+        check(spoil, File::TrainLabels, &["holds 2 labels, expected 3"]);
+        check(spoil, File::TrainImages, &["holds images"]);
+    }
+
+    #[test]
+    fn a_cut_gzip_file_is_refused() {
+        check_gzip(|packed| packed.truncate(packed.len() / 2), &["gzip", "cut off", "expected 2368"]);
+        check_gzip(|packed| packed.truncate(packed.len() - 4), &["gzip", "cut off", "expected 2368"]);
+        check_gzip(|packed| packed.truncate(7), &["gzip", "cut off", "after 0 unpacked bytes, expected 16"]);
+    }
+
+    #[test]
+    fn a_damaged_gzip_file_is_refused() {
+        // The CRC is the four bytes before the last four.
+        let flip = |packed: &mut Vec<u8>| {
+            let crc = packed.len() - 8;
+            packed[crc] ^= 1;
+        };
+        check_gzip(flip, &["gzip", "damaged", "expected 2368"]);
+    }
+
+    #[test]
+    fn bytes_behind_the_gzip_data_are_refused() {
+        check_gzip(|packed| packed.extend(b"more"), &["gzip", "expected 2368"]);
+        check_gzip(|packed| packed.extend(synthetic::gzip(b"more")), &["more bytes than the 2368 expected"]);
+    }
+}

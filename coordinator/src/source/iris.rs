@@ -1,0 +1,73 @@
+//! Fisher's iris flowers: 150 rows of 4 measures in centimetres, 50 rows for each of 3 species.
+
+use super::DataSet;
+use super::examples::{Examples, Shape};
+use super::name::DataSetName;
+
+/// Every fifth row of a species is a test row.
+const TEST_EVERY: usize = 5;
+
+/// The data set, embedded in the program.
+///
+/// Split without chance: of each species' rows, in the file's order, rows 4, 9, 14 ... (counted from 0) are
+/// the test set, 10 of 50. So 120 rows train and 30 test, with the species in equal parts. The measures are
+/// raw: layers standardise each sample themselves.
+pub fn iris() -> DataSet {
+    let table = linfa_datasets::iris();
+    let shape = Shape { channels: 4, height: 1, width: 1 };
+    let (mut train, mut test) = (Rows::default(), Rows::default());
+    let mut seen = [0; 3];
+    for (row, &species) in table.records.rows().into_iter().zip(&table.targets) {
+        let part = if seen[species] % TEST_EVERY == TEST_EVERY - 1 { &mut test } else { &mut train };
+        seen[species] += 1;
+        part.values.extend(row.iter().map(|&measure| measure as f32));
+        part.labels.push(species as u8);
+    }
+    assert_eq!(seen, [50; 3], "the embedded iris table has 50 rows for each species");
+    DataSet { name: DataSetName::Iris, classes: 3, train: train.examples(shape), test: test.examples(shape) }
+}
+
+#[derive(Default)]
+struct Rows {
+    values: Vec<f32>,
+    labels: Vec<u8>,
+}
+
+impl Rows {
+    fn examples(self, shape: Shape) -> Examples {
+        Examples::from_rows(shape, self.values, self.labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(examples: &Examples, index: u32) -> [f32; 4] {
+        let mut row = [0.0; 4];
+        examples.write(index, &mut row);
+        row
+    }
+
+    #[test]
+    fn iris_is_split_in_equal_parts_of_each_species() {
+        let iris = iris();
+        let counts = |examples: &Examples| {
+            let mut counts = [0; 3];
+            examples.labels().iter().for_each(|&species| counts[usize::from(species)] += 1);
+            counts
+        };
+        assert_eq!((counts(&iris.train), counts(&iris.test)), ([40; 3], [10; 3]));
+        assert_eq!(iris.train.shape().to_string(), "4x1x1");
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the rows are copied, not computed")]
+    fn iris_rows_are_raw_and_in_the_files_order() {
+        let iris = iris();
+        assert_eq!(row(&iris.train, 0), [5.1, 3.5, 1.4, 0.2]);
+        assert_eq!(row(&iris.train, 3), [4.6, 3.1, 1.5, 0.2]);
+        assert_eq!(row(&iris.test, 0), [5.0, 3.6, 1.4, 0.2]);
+        assert_eq!(row(&iris.train, 4), [5.4, 3.9, 1.7, 0.4]);
+    }
+}

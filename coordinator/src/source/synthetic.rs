@@ -1,0 +1,100 @@
+//! Small data sets for tests: 3 training and 2 test images 28x28 in IDX files that can be spoilt before
+//! they are written.
+
+use std::fs;
+use std::io::Write;
+use std::ops::{Index, IndexMut};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::TempDir;
+
+/// One of the four files.
+#[derive(Clone, Copy)]
+pub enum File {
+    TrainImages,
+    TrainLabels,
+    TestImages,
+    TestLabels,
+}
+
+/// The bytes of the four files.
+pub struct Set(pub [Vec<u8>; 4]);
+
+const NAMES: [&str; 4] = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
+
+impl Default for Set {
+    fn default() -> Self {
+        Self([images(3), labels(&[9, 0, 3]), images(2), labels(&[1, 8])])
+    }
+}
+
+impl Set {
+    /// Writes the files to the folder `mnist` of a new temporary folder, gzipped where told.
+    pub fn write(&self, gzipped: [bool; 4]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("mnist")).unwrap();
+        let files = [File::TrainImages, File::TrainLabels, File::TestImages, File::TestLabels];
+        for (file, gzipped) in files.into_iter().zip(gzipped) {
+            let bytes = if gzipped { gzip(&self[file]) } else { self[file].clone() };
+            fs::write(self.path(dir.path(), file, gzipped), bytes).unwrap();
+        }
+        dir
+    }
+
+    /// Where `write` puts a file.
+    #[expect(clippy::unused_self, reason = "reads as `set.path`")]
+    pub fn path(&self, dir: &Path, file: File, gzipped: bool) -> PathBuf {
+        dir.join("mnist").join(format!("{}{}", NAMES[file as usize], if gzipped { ".gz" } else { "" }))
+    }
+}
+
+impl Index<File> for Set {
+    type Output = Vec<u8>;
+
+    fn index(&self, file: File) -> &Vec<u8> {
+        &self.0[file as usize]
+    }
+}
+
+impl IndexMut<File> for Set {
+    fn index_mut(&mut self, file: File) -> &mut Vec<u8> {
+        &mut self.0[file as usize]
+    }
+}
+
+/// Pixel `i` of image `item`.
+pub fn pixel(item: usize, i: usize) -> u8 {
+    (item * 31 + i * 7) as u8
+}
+
+/// An IDX file of this many images 28x28.
+pub fn images(items: usize) -> Vec<u8> {
+    let mut file = header(&[2051, items as u32, 28, 28]);
+    file.extend((0..items).flat_map(|item| (0..784).map(move |i| pixel(item, i))));
+    file
+}
+
+/// An IDX file of labels.
+pub fn labels(labels: &[u8]) -> Vec<u8> {
+    let mut file = header(&[2049, labels.len() as u32]);
+    file.extend(labels);
+    file
+}
+
+/// `bytes` gzipped.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn header(numbers: &[u32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+}

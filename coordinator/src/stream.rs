@@ -1,0 +1,75 @@
+//! Batches on their way to a group: keys always, activations only where the group does not keep them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::batch::ArrivingBatch;
+use proto::limits::rows_per_message;
+use proto::rows::Precision;
+use proto::wire;
+use scff::batch::{SampleKey, Step};
+use tokio::sync::mpsc;
+
+use crate::ledger::Ledger;
+use crate::order::Order;
+use crate::source::{Augmentation, Examples};
+use crate::transform::Job;
+
+/// The samples of a split with their augmented views.
+#[derive(Clone)]
+pub struct Views {
+    /// The samples.
+    pub examples: Arc<Examples>,
+    /// How views differ.
+    pub augmentation: Augmentation,
+}
+
+impl Views {
+    /// The views of `keys`, cut into messages whose rows are at most `row_bytes` long on either side of a transform.
+    pub fn rows(&self, keys: &[SampleKey], precision: Precision, row_bytes: usize) -> Vec<wire::Rows> {
+        let shape = self.examples.shape();
+        let mut sample = vec![0.0; shape.len()];
+        let mut view = vec![0.0; shape.len()];
+        keys.chunks(rows_per_message(row_bytes))
+            .map(|keys| {
+                let mut payload = Vec::with_capacity(keys.len() * shape.len() * precision.bytes());
+                for key in keys {
+                    self.examples.write(key.index, &mut sample);
+                    self.augmentation.apply(key.variant, shape, &sample, &mut view);
+                    precision.encode(&view, &mut payload);
+                }
+                wire::Rows { rows: keys.len() as u32, payload: Bytes::from(payload) }
+            })
+            .collect()
+    }
+}
+
+/// The batches of a stage from one step to its end, prepared on a thread of its own.
+pub struct BatchSource {
+    /// Which samples meet.
+    pub order: Order,
+    /// What the group keeps.
+    pub ledger: Ledger,
+    /// The samples.
+    pub views: Views,
+    /// Precision of activations.
+    pub precision: Precision,
+    /// Bytes of the longer one of a sample and its activation at the cut point.
+    pub row_bytes: usize,
+}
+
+impl BatchSource {
+    /// Prepares the batches of `steps` until all are done or nobody takes them any more. Blocks.
+    pub fn produce(mut self, steps: std::ops::Range<u64>, jobs: &mpsc::Sender<Job<wire::Batch>>) {
+        for step in steps {
+            let batch = self.order.batch(Step(step));
+            let arriving = self.ledger.arriving(&batch);
+            let keys: Vec<SampleKey> = arriving.iter().map(|(key, _)| *key).collect();
+            let rows = self.views.rows(&keys, self.precision, self.row_bytes);
+            let tag = wire::Batch::from(&ArrivingBatch { batch, arriving });
+            if jobs.blocking_send(Job { tag, rows }).is_err() {
+                return;
+            }
+        }
+    }
+}

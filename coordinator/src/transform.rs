@@ -1,0 +1,108 @@
+//! Rows through the frozen layers on several workers at once, in order.
+//!
+//! Job t goes to worker t mod n; results are collected in the order of the jobs. Every queue is bounded, so a
+//! slow end holds up the other, and nothing holds more than a few jobs.
+
+use prost::Message;
+use proto::wire;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::cluster::{Worker, WorkerFailure};
+
+/// Rows on their way, and what they are for.
+pub struct Job<T> {
+    /// What the rows are for.
+    pub tag: T,
+    /// The rows, cut into messages.
+    pub rows: Vec<wire::Rows>,
+}
+
+/// Jobs that wait between two stations.
+pub const QUEUE: usize = 4;
+
+struct Station {
+    worker: Worker,
+    /// Held until the last reply: only then may the worker see the end of its requests.
+    _requests: mpsc::Sender<wire::TransformRequest>,
+    replies: Streaming<wire::Rows>,
+}
+
+/// Sends the rows of all `jobs` through the layers that `begin` names, and passes them on to `results`.
+///
+/// Ends when `jobs` does; returns the bytes sent. A job without rows passes untouched.
+pub async fn through<T: Send + 'static>(
+    workers: &[Worker],
+    begin: &wire::TransformBegin,
+    jobs: mpsc::Receiver<Job<T>>,
+    results: mpsc::Sender<Job<T>>,
+) -> Result<u64, WorkerFailure> {
+    let mut requests = Vec::new();
+    let mut stations = Vec::new();
+    for worker in workers {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let first =
+            wire::TransformRequest { request: Some(wire::transform_request::Request::Begin(begin.clone())) };
+        sender.try_send(first).expect("the queue is empty");
+        let replies = worker.client.clone().transform(ReceiverStream::new(receiver)).await;
+        let replies = replies.map_err(|status| WorkerFailure::of(worker, &status))?.into_inner();
+        requests.push(sender.clone());
+        stations.push(Station { worker: worker.clone(), _requests: sender, replies });
+    }
+    let (under_way, expected) = mpsc::channel(QUEUE * workers.len());
+    let (sent, collected) =
+        tokio::join!(send(jobs, requests, under_way), collect(stations, expected, results));
+    collected.map(|()| sent)
+}
+
+/// A job under way: its tag, which station has it, and how many messages it is cut into.
+struct UnderWay<T> {
+    tag: T,
+    station: usize,
+    messages: usize,
+}
+
+async fn send<T>(
+    mut jobs: mpsc::Receiver<Job<T>>,
+    requests: Vec<mpsc::Sender<wire::TransformRequest>>,
+    under_way: mpsc::Sender<UnderWay<T>>,
+) -> u64 {
+    let mut bytes = 0;
+    let mut station = 0;
+    while let Some(job) = jobs.recv().await {
+        let expected = UnderWay { tag: job.tag, station, messages: job.rows.len() };
+        if under_way.send(expected).await.is_err() {
+            break;
+        }
+        for rows in job.rows {
+            bytes += rows.encoded_len() as u64;
+            let request =
+                wire::TransformRequest { request: Some(wire::transform_request::Request::Rows(rows)) };
+            if requests[station].send(request).await.is_err() {
+                return bytes; // The collector hears from the worker why.
+            }
+        }
+        station = (station + 1) % requests.len();
+    }
+    bytes
+}
+
+async fn collect<T>(
+    mut stations: Vec<Station>,
+    mut expected: mpsc::Receiver<UnderWay<T>>,
+    results: mpsc::Sender<Job<T>>,
+) -> Result<(), WorkerFailure> {
+    while let Some(UnderWay { tag, station, messages }) = expected.recv().await {
+        let Station { worker, replies, .. } = &mut stations[station];
+        let mut rows = Vec::with_capacity(messages);
+        for _ in 0..messages {
+            let reply = replies.message().await.map_err(|status| WorkerFailure::of(worker, &status))?;
+            rows.push(reply.ok_or_else(|| WorkerFailure::gone(worker))?);
+        }
+        if results.send(Job { tag, rows }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

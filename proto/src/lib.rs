@@ -1,0 +1,51 @@
+//! The language between Strata's processes, and the one place where wire types become domain types.
+//!
+//! [`wire`] is what the protobuf compiler makes of `strata/worker.proto`. The other modules parse its messages
+//! into values that need no further checks, or refuse them with an error that names the field.
+
+pub mod batch;
+pub mod layer;
+pub mod limits;
+pub mod machine;
+pub mod process;
+pub mod rows;
+pub mod state;
+
+/// The generated messages, client and server.
+#[allow(missing_docs, clippy::pedantic, reason = "generated code")]
+pub mod wire {
+    tonic::include_proto!("strata.v1");
+}
+
+/// Both ends must speak the same version; it changes whenever the messages or their meaning do.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A message that does not say what it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: found {found}, expected {expected}")]
+pub struct WireError {
+    /// The message's field.
+    pub field: &'static str,
+    /// What it holds.
+    pub found: String,
+    /// What it may hold.
+    pub expected: String,
+}
+
+impl WireError {
+    /// An error about `field`.
+    pub fn new(field: &'static str, found: impl std::fmt::Display, expected: impl std::fmt::Display) -> Self {
+        Self { field, found: found.to_string(), expected: expected.to_string() }
+    }
+}
+
+impl From<WireError> for tonic::Status {
+    fn from(error: WireError) -> Self {
+        Self::invalid_argument(error.to_string())
+    }
+}
+
+/// The field of a message that must be there.
+pub fn required<T>(field: &'static str, value: Option<T>) -> Result<T, WireError> {
+    value.ok_or_else(|| WireError::new(field, "nothing", "a value"))
+}

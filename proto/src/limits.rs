@@ -1,0 +1,23 @@
+//! Sizes that both ends agree on.
+
+/// Large payloads are cut into messages of about this size: smaller ones halve the rate, larger ones gain nothing.
+pub const PAYLOAD_BYTES: usize = 1 << 20;
+/// No message may be larger: a row of activations (at most a few megabytes) and its head.
+pub const MESSAGE_BYTES: usize = 64 << 20;
+/// HTTP/2 frames; without it they are 16 KiB and the rate halves.
+pub const FRAME_BYTES: u32 = 1 << 20;
+/// HTTP/2 flow-control windows: how much is under way without the receiver having taken it.
+pub const WINDOW_BYTES: u32 = 4 << 20;
+/// The largest layer state that a worker takes in: weights and two moments of one layer.
+pub const STATE_BYTES: u64 = 16 << 30;
+/// Samples of a batch.
+pub const BATCH: usize = 65_536;
+/// Elements of an activation.
+pub const ELEMENTS: usize = 1 << 24;
+/// Channels of a layer.
+pub const CHANNELS: usize = 1 << 20;
+
+/// How many rows of `row_bytes` bytes a message carries: about [`PAYLOAD_BYTES`], and at least one.
+pub fn rows_per_message(row_bytes: usize) -> usize {
+    (PAYLOAD_BYTES / row_bytes.max(1)).max(1)
+}

@@ -1,0 +1,218 @@
+//! Layers and their training state as safetensors: the same bytes on the wire and in files.
+
+use std::collections::HashMap;
+
+use ndarray::{Array1, Array2};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use scff::batch::Step;
+use scff::layer::{LayerState, Tensors};
+use sha2::{Digest, Sha256};
+
+/// Bytes that are not the layer they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// No safetensors file, or one that is cut short.
+    #[error("not a safetensors file: {0}")]
+    Format(#[from] safetensors::SafeTensorError),
+    /// A tensor is of another kind than it should be.
+    #[error("tensor `{name}`: found {found}, expected {expected}")]
+    Tensor {
+        /// The tensor's name.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The header lacks something or says it wrongly.
+    #[error("header field `{name}`: found {found}, expected {expected}")]
+    Header {
+        /// The field's name.
+        name: String,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        expected: String,
+    },
+}
+
+/// Text that is kept beside the tensors of a file.
+pub type Header = HashMap<String, String>;
+
+/// The header field that holds the checksum of all tensors.
+const CHECKSUM: &str = "sha256";
+const STEP: &str = "step";
+
+/// A named set of weights and biases, written as `NAME.weight` and `NAME.bias`.
+pub type Named<'a> = (&'a str, &'a Tensors);
+
+/// A safetensors file of `parts` whose header carries `header` and the checksum of the tensors.
+pub fn encode(parts: &[Named<'_>], mut header: Header) -> Vec<u8> {
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = parts
+        .iter()
+        .flat_map(|(name, tensors)| {
+            let (channels, fan_in) = tensors.weight.dim();
+            let weight =
+                (joined(name, "weight"), vec![channels, fan_in], little_endian(tensors.weight.iter()));
+            let bias = (joined(name, "bias"), vec![channels], little_endian(tensors.bias.iter()));
+            [weight, bias]
+        })
+        .collect();
+    header.insert(CHECKSUM.to_owned(), weights_sha256(parts.iter().map(|(_, tensors)| *tensors)));
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view =
+            TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes are as long as the shape says");
+        (name.as_str(), view)
+    });
+    safetensors::serialize(views, Some(header)).expect("tensors of known shapes serialise")
+}
+
+/// Reads the tensors of `names` and the header, and checks the checksum.
+pub fn decode(bytes: &[u8], names: &[&str]) -> Result<(Vec<Tensors>, Header), StateError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+    let header = metadata.metadata().clone().unwrap_or_default();
+    let file = SafeTensors::deserialize(bytes)?;
+    let parts: Vec<Tensors> = names.iter().map(|name| tensors(&file, name)).collect::<Result<_, _>>()?;
+    let found = field(&header, CHECKSUM)?;
+    let expected = weights_sha256(&parts);
+    if found != expected {
+        return Err(StateError::Header { name: CHECKSUM.to_owned(), found: found.to_owned(), expected });
+    }
+    Ok((parts, header))
+}
+
+const STATE_PARTS: [&str; 3] = ["", "first_moment", "second_moment"];
+
+/// A layer's training state as bytes; `header` may say more about it.
+pub fn encode_state(state: &LayerState, mut header: Header) -> Vec<u8> {
+    header.insert(STEP.to_owned(), state.step.0.to_string());
+    let parts = [&state.parameters, &state.first_moments, &state.second_moments];
+    encode(&[0, 1, 2].map(|part| (STATE_PARTS[part], parts[part])), header)
+}
+
+/// Reads what [`encode_state`] wrote.
+pub fn decode_state(bytes: &[u8]) -> Result<(LayerState, Header), StateError> {
+    let (parts, header) = decode(bytes, &STATE_PARTS)?;
+    let [parameters, first_moments, second_moments] = parts.try_into().expect("as many parts as names");
+    let step = Step(number(&header, STEP)?);
+    Ok((LayerState { step, parameters, first_moments, second_moments }, header))
+}
+
+/// A field of a header.
+pub fn field<'a>(header: &'a Header, name: &str) -> Result<&'a str, StateError> {
+    header.get(name).map(String::as_str).ok_or_else(|| StateError::Header {
+        name: name.to_owned(),
+        found: "nothing".to_owned(),
+        expected: "a value".to_owned(),
+    })
+}
+
+/// A number in a header.
+pub fn number<N: std::str::FromStr>(header: &Header, name: &str) -> Result<N, StateError> {
+    let found = field(header, name)?;
+    found.parse().map_err(|_| StateError::Header {
+        name: name.to_owned(),
+        found: found.to_owned(),
+        expected: "a number".to_owned(),
+    })
+}
+
+/// SHA-256 over trained tensors in layer order, weight before bias, as little-endian f32.
+pub fn weights_sha256<'a>(layers: impl IntoIterator<Item = &'a Tensors>) -> String {
+    let mut hash = Sha256::new();
+    for tensors in layers {
+        hash.update(little_endian(tensors.weight.iter()));
+        hash.update(little_endian(tensors.bias.iter()));
+    }
+    hex::encode(hash.finalize())
+}
+
+/// SHA-256 of bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn joined(name: &str, tensor: &str) -> String {
+    if name.is_empty() { tensor.to_owned() } else { format!("{name}.{tensor}") }
+}
+
+fn little_endian<'a>(values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
+    values.flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn tensors(file: &SafeTensors<'_>, name: &str) -> Result<Tensors, StateError> {
+    let weight_name = joined(name, "weight");
+    let ([channels, fan_in], weight) = floats(file, &weight_name, "F32 of two dimensions")?;
+    let ([_], bias) = floats(file, &joined(name, "bias"), "F32 of one dimension")?;
+    // An empty tensor may claim dimensions beyond all addresses.
+    let weight = Array2::from_shape_vec((channels, fan_in), weight).map_err(|error| StateError::Tensor {
+        name: weight_name,
+        found: format!("shape [{channels}, {fan_in}] ({error})"),
+        expected: "F32 of two dimensions",
+    })?;
+    Ok(Tensors { weight, bias: Array1::from_vec(bias) })
+}
+
+fn floats<const D: usize>(
+    file: &SafeTensors<'_>,
+    name: &str,
+    expected: &'static str,
+) -> Result<([usize; D], Vec<f32>), StateError> {
+    let view = file.tensor(name)?;
+    let shape = <[usize; D]>::try_from(view.shape()).ok().filter(|_| view.dtype() == Dtype::F32);
+    let Some(shape) = shape else {
+        let found = format!("{:?} of shape {:?}", view.dtype(), view.shape());
+        return Err(StateError::Tensor { name: name.to_owned(), found, expected });
+    };
+    Ok((shape, view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> LayerState {
+        let part = |by: f32| Tensors {
+            weight: Array2::from_shape_fn((3, 4), |(i, j)| by * (i * 4 + j) as f32),
+            bias: Array1::from_shape_fn(3, |i| by - i as f32),
+        };
+        LayerState {
+            step: Step(9),
+            parameters: part(1.0),
+            first_moments: part(0.1),
+            second_moments: part(0.01),
+        }
+    }
+
+    #[test]
+    fn a_state_survives_the_trip_through_its_bytes() {
+        let header = Header::from([("layer".to_owned(), "2".to_owned())]);
+        let (back, header) = decode_state(&encode_state(&state(), header)).unwrap();
+        assert_eq!(back, state());
+        assert_eq!(number::<u32>(&header, "layer").unwrap(), 2);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let mut bytes = encode_state(&state(), Header::new());
+        *bytes.last_mut().unwrap() ^= 1;
+        assert!(decode_state(&bytes).unwrap_err().to_string().starts_with("header field `sha256`"));
+    }
+
+    #[test]
+    fn a_shape_beyond_all_addresses_is_refused() {
+        let header = r#"{"weight":{"dtype":"F32","shape":[0,9223372036854775808],"data_offsets":[0,0]},
+            "bias":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#;
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        let error = decode(&bytes, &[""]).unwrap_err().to_string();
+        assert!(error.starts_with("tensor `weight`: found shape [0, 9223372036854775808]"), "{error}");
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let bytes = encode_state(&state(), Header::new());
+        for length in 0..bytes.len() {
+            assert!(decode_state(&bytes[..length]).is_err(), "cut to {length}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Goodness, the loss of a batch, and its gradient with respect to goodness.
+//!
+//! g = mean over channels of relu(z)^2: one number per pair (dense), per position or per time step. The loss is
+//!
+//! mean log(1 + exp(theta_pos - g_pos)) + mean log(1 + exp(g_neg - theta_neg)) + lambda * mean ||g_pos||_2
+//!
+//! with the norm over a sample's positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
+//! channels of a layer together: it is what shards of a layer exchange, and the only thing.
+
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+/// Thresholds and penalty of a layer's loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossParameters {
+    /// Positive pairs are pushed above this goodness.
+    pub theta_pos: f32,
+    /// Negative pairs are pushed below this goodness.
+    pub theta_neg: f32,
+    /// Weight of the penalty on the norm of positive goodness.
+    pub lambda: f32,
+}
+
+/// Sums of squared ReLU outputs over one channel block each, not yet a mean: (blocks, pairs * positions).
+///
+/// Shards of a layer exchange these. Blocks are added in channel order, whoever owns them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartialGoodness(pub Array2<f32>);
+
+/// Goodness of every pair: (pairs, positions).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Goodness(pub Array2<f32>);
+
+impl PartialGoodness {
+    /// The goodness of `channels` channels in all, for `pairs` pairs.
+    pub fn total(&self, channels: usize, pairs: usize) -> Goodness {
+        let columns = self.0.ncols();
+        let mut total = vec![0.0_f32; columns];
+        for block in self.0.outer_iter() {
+            for (sum, value) in total.iter_mut().zip(block) {
+                *sum += value;
+            }
+        }
+        let total = total.into_iter().map(|sum| sum / channels as f32).collect();
+        Goodness(
+            Array2::from_shape_vec((pairs, columns / pairs), total).expect("positions divide the columns"),
+        )
+    }
+}
+
+/// The loss of one batch and what it was made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Mean softplus(theta_pos - g) over the positive pairs.
+    pub positive: f64,
+    /// Mean softplus(g - theta_neg) over the negative pairs.
+    pub negative: f64,
+    /// lambda times the mean norm of positive goodness.
+    pub penalty: f64,
+    /// Mean goodness of the positive pairs.
+    pub goodness_pos: f64,
+    /// Mean goodness of the negative pairs.
+    pub goodness_neg: f64,
+}
+
+impl Loss {
+    /// The sum of the three terms.
+    pub fn total(&self) -> f64 {
+        self.positive + self.negative + self.penalty
+    }
+}
+
+/// The loss of a batch whose first `positives` pairs are positive, and dL/dg: (pairs, positions).
+pub fn loss_and_gradient(
+    goodness: &Goodness,
+    positives: usize,
+    loss: &LossParameters,
+) -> (Loss, Array2<f32>) {
+    let (positive, negative) = goodness.0.view().split_at(ndarray::Axis(0), positives);
+    let mut gradient = Array2::zeros(goodness.0.dim());
+    let mut report = Loss { goodness_pos: mean(positive), goodness_neg: mean(negative), ..Loss::default() };
+    for (sample, mut slot) in positive.outer_iter().zip(gradient.outer_iter_mut()) {
+        let norm = sample.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+        let pull = if norm > 0.0 { f64::from(loss.lambda) / (positives as f64 * norm) } else { 0.0 };
+        report.penalty += f64::from(loss.lambda) * norm / positives as f64;
+        for (&g, slot) in sample.iter().zip(&mut slot) {
+            let margin = f64::from(loss.theta_pos) - f64::from(g);
+            report.positive += softplus(margin) / positive.len() as f64;
+            *slot = (pull * f64::from(g) - sigmoid(margin) / positive.len() as f64) as f32;
+        }
+    }
+    for (&g, slot) in negative.iter().zip(gradient.iter_mut().skip(positive.len())) {
+        let margin = f64::from(g) - f64::from(loss.theta_neg);
+        report.negative += softplus(margin) / negative.len() as f64;
+        *slot = (sigmoid(margin) / negative.len() as f64) as f32;
+    }
+    (report, gradient)
+}
+
+fn mean(values: ArrayView2<'_, f32>) -> f64 {
+    values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len().max(1) as f64
+}
+
+/// log(1 + exp(u)) without overflow. `libm` gives every machine the same bits.
+fn softplus(u: f64) -> f64 {
+    u.max(0.0) + libm::log1p(libm::exp(-u.abs()))
+}
+
+/// The derivative of softplus.
+fn sigmoid(u: f64) -> f64 {
+    let e = libm::exp(-u.abs());
+    if u >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    const LOSS: LossParameters = LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.1 };
+
+    #[test]
+    fn a_huge_goodness_gives_a_finite_loss() {
+        let (loss, gradient) = loss_and_gradient(&Goodness(array![[1e6], [1e6]]), 1, &LOSS);
+        assert!((loss.negative - (1e6 - 2.0)).abs() < 1e-3 && loss.positive == 0.0, "{loss:?}");
+        assert!(gradient.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn the_gradient_is_the_slope_of_the_loss() {
+        let goodness = Goodness(array![[0.5, 1.5], [2.0, 0.1], [0.3, 3.0], [1.0, 0.0]]);
+        let (_, gradient) = loss_and_gradient(&goodness, 2, &LOSS);
+        for index in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)] {
+            let nudged = |by: f32| {
+                let mut goodness = goodness.clone();
+                goodness.0[index] += by;
+                loss_and_gradient(&goodness, 2, &LOSS).0.total()
+            };
+            let slope = (nudged(1e-3) - nudged(-1e-3)) / 2e-3;
+            assert!(
+                (slope - f64::from(gradient[index])).abs() < 1e-4,
+                "{index:?}: {slope} {}",
+                gradient[index]
+            );
+        }
+    }
+
+    #[test]
+    fn the_norm_of_zero_goodness_has_no_slope() {
+        let (_, gradient) = loss_and_gradient(&Goodness(array![[0.0], [0.0]]), 1, &LOSS);
+        assert!((gradient[(0, 0)] + sigmoid(1.0) as f32).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,213 @@
+//! What a layer is: its linear map, the pairs it sees, what it transmits, and how its channels are cut.
+
+use ndarray::{Array1, Array2};
+use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Step;
+use crate::seed::symmetric;
+
+mod dense;
+
+pub use dense::Dense;
+
+/// Where a layer's pairs come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairSource {
+    /// The layer makes pairs of single samples (every first layer; algorithm 2 further up).
+    Makes,
+    /// The layer takes the pairs of the layer below (algorithm 1).
+    Takes,
+}
+
+/// What is passed on of the linear map's output z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transmit {
+    /// relu(z - mean of z over the units).
+    Triangle,
+    /// relu(z).
+    Relu,
+}
+
+/// A layer's linear map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinearMap {
+    /// Every output reads every input.
+    Dense(Dense),
+}
+
+impl LinearMap {
+    /// Elements of one input sample.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Dense(dense) => dense.inputs,
+        }
+    }
+
+    /// Output channels (for a dense map: units).
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Dense(dense) => dense.outputs,
+        }
+    }
+
+    /// Elements of one output sample.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Dense(dense) => dense.outputs,
+        }
+    }
+
+    /// Weights of one output channel.
+    pub fn fan_in(&self) -> usize {
+        match self {
+            Self::Dense(dense) => dense.inputs,
+        }
+    }
+
+    /// Weights and biases together.
+    pub fn parameters(&self) -> usize {
+        self.channels() * (self.fan_in() + 1)
+    }
+
+    /// Multiply-adds of one linear map of one sample.
+    pub fn multiply_adds(&self) -> u64 {
+        match self {
+            Self::Dense(dense) => dense.inputs as u64 * dense.outputs as u64,
+        }
+    }
+}
+
+/// All that is fixed about a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerSpec {
+    /// The layer's name in logs and summaries, such as `dense1`.
+    pub name: String,
+    /// Its linear map.
+    pub map: LinearMap,
+    /// Where its pairs come from.
+    pub pairs: PairSource,
+    /// What it passes on.
+    pub transmit: Transmit,
+    /// Channels of one block: the unit in which products are cut, goodness is summed and layers are sharded.
+    pub block: usize,
+}
+
+impl LayerSpec {
+    /// The layer's channel blocks, in order. The last one is smaller where the block size does not divide.
+    pub fn blocks(&self) -> Vec<ChannelRange> {
+        let channels = self.map.channels();
+        (0..channels)
+            .step_by(self.block)
+            .map(|start| ChannelRange { start, end: (start + self.block).min(channels) })
+            .collect()
+    }
+
+    /// Whether the layer makes its own pairs.
+    pub fn makes_pairs(&self) -> bool {
+        self.pairs == PairSource::Makes
+    }
+}
+
+/// Output channels `start..end` of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelRange {
+    /// The first channel.
+    pub start: usize,
+    /// One past the last channel.
+    pub end: usize,
+}
+
+impl ChannelRange {
+    /// How many channels there are.
+    pub fn len(self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// The range as an array slice.
+    pub fn slice(self) -> ndarray::Slice {
+        ndarray::Slice::from(self.start..self.end)
+    }
+}
+
+/// One trained tensor, or one of its optimiser's moments: weights (channels, fan-in) and biases (channels).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensors {
+    /// Of the weights, (channels, fan-in).
+    pub weight: Array2<f32>,
+    /// Of the biases, (channels).
+    pub bias: Array1<f32>,
+}
+
+impl Tensors {
+    /// All zero, in the shape of `map`'s parameters.
+    pub fn zeros(map: &LinearMap) -> Self {
+        Self { weight: Array2::zeros((map.channels(), map.fan_in())), bias: Array1::zeros(map.channels()) }
+    }
+
+    /// Errors unless the tensors have the shape of `map`'s parameters.
+    pub fn check(&self, what: &'static str, map: &LinearMap) -> Result<(), ShapeError> {
+        let expected = (map.channels(), map.fan_in());
+        if self.weight.dim() != expected || self.bias.len() != expected.0 {
+            return Err(ShapeError { what, found: (self.weight.dim(), self.bias.len()), expected });
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a layer in training carries from one step to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerState {
+    /// Steps taken so far.
+    pub step: Step,
+    /// Weights and biases.
+    pub parameters: Tensors,
+    /// AdamW's first moments.
+    pub first_moments: Tensors,
+    /// AdamW's second moments.
+    pub second_moments: Tensors,
+}
+
+impl LayerState {
+    /// Errors unless all tensors have the shape of `map`'s parameters.
+    pub fn check(&self, map: &LinearMap) -> Result<(), ShapeError> {
+        self.parameters.check("parameters", map)?;
+        self.first_moments.check("first moments", map)?;
+        self.second_moments.check("second moments", map)
+    }
+
+    /// The state before the first step: weights and biases uniform in +-1/sqrt(fan-in) (PyTorch's default for
+    /// linear layers), moments zero.
+    pub fn initial(map: &LinearMap, random: &mut impl Rng) -> Self {
+        let bound = 1.0 / (map.fan_in() as f32).sqrt();
+        let mut parameters = Tensors::zeros(map);
+        parameters.weight.map_inplace(|value| *value = symmetric(random, bound));
+        parameters.bias.map_inplace(|value| *value = symmetric(random, bound));
+        Self {
+            step: Step(0),
+            parameters,
+            first_moments: Tensors::zeros(map),
+            second_moments: Tensors::zeros(map),
+        }
+    }
+}
+
+/// Tensors that do not fit the layer they are meant for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: found a weight of {:?} and a bias of {}, expected {expected:?} and {}", found.0, found.1, expected.0)]
+pub struct ShapeError {
+    /// Which tensors.
+    pub what: &'static str,
+    /// Their shapes: of the weight, of the bias.
+    pub found: ((usize, usize), usize),
+    /// What the layer has: (channels, fan-in).
+    pub expected: (usize, usize),
+}

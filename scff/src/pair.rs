@@ -1,0 +1,157 @@
+//! Pairs: what a layer sees of a batch.
+//!
+//! A pair (i, j) is the concatenation [x_i ; x_j] whose halves share the weights W. Standardised with its mean
+//! m_ij and deviation s_ij over both halves, it maps to
+//!
+//! z_ij = W (x_i - m_ij)/s_ij + W (x_j - m_ij)/s_ij + 2b = (U_i + U_j - 2 m_ij w) / s_ij + 2b
+//!
+//! with U_i = W x_i and w[c] = sum of W[c, :]. So **one** linear map per row serves the positive and all negative
+//! pairs that the row is part of. A layer of algorithm 1 takes whole pairs from below: each is one row, with
+//! z = U + b. Both are a list of [`Pair`]s over rows, and everything above this module treats them alike.
+
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView2};
+
+use crate::normalize::{EPSILON, Moments, standardize, standardize_rows};
+
+/// One pair: z = `scale` * (U[first] + U[second]) - `offset` * w + bias factor * b.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Row of the first half.
+    pub first: usize,
+    /// Row of the second half; `None` where a row is a whole pair (algorithm 1).
+    pub second: Option<usize>,
+    /// 1 / (1e-10 + s_ij).
+    pub scale: f32,
+    /// 2 m_ij / (1e-10 + s_ij).
+    pub offset: f32,
+}
+
+/// Rows, standardised, and the pairs that are read from them: positives first, then negatives.
+#[derive(Clone, Debug)]
+pub struct PairedRows {
+    rows: Array2<f32>,
+    pairs: Vec<Pair>,
+    positives: usize,
+    bias_factor: f32,
+}
+
+impl PairedRows {
+    /// Makes the pairs of a batch of B samples (algorithm 2, and every first layer).
+    ///
+    /// `rows`: (B, elements) where both halves of a pair are the same view, else (2B, elements), first halves
+    /// before second halves. Rows are standardised here. Positive pair i is (i, i), negative pair i of shift k
+    /// is (i, (i + k) mod B).
+    pub fn make(mut rows: Array2<f32>, two_views: bool, shifts: &[usize]) -> Self {
+        let batch = if two_views { rows.nrows() / 2 } else { rows.nrows() };
+        assert!(!two_views || rows.nrows() == 2 * batch, "two views come in equal numbers");
+        let elements = rows.ncols();
+        let moments = standardize_rows(&mut rows);
+        let second_half = if two_views { batch } else { 0 };
+        let join = |i: usize, j: usize| join(elements, &moments, i, second_half + j);
+        let mut pairs: Vec<Pair> = (0..batch).map(|i| join(i, i)).collect();
+        for shift in shifts {
+            assert!(
+                (1..batch).contains(shift),
+                "a shift of {shift} makes no negative pairs in a batch of {batch}"
+            );
+            pairs.extend((0..batch).map(|i| join(i, (i + shift) % batch)));
+        }
+        Self { rows, pairs, positives: batch, bias_factor: 2.0 }
+    }
+
+    /// Takes the pairs that the layer below passed on (algorithm 1): each row is a pair, standardised alone.
+    pub fn take(activations: &PairActivations) -> Self {
+        let PairActivations { positive, negative } = activations;
+        let positives = positive.nrows();
+        let mut rows = Array2::zeros((positives + negative.nrows(), positive.ncols()));
+        rows.outer_iter_mut().into_par_iter().enumerate().for_each(|(index, mut row)| {
+            let negative_index = index.checked_sub(positives);
+            row.assign(&negative_index.map_or_else(|| positive.row(index), |index| negative.row(index)));
+            standardize(row.as_slice_mut().expect("rows are contiguous"));
+        });
+        let pairs = (0..rows.nrows()).map(whole).collect();
+        Self { rows, pairs, positives, bias_factor: 1.0 }
+    }
+
+    /// The same samples seen alone, as a frozen layer sees them: pairs (i, i) for a layer that makes pairs,
+    /// rows for one that takes them.
+    pub fn alone(mut rows: Array2<f32>, makes_pairs: bool) -> Self {
+        if makes_pairs {
+            return Self::make(rows, false, &[]);
+        }
+        standardize_rows(&mut rows);
+        let positives = rows.nrows();
+        Self { rows, pairs: (0..positives).map(whole).collect(), positives, bias_factor: 1.0 }
+    }
+
+    /// The standardised rows, (rows, elements).
+    pub fn rows(&self) -> ArrayView2<'_, f32> {
+        self.rows.view()
+    }
+
+    /// All pairs, positives first.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// How many of the pairs are positive.
+    pub fn positives(&self) -> usize {
+        self.positives
+    }
+
+    /// How often the bias is added: 2 where pairs are made, 1 where they are taken.
+    pub fn bias_factor(&self) -> f32 {
+        self.bias_factor
+    }
+}
+
+/// What a frozen layer passes on for the pairs of a batch: (pairs, units) each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairActivations {
+    /// For the positive pairs.
+    pub positive: Array2<f32>,
+    /// For the negative pairs.
+    pub negative: Array2<f32>,
+}
+
+fn join(elements: usize, moments: &[Moments], first: usize, second: usize) -> Pair {
+    let count = 2.0 * elements as f64;
+    let sum = moments[first].sum + moments[second].sum;
+    let squares = moments[first].squares + moments[second].squares;
+    let mean = sum / count;
+    let deviation = ((squares - sum * mean).max(0.0) / (count - 1.0)).sqrt();
+    let scale = 1.0 / (EPSILON + deviation);
+    Pair { first, second: Some(second), scale: scale as f32, offset: (2.0 * mean * scale) as f32 }
+}
+
+fn whole(row: usize) -> Pair {
+    Pair { first: row, second: None, scale: 1.0, offset: 0.0 }
+}
+
+/// z of one pair: scale * (first + second) - offset * w + b, over a range of channels.
+///
+/// `first`, `second`: U of the pair's rows; `constants`: w and the bias times its factor; all (channels).
+#[inline(always)]
+pub(crate) fn outputs(
+    pair: &Pair,
+    first: &[f32],
+    second: Option<&[f32]>,
+    constants: (&[f32], &[f32]),
+    z: &mut [f32],
+) {
+    let Pair { scale, offset, .. } = *pair;
+    let constants = constants.0.iter().zip(constants.1);
+    match second {
+        Some(second) => {
+            for (((z, u), v), (w, b)) in z.iter_mut().zip(first).zip(second).zip(constants) {
+                *z = (scale * (u + v) - offset * w) + b;
+            }
+        }
+        None => {
+            for ((z, u), (w, b)) in z.iter_mut().zip(first).zip(constants) {
+                *z = (scale * u - offset * w) + b;
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The same bits, whatever the number of threads, a sample's company, or where training was interrupted; under
+//! every BLAS kernel that this processor runs.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use ndarray::{Array2, Axis, concatenate, s};
+use scff::batch::{Epoch, Step};
+use scff::blas::KERNEL_VARIABLE;
+use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
+use scff::goodness::LossParameters;
+use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Tensors, Transmit};
+use scff::optimizer::OptimizerParameters;
+use scff::pair::PairedRows;
+use scff::readout::{Features, ReadoutSpec, train};
+use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
+use scff::train::{Hyperparameters, TrainingLayer, TrainingStage};
+
+/// (batch, inputs, outputs, block)
+type Shape = (usize, usize, usize, usize);
+
+/// The products' inner sizes are 600, 784 and 2000, where OpenBLAS's own threads
+/// change bits, and odd ones.
+const SHAPES: [Shape; 6] = [
+    (100, 784, 600, 200),
+    (100, 600, 784, 200),
+    (50, 2000, 300, 96),
+    (31, 77, 53, 20),
+    (7, 13, 5, 2),
+    (64, 33, 129, 129),
+];
+
+#[test]
+fn a_step_does_not_depend_on_threads() {
+    for shape in SHAPES {
+        check_the_same(&format!("{shape:?}"), || {
+            let mut layer = layer(shape, PairSource::Makes);
+            for step in 0..3 {
+                layer.step(&PairedRows::make(rows(step, 2 * shape.0, shape.1), true, &[1, 2]));
+            }
+            layer.state()
+        });
+    }
+}
+
+#[test]
+fn a_step_with_a_pair_prefix_does_not_depend_on_threads() {
+    check_the_same("two layers", || {
+        let below = layer((50, 600, 250, 96), PairSource::Makes).freeze();
+        let mut stage =
+            TrainingStage::new(vec![Arc::new(below)], layer((50, 250, 130, 60), PairSource::Takes));
+        for step in 0..3 {
+            stage.step(rows(step, 50, 600), false, &[7]);
+        }
+        stage.layer().state()
+    });
+}
+
+#[test]
+fn transform_does_not_depend_on_threads() {
+    for shape in SHAPES {
+        let frozen = layer(shape, PairSource::Makes).freeze();
+        let samples = rows(1, 3 * ROWS_PER_CALL + 5, shape.1);
+        check_the_same(&format!("{shape:?}"), || frozen.transform(samples.view()));
+    }
+}
+
+#[test]
+fn the_readout_does_not_depend_on_threads() {
+    let features = Features::F32(rows(1, 200, 2500));
+    let labels: Vec<u8> = (0..200).map(|sample| (sample * 7 % 10) as u8).collect();
+    let spec = ReadoutSpec { learning_rate: 1e-3, batch: 64, epochs: 3, dropout: 0.2 };
+    check_the_same("readout", || {
+        let readout = train(&features, &labels, 10, &spec, Seed(1), |_, _| {});
+        (readout.parameters(), readout.correct(&features, &labels))
+    });
+}
+
+#[test]
+fn a_sample_is_transformed_alike_whatever_its_place_and_company() {
+    for (_, inputs, outputs, block) in SHAPES {
+        let layers = [
+            Arc::new(layer((0, inputs, outputs, block), PairSource::Makes).freeze()),
+            Arc::new(layer((0, outputs, inputs, block), PairSource::Takes).freeze()),
+        ];
+        let samples = rows(1, ROWS_PER_CALL + 60, inputs);
+        let together = transform(&layers, samples.view());
+        let featured = features(&layers, &[true, true], samples.view());
+        for sample in [0, 1, 5, 15, 47, ROWS_PER_CALL - 1, ROWS_PER_CALL, ROWS_PER_CALL + 59] {
+            let alone = samples.slice(s![sample..=sample, ..]);
+            for (before, after) in [(0, 0), (1, 0), (7, 30), (ROWS_PER_CALL - 1, 1), (50, 200)] {
+                let company = |salt, count| rows(salt, count, inputs);
+                let parts = [company(2, before), alone.to_owned(), company(3, after)];
+                let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+                let rows = concatenate(Axis(0), &views).unwrap();
+                let what = format!("{inputs}-{outputs}: sample {sample} at {before} of {}", rows.nrows());
+                let found = transform(&layers, rows.view());
+                assert_eq!(found.row(before), together.row(sample), "{what}");
+                let found = features(&layers, &[true, true], rows.view());
+                assert_eq!(found.row(before), featured.row(sample), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_survives_the_trip_through_its_state() {
+    let shape = (20, 50, 30, 7);
+    let mut layer = layer(shape, PairSource::Makes);
+    layer.step(&PairedRows::make(rows(1, 20, 50), false, &[3]));
+    let state = layer.state();
+    let again = TrainingLayer::new(layer.spec().clone(), HYPERPARAMETERS, &state).unwrap();
+    assert_eq!(again.state(), state);
+
+    let frozen = layer.freeze();
+    assert_eq!(frozen.parameters(), &state.parameters);
+    let again = FrozenLayer::new(frozen.spec().clone(), frozen.parameters().clone()).unwrap();
+    assert_eq!(again, frozen);
+}
+
+#[test]
+fn resume_equals_uninterrupted() {
+    for shape in SHAPES {
+        let batch = |step| PairedRows::make(rows(step, shape.0, shape.1), false, &[1 + step as usize % 5]);
+        let mut uninterrupted = layer(shape, PairSource::Makes);
+        let mut resumed = layer(shape, PairSource::Makes);
+        for step in 0..5 {
+            let expected = uninterrupted.step(&batch(step));
+            assert_eq!(resumed.step(&batch(step)), expected, "{shape:?}, step {step}");
+            resumed = TrainingLayer::new(resumed.spec().clone(), HYPERPARAMETERS, &resumed.state()).unwrap();
+        }
+        assert_eq!(resumed.state(), uninterrupted.state(), "{shape:?}");
+    }
+}
+
+/// What a group of workers relies on.
+#[test]
+fn a_block_does_not_depend_on_the_blocks_beside_it() {
+    let (batch, inputs, outputs, block) = (40, 120, 90, 30);
+    let input = PairedRows::make(rows(1, batch, inputs), false, &[3]);
+    let mut whole = layer((batch, inputs, outputs, block), PairSource::Makes);
+    let Tensors { weight, bias } = whole.state().parameters;
+    let partial = whole.forward(&input);
+    for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
+        let mut alone = layer((batch, inputs, channels.len(), block), PairSource::Makes);
+        let parameters = Tensors {
+            weight: weight.slice_axis(Axis(0), channels.slice()).to_owned(),
+            bias: bias.slice_axis(Axis(0), channels.slice()).to_owned(),
+        };
+        let state = LayerState { parameters, ..alone.state() };
+        alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
+        assert_eq!(alone.forward(&input).0.row(0), expected, "{channels:?}");
+    }
+}
+
+/// OpenBLAS reads the name of its kernel when it is loaded, so each kernel needs a process of its own.
+#[test]
+fn all_of_this_holds_under_every_kernel_of_this_processor() {
+    for kernel in kernels() {
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        let output = tests.env(KERNEL_VARIABLE, kernel).args(["--skip", "kernel"]).output().unwrap();
+        assert!(output.status.success(), "{kernel}:\n{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+fn kernels() -> Vec<&'static str> {
+    let mut kernels = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            kernels.push("Haswell");
+        }
+        if is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
+            kernels.push("SkylakeX");
+        }
+        if is_x86_feature_detected!("avx512bf16") {
+            kernels.push("Cooperlake");
+        }
+    }
+    kernels
+}
+
+const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
+    loss: LossParameters { theta_pos: 4.0, theta_neg: 6.0, lambda: 1e-4 },
+    optimizer: OptimizerParameters { learning_rate: 0.003, weight_decay: 1e-4, gamma: 0.9, period: 2 },
+};
+
+/// A fresh layer of one of [`SHAPES`].
+fn layer((_, inputs, outputs, block): Shape, pairs: PairSource) -> TrainingLayer {
+    scff::blas::use_one_thread_per_call();
+    let map = LinearMap::Dense(Dense { inputs, outputs });
+    let spec = LayerSpec { name: "dense".into(), map, pairs, transmit: Transmit::Triangle, block };
+    let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
+    TrainingLayer::new(spec, HYPERPARAMETERS, &LayerState::initial(&map, &mut random)).unwrap()
+}
+
+fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {
+    let mut random = Seed(salt).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
+    Array2::from_shape_simple_fn((count, elements), || symmetric(&mut random, 1.0))
+}
+
+/// Asserts that `compute` gives the same bits on pools of one, two and three threads.
+fn check_the_same<T: PartialEq + Send>(what: &str, compute: impl Fn() -> T + Sync) {
+    scff::blas::use_one_thread_per_call();
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(&compute)
+    };
+    let expected = on(1);
+    for threads in [2, 3] {
+        assert!(on(threads) == expected, "{what}: {threads} threads give other bits than one");
+    }
+}

@@ -1,0 +1,104 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use bytesize::ByteSize;
+use clap::Parser;
+use proto::process::KernelChoice;
+
+use crate::describe::Machine;
+use crate::server::Settings;
+
+/// A Strata worker: hosts frozen layers, transforms activations, and trains one layer at a time for the
+/// coordinator that dials it.
+///
+/// Once it serves, it prints one line, `listening on ADDRESS`; everything else goes to standard error (RUST_LOG
+/// chooses how much). It ends on SIGTERM and SIGINT.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    /// Address to listen on; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50551")]
+    pub listen: SocketAddr,
+    /// Threads that compute [default: as many as there are cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Memory for kept activations, such as 2GiB [default: a quarter of the memory].
+    #[arg(long, value_name = "SIZE")]
+    pub cache_memory: Option<ByteSize>,
+    /// Listen on other addresses than loopback, without encryption and open to whoever reaches them.
+    #[arg(long)]
+    pub insecure: bool,
+    /// End when standard input does: a parent process that dies takes its workers along.
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+    /// OpenBLAS kernel, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names, or else the
+    /// best one for this processor. Workers that train one layer together need the same.
+    #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto)]
+    pub blas_kernel: KernelChoice,
+}
+
+/// An address that anybody could reach.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "refusing to listen on {0}, which is not a loopback address: a worker does whatever it is told by whoever \
+     reaches it. Give --insecure as well if every machine that reaches it is trusted"
+)]
+pub struct OpenToAnybody(SocketAddr);
+
+impl Cli {
+    /// The address to listen on, which is loopback unless the user insists.
+    pub fn address(&self) -> Result<SocketAddr, OpenToAnybody> {
+        if self.insecure || self.listen.ip().to_canonical().is_loopback() {
+            return Ok(self.listen);
+        }
+        Err(OpenToAnybody(self.listen))
+    }
+
+    /// What the user asked for, and for the rest what suits `machine`.
+    pub fn settings(&self, machine: &Machine) -> Settings {
+        Settings {
+            threads: self.threads.map_or(machine.cores, NonZeroUsize::get),
+            cache_bytes: self.cache_memory.map_or(machine.memory_bytes / 4, |size| size.as_u64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::try_parse_from([&["worker"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_said_suits_the_machine() {
+        let machine = Machine { cpu: String::new(), cores: 6, memory_bytes: 4000 };
+        let settings = parse(&[]).settings(&machine);
+        assert_eq!((settings.threads, settings.cache_bytes), (6, 1000));
+        let settings = parse(&["--threads", "2", "--cache-memory", "2GiB"]).settings(&machine);
+        assert_eq!((settings.threads, settings.cache_bytes), (2, 2 << 30));
+        assert!(Cli::try_parse_from(["worker", "--threads", "0"]).is_err());
+    }
+
+    #[test]
+    fn only_loopback_is_open_by_default() {
+        for address in ["127.0.0.1:0", "127.8.9.10:1", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+            assert!(parse(&["--listen", address]).address().is_ok(), "{address}");
+        }
+        for address in ["0.0.0.0:0", "[::]:0", "192.168.0.1:1"] {
+            let error = parse(&["--listen", address]).address().unwrap_err();
+            assert!(error.to_string().contains("--insecure"), "{error}");
+            assert!(parse(&["--listen", address, "--insecure"]).address().is_ok(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The worker's own pool of threads, where everything is computed.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use tokio::sync::oneshot;
+
+use crate::refusal::Refusal;
+
+/// The pool.
+pub struct Compute {
+    pool: ThreadPool,
+}
+
+impl Compute {
+    /// A pool of `threads` threads.
+    pub fn new(threads: usize) -> Result<Self, ThreadPoolBuildError> {
+        let pool =
+            ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("compute-{i}")).build()?;
+        Ok(Self { pool })
+    }
+
+    /// How many threads the pool has.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Runs `work` on the pool and waits for it: never call this from async code. Panics pass through.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+
+    /// Starts `work` on the pool. A panic of it becomes an error.
+    pub fn start<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Pending<R> {
+        let (answer, pending) = oneshot::channel();
+        self.pool.spawn(move || {
+            // Nobody is waiting any more where sending fails.
+            let _ = answer.send(catch(work));
+        });
+        Pending(pending)
+    }
+}
+
+/// Work that is under way on the pool.
+pub struct Pending<R>(oneshot::Receiver<Result<R, Refusal>>);
+
+impl<R> Pending<R> {
+    /// Work that was done before it began.
+    pub fn ready(result: R) -> Self {
+        let (answer, pending) = oneshot::channel();
+        let _ = answer.send(Ok(result));
+        Self(pending)
+    }
+
+    /// Waits for its result.
+    pub async fn wait(self) -> Result<R, Refusal> {
+        self.0.await.unwrap_or_else(|_| Err(Refusal::Panicked("the work was dropped".to_owned())))
+    }
+}
+
+/// Does `work`; a panic of it becomes an error.
+pub fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Refusal> {
+    // What a panic may have left half done is dropped with the stream that it ends.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Refusal::Panicked(message(payload.as_ref())))
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_pool_goes_on() {
+        let compute = Compute::new(1).unwrap();
+        let refusal = compute.start(|| -> () { panic!("boom {}", 1) }).wait().await.unwrap_err();
+        assert_eq!(refusal.to_string(), "the computation failed: boom 1");
+        assert_eq!(tonic::Status::from(refusal).code(), tonic::Code::Internal);
+        assert!(catch(|| compute.install(|| -> () { panic!("boom") })).is_err());
+        assert_eq!(compute.start(|| 7).wait().await.unwrap(), 7);
+    }
+}

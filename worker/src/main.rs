@@ -1,0 +1,85 @@
+//! The `worker` program.
+
+use std::io::{IsTerminal, Read, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+use worker::cli::Cli;
+use worker::describe::Machine;
+
+fn main() -> ExitCode {
+    match start(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: &Cli) -> anyhow::Result<()> {
+    let address = cli.address()?;
+    // It may start this program anew, so nothing else may have begun.
+    proto::process::use_blas_kernel(&cli.blas_kernel)?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli, address))
+}
+
+async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let machine = Machine::look()?;
+    let settings = cli.settings(&machine);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    announce(&listener)?;
+    tracing::info!(
+        threads = settings.threads,
+        cache_bytes = settings.cache_bytes,
+        cpu = machine.cpu,
+        blas = scff::blas::version(),
+        blas_kernel = scff::blas::kernel(),
+        "worker {} is ready",
+        env!("CARGO_PKG_VERSION"),
+    );
+    let until_stdin_closes = cli.until_stdin_closes;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stdin_closed(), if until_stdin_closes => {}
+        }
+    };
+    Ok(worker::serve(listener, settings, shutdown).await?)
+}
+
+/// Connections are taken from here on: they wait in the listener's queue until the service is up.
+fn announce(listener: &TcpListener) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening on {}", listener.local_addr()?)?;
+    Ok(out.flush()?)
+}
+
+/// On a thread of its own: one that waits for input cannot be stopped, and must not hold up the end.
+async fn stdin_closed() {
+    let (closed, wait) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        let mut input = std::io::stdin().lock();
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+        let _ = closed.send(());
+    });
+    let _ = wait.await;
+}

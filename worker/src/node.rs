@@ -1,0 +1,45 @@
+//! What the streams of one worker share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::compute::Compute;
+use crate::describe::Machine;
+use crate::hosted::Hosted;
+use crate::slot::Slot;
+use crate::stage::Budget;
+
+/// One worker.
+pub struct Node {
+    /// The machine it runs on.
+    pub machine: Machine,
+    /// How much memory it may use.
+    pub budget: Budget,
+    /// Its threads.
+    pub compute: Arc<Compute>,
+    /// The place for its one training session.
+    pub slot: Slot,
+    hosted: Mutex<Hosted>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// A worker that hosts nothing yet, and closes when `closing` says so.
+    pub fn new(machine: Machine, compute: Compute, cache_bytes: u64, closing: watch::Receiver<bool>) -> Self {
+        let budget = Budget { memory_bytes: machine.memory_bytes, cache_bytes };
+        let compute = Arc::new(compute);
+        Self { machine, budget, compute, slot: Slot::new(), hosted: Mutex::default(), closing }
+    }
+
+    /// Does `work` with the hosted layers; nobody else has them meanwhile, so it must be short.
+    pub fn with_hosted<R>(&self, work: impl FnOnce(&mut Hosted) -> R) -> R {
+        work(&mut self.hosted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when the worker is about to end.
+    pub async fn closing(&self) {
+        // A closed channel means the same.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}

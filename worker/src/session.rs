@@ -1,0 +1,213 @@
+//! What one training stream is doing: a state machine from messages to orders, without a socket or a thread.
+
+use proto::batch::ArrivingBatch;
+use proto::rows::RowBytes;
+use proto::wire::train_request::Request;
+use proto::{WireError, required, wire};
+
+use crate::parts::Parts;
+use crate::stage::BatchShape;
+
+/// A session: after `begin` comes the state, then batches, each with its rows, and requests for checkpoints.
+pub struct Session {
+    shape: BatchShape,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Bytes of the layer's state are missing.
+    State(Parts),
+    /// A batch or a request for a checkpoint may come.
+    Idle,
+    /// Rows of a batch are missing.
+    Rows { arrived: ArrivedBatch, missing: usize },
+}
+
+/// Something to be done, in order.
+#[derive(Debug)]
+pub enum Order {
+    /// Take up training at this state.
+    Open(Vec<u8>),
+    /// Take a step.
+    Step(ArrivedBatch),
+    /// Send the state.
+    Checkpoint,
+}
+
+/// A batch with all the activations that came with it.
+#[derive(Debug)]
+pub struct ArrivedBatch {
+    /// The batch, and the keys of the activations.
+    pub message: ArrivingBatch,
+    /// The activations, in the order of the keys.
+    pub rows: Vec<RowBytes>,
+}
+
+impl ArrivedBatch {
+    /// The activations one by one, in the order of the keys.
+    pub fn activations(&self, row_bytes: usize) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().flat_map(move |rows| rows.payload.chunks_exact(row_bytes))
+    }
+}
+
+impl Session {
+    /// A session that has just begun and waits for the bytes of its state.
+    pub fn new(shape: BatchShape, state: Parts) -> Self {
+        Self { shape, phase: Phase::State(state) }
+    }
+
+    /// What is to be done about a message; nothing while more messages must come.
+    pub fn handle(&mut self, request: wire::TrainRequest) -> Result<Option<Order>, WireError> {
+        let request = required("request", request.request)?;
+        let (phase, order) = match (std::mem::replace(&mut self.phase, Phase::Idle), request) {
+            (Phase::State(mut parts), Request::State(part)) => {
+                parts.push(&part)?;
+                match parts.missing() {
+                    0 => (Phase::Idle, Some(Order::Open(parts.finish()?))),
+                    _ => (Phase::State(parts), None),
+                }
+            }
+            (Phase::Idle, Request::Batch(batch)) => {
+                let message = ArrivingBatch::parse(&batch, self.shape.size, self.shape.two_views)?;
+                let missing = message.arriving.len();
+                next(ArrivedBatch { message, rows: Vec::new() }, missing)
+            }
+            (Phase::Idle, Request::Checkpoint(wire::Checkpoint {})) => (Phase::Idle, Some(Order::Checkpoint)),
+            (Phase::Rows { mut arrived, missing }, Request::Rows(rows)) => {
+                let rows = RowBytes::parse(rows, self.shape.row_bytes(), missing)?;
+                let missing = missing - rows.rows;
+                arrived.rows.push(rows);
+                next(arrived, missing)
+            }
+            (phase, request) => {
+                return Err(WireError::new("request", name(&request), phase.expects()));
+            }
+        };
+        self.phase = phase;
+        Ok(order)
+    }
+
+    /// Whether the stream may end here.
+    pub fn finish(self) -> Result<(), WireError> {
+        match self.phase {
+            Phase::Idle => Ok(()),
+            phase => Err(WireError::new("request", "the end of the stream", phase.expects())),
+        }
+    }
+}
+
+impl Phase {
+    fn expects(&self) -> String {
+        match self {
+            Self::State(parts) => format!("{} more bytes of `state`", parts.missing()),
+            Self::Idle => "`batch` or `checkpoint`".to_owned(),
+            Self::Rows { missing, .. } => format!("{missing} more `rows` of the batch"),
+        }
+    }
+}
+
+fn next(arrived: ArrivedBatch, missing: usize) -> (Phase, Option<Order>) {
+    match missing {
+        0 => (Phase::Idle, Some(Order::Step(arrived))),
+        _ => (Phase::Rows { arrived, missing }, None),
+    }
+}
+
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Begin(_) => "another `begin`",
+        Request::State(_) => "`state`",
+        Request::Batch(_) => "`batch`",
+        Request::Rows(_) => "`rows`",
+        Request::Checkpoint(_) => "`checkpoint`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::rows::Precision;
+
+    use super::*;
+
+    fn session() -> Session {
+        let shape = BatchShape { size: 2, two_views: false, elements: 3, precision: Precision::F16 };
+        Session::new(shape, Parts::new("state_length", 4, 100).unwrap())
+    }
+
+    fn handle(session: &mut Session, request: Request) -> Result<Option<Order>, WireError> {
+        session.handle(wire::TrainRequest { request: Some(request) })
+    }
+
+    fn state(bytes: &'static [u8]) -> Request {
+        Request::State(bytes.into())
+    }
+
+    fn rows(count: u32) -> Request {
+        Request::Rows(wire::Rows { rows: count, payload: vec![0; 6 * count as usize].into() })
+    }
+
+    fn batch(arriving: &[u64]) -> Request {
+        let keep = vec![false; arriving.len()];
+        Request::Batch(wire::Batch {
+            step: 0,
+            first: vec![1 << 16, 2 << 16],
+            second: vec![],
+            shifts: vec![1],
+            arriving: arriving.to_vec(),
+            keep,
+        })
+    }
+
+    #[test]
+    fn a_session_goes_from_state_to_batches_to_its_end() {
+        let mut session = session();
+        assert!(handle(&mut session, state(b"ab")).unwrap().is_none());
+        assert!(
+            matches!(handle(&mut session, state(b"cd")), Ok(Some(Order::Open(bytes))) if bytes == b"abcd")
+        );
+        assert!(handle(&mut session, batch(&[1 << 16, 2 << 16])).unwrap().is_none());
+        assert!(handle(&mut session, rows(1)).unwrap().is_none());
+        assert!(
+            matches!(handle(&mut session, rows(1)), Ok(Some(Order::Step(arrived))) if arrived.rows.len() == 2)
+        );
+        assert!(matches!(handle(&mut session, batch(&[])), Ok(Some(Order::Step(_)))));
+        assert!(matches!(
+            handle(&mut session, Request::Checkpoint(wire::Checkpoint {})),
+            Ok(Some(Order::Checkpoint))
+        ));
+        session.finish().unwrap();
+    }
+
+    #[test]
+    fn a_message_out_of_turn_is_refused_with_what_was_expected() {
+        let refused = |requests: Vec<Request>| {
+            let mut session = session();
+            let mut results = requests.into_iter().map(|request| handle(&mut session, request));
+            results.find_map(Result::err).expect("one of them is refused").to_string()
+        };
+        assert_eq!(refused(vec![batch(&[])]), "request: found `batch`, expected 4 more bytes of `state`");
+        assert_eq!(refused(vec![state(b"abcde")]), "state_length: found 5 bytes of parts, expected 4 bytes");
+        assert_eq!(
+            refused(vec![state(b"abcd"), rows(1)]),
+            "request: found `rows`, expected `batch` or `checkpoint`"
+        );
+        assert_eq!(
+            refused(vec![state(b"abcd"), batch(&[1 << 16]), batch(&[])]),
+            "request: found `batch`, expected 1 more `rows` of the batch"
+        );
+        assert_eq!(
+            refused(vec![state(b"abcd"), batch(&[1 << 16]), rows(2)]),
+            "rows.rows: found 2, expected 1 to 1 rows"
+        );
+    }
+
+    #[test]
+    fn a_stream_may_not_end_in_the_middle() {
+        assert!(session().finish().is_err());
+        let mut session = session();
+        handle(&mut session, state(b"abcd")).unwrap();
+        handle(&mut session, batch(&[1 << 16])).unwrap();
+        let error = session.finish().unwrap_err().to_string();
+        assert_eq!(error, "request: found the end of the stream, expected 1 more `rows` of the batch");
+    }
+}

@@ -1,0 +1,182 @@
+//! What a training stream is about to train, checked.
+
+use std::sync::Arc;
+
+use proto::rows::Precision;
+use proto::{WireError, limits, required, wire};
+use scff::batch::LayerIndex;
+use scff::frozen::FrozenLayer;
+use scff::layer::LayerSpec;
+use scff::train::Hyperparameters;
+
+use crate::hosted::Hosted;
+use crate::refusal::Refusal;
+use crate::run::RunName;
+
+/// How much memory there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Of the machine, in bytes.
+    pub memory_bytes: u64,
+    /// For kept activations, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// One training stage, which fits the hosted layers and the memory.
+#[derive(Clone)]
+pub struct StagePlan {
+    /// The run.
+    pub run: RunName,
+    /// The layer's index.
+    pub layer: LayerIndex,
+    /// What is fixed about the layer.
+    pub spec: LayerSpec,
+    /// How it learns.
+    pub hyperparameters: Hyperparameters,
+    /// The hosted layers from the cut point to the layer.
+    pub prefix: Vec<Arc<FrozenLayer>>,
+    /// What the batches look like.
+    pub shape: BatchShape,
+    /// How many activations may be kept.
+    pub kept_rows: usize,
+    /// Bytes of the state that comes first.
+    pub state_length: u64,
+    memory_bytes: u64,
+}
+
+/// What every batch of a stage looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchShape {
+    /// Samples.
+    pub size: usize,
+    /// Whether the second halves of pairs are other views than the first.
+    pub two_views: bool,
+    /// Elements of an activation.
+    pub elements: usize,
+    /// In which precision activations come.
+    pub precision: Precision,
+}
+
+impl BatchShape {
+    /// Bytes of an activation on the wire.
+    pub fn row_bytes(&self) -> usize {
+        self.elements * self.precision.bytes()
+    }
+
+    /// Rows of a batch.
+    pub fn rows(&self) -> usize {
+        if self.two_views { 2 * self.size } else { self.size }
+    }
+}
+
+impl StagePlan {
+    /// Checks a message against the layers and the memory that are here.
+    pub fn parse(begin: wire::TrainBegin, hosted: &Hosted, budget: Budget) -> Result<Self, Refusal> {
+        let run = RunName::parse(begin.run)?;
+        let spec = LayerSpec::try_from(required("spec", begin.spec)?)?;
+        let hyperparameters = required("hyperparameters", begin.hyperparameters)?.try_into()?;
+        let shape = BatchShape {
+            size: between("batch", u64::from(begin.batch), 2, limits::BATCH)?,
+            two_views: begin.two_views,
+            elements: between("elements", begin.elements, 1, limits::ELEMENTS)?,
+            precision: begin.wire.try_into()?,
+        };
+        if begin.cut_point > begin.layer {
+            let expected = format_args!("at most the layer, {}", begin.layer).to_string();
+            return Err(WireError::new("cut_point", begin.cut_point, expected).into());
+        }
+        let prefix = hosted.layers(&run, begin.cut_point..begin.layer)?;
+        check_pairs(&spec, &prefix)?;
+        check_elements(&spec, &prefix, shape.elements)?;
+        let kept_rows = check_kept(begin.kept_rows, shape.row_bytes(), budget.cache_bytes)?;
+        let plan = Self {
+            run,
+            layer: LayerIndex(begin.layer),
+            spec,
+            hyperparameters,
+            prefix,
+            shape,
+            kept_rows,
+            state_length: begin.state_length,
+            memory_bytes: budget.memory_bytes,
+        };
+        plan.check_memory(1)?;
+        Ok(plan)
+    }
+
+    /// Memory of the machine, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Errors where a batch of so many negatives per sample is more than the machine can hold.
+    pub fn check_memory(&self, shifts: usize) -> Result<(), Refusal> {
+        let needed = self.step_bytes(shifts as u64);
+        if needed > self.memory_bytes {
+            return Err(Refusal::Memory { what: "batch", needed, available: self.memory_bytes });
+        }
+        Ok(())
+    }
+
+    /// About what a step takes: a few batches under way, one decoded, and what each layer makes of its pairs.
+    fn step_bytes(&self, shifts: u64) -> u64 {
+        let rows = self.shape.rows() as u64;
+        let pairs = (self.shape.size as u64).saturating_mul(shifts.saturating_add(1));
+        let arrived = rows.saturating_mul(4 * self.shape.row_bytes() as u64);
+        let decoded = rows.saturating_mul(8 * self.shape.elements as u64);
+        let channels = self.prefix.iter().map(|layer| layer.spec().map.channels()).sum::<usize>()
+            + self.spec.map.channels();
+        let computed = (rows.saturating_add(2 * pairs)).saturating_mul(4 * channels as u64);
+        arrived.saturating_add(decoded).saturating_add(computed)
+    }
+}
+
+fn between(field: &'static str, number: u64, least: usize, most: usize) -> Result<usize, WireError> {
+    match usize::try_from(number) {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(WireError::new(field, number, format_args!("{least} to {most}"))),
+    }
+}
+
+/// Pairs are made at the cut point and nowhere else.
+fn check_pairs(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>]) -> Result<(), WireError> {
+    let specs = prefix.iter().map(|layer| layer.spec()).chain([spec]);
+    for (place, spec) in specs.enumerate() {
+        let at_cut_point = place == 0;
+        if spec.makes_pairs() != at_cut_point {
+            let makes = if spec.makes_pairs() { "makes" } else { "takes" };
+            let expected = if at_cut_point { "makes" } else { "takes" };
+            return Err(WireError::new(
+                if place == prefix.len() { "spec.pairs" } else { "cut_point" },
+                format_args!("a layer that {makes} pairs, {place} layers above the cut point"),
+                format_args!("one that {expected} pairs"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_elements(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], elements: usize) -> Result<(), WireError> {
+    let first = prefix.first().map_or(spec, |layer| layer.spec());
+    if elements != first.map.inputs() {
+        return Err(WireError::new("elements", elements, first.map.inputs()));
+    }
+    match prefix.last().map(|layer| layer.spec().map.outputs()) {
+        Some(outputs) if outputs != spec.map.inputs() => {
+            let expected = format_args!("{outputs}, as the layer below passes on").to_string();
+            Err(WireError::new("spec.dense.inputs", spec.map.inputs(), expected))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_kept(kept_rows: u64, row_bytes: usize, cache_bytes: u64) -> Result<usize, WireError> {
+    match kept_rows.checked_mul(row_bytes as u64) {
+        Some(bytes) if bytes <= cache_bytes => Ok(kept_rows as usize),
+        _ => Err(WireError::new(
+            "kept_rows",
+            format_args!("{kept_rows} rows of {row_bytes} bytes"),
+            format_args!("at most {cache_bytes} bytes"),
+        )),
+    }
+}

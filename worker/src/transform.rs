@@ -1,0 +1,162 @@
+//! One transform stream: rows in, rows out, in order.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ndarray::Array2;
+use ndarray::parallel::prelude::*;
+use proto::limits::{ELEMENTS, MESSAGE_BYTES};
+use proto::rows::{Precision, RowBytes};
+use proto::wire::transform_request::Request;
+use proto::{WireError, required, wire};
+use rayon::slice::ParallelSlice;
+use scff::frozen::{self, FrozenLayer};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Status, Streaming};
+
+use crate::compute::Pending;
+use crate::node::Node;
+use crate::refusal::Refusal;
+use crate::run::RunName;
+
+/// Messages that are under way on the pool, besides one that goes out and one that comes in.
+const AHEAD: usize = 2;
+/// Room for all of a reply that is not payload.
+const HEAD_BYTES: usize = 64;
+
+/// A stream of replies.
+pub type Replies = Pin<Box<dyn Stream<Item = Result<wire::Rows, Status>> + Send>>;
+
+/// Answers every message of `requests` by one of the result.
+pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>) -> Replies {
+    let (queue, pending) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let refusal = tokio::select! {
+            result = take_in(&node, requests, &queue) => result.err(),
+            () = node.closing() => Some(Refusal::Closing),
+            () = queue.closed() => None,
+        };
+        if let Some(refusal) = refusal {
+            tracing::warn!(%refusal, "a transform stream ends");
+            // Nobody is listening any more where sending fails.
+            let _ = queue.send(Err(refusal)).await;
+        }
+    });
+    Box::pin(
+        ReceiverStream::new(pending)
+            .then(|pending: Result<Pending<wire::Rows>, Refusal>| async { Ok(pending?.wait().await?) }),
+    )
+}
+
+async fn take_in(
+    node: &Node,
+    mut requests: Streaming<wire::TransformRequest>,
+    queue: &mpsc::Sender<Result<Pending<wire::Rows>, Refusal>>,
+) -> Result<(), Refusal> {
+    let Some(Request::Begin(begin)) = next(&mut requests).await? else {
+        return Err(WireError::new("request", "no `begin`", "`begin` first").into());
+    };
+    let passage = Arc::new(Passage::parse(begin, node)?);
+    while let Some(request) = next(&mut requests).await? {
+        let Request::Rows(rows) = request else {
+            return Err(WireError::new("request", "another `begin`", "`rows`").into());
+        };
+        let rows = RowBytes::parse(rows, passage.row_bytes(), passage.limit)?;
+        // Room first: what is started counts as under way.
+        let Ok(room) = queue.reserve().await else { break };
+        room.send(Ok(passage.clone().start(node, rows)));
+    }
+    Ok(())
+}
+
+async fn next(requests: &mut Streaming<wire::TransformRequest>) -> Result<Option<Request>, Refusal> {
+    match requests.message().await? {
+        Some(message) => Ok(Some(required("request", message.request)?)),
+        None => Ok(None),
+    }
+}
+
+/// The way of a row through the layers.
+struct Passage {
+    layers: Vec<Arc<FrozenLayer>>,
+    taps: Vec<bool>,
+    inputs: usize,
+    precision: Precision,
+    /// Rows of a message.
+    limit: usize,
+}
+
+impl Passage {
+    fn parse(begin: wire::TransformBegin, node: &Node) -> Result<Self, Refusal> {
+        let run = RunName::parse(begin.run)?;
+        let precision = Precision::try_from(begin.wire)?;
+        let inputs = usize::try_from(begin.inputs).unwrap_or(usize::MAX);
+        if !(1..=ELEMENTS).contains(&inputs) {
+            return Err(WireError::new("inputs", begin.inputs, format_args!("1 to {ELEMENTS}")).into());
+        }
+        let taps = begin.taps;
+        if !taps.is_empty() && taps.len() != begin.layers as usize {
+            let expected = format_args!("none, or one for each of {} layers", begin.layers).to_string();
+            return Err(WireError::new("taps", format_args!("{} flags", taps.len()), expected).into());
+        }
+        let layers = node.with_hosted(|hosted| hosted.layers(&run, 0..begin.layers))?;
+        if let Some(first) = layers.first().map(|layer| layer.spec().map.inputs()).filter(|i| *i != inputs) {
+            return Err(WireError::new("inputs", inputs, first).into());
+        }
+        let mut passage = Self { layers, taps, inputs, precision, limit: 0 };
+        passage.limit = (MESSAGE_BYTES - HEAD_BYTES) / passage.widest_row_bytes();
+        if passage.limit == 0 {
+            let expected = format_args!("rows of at most {MESSAGE_BYTES} bytes").to_string();
+            let found = format_args!("{} bytes", passage.widest_row_bytes()).to_string();
+            return Err(WireError::new("taps", found, expected).into());
+        }
+        Ok(passage)
+    }
+
+    /// Bytes of a row that comes in.
+    fn row_bytes(&self) -> usize {
+        self.inputs * self.precision.bytes()
+    }
+
+    /// Bytes of a row where it is widest, so that neither a reply nor anything on its way is larger than a message.
+    fn widest_row_bytes(&self) -> usize {
+        if self.layers.is_empty() {
+            return self.row_bytes();
+        }
+        let outputs = |layer: &Arc<FrozenLayer>| layer.spec().map.outputs();
+        let tapped = self.layers.iter().zip(&self.taps).filter(|(_, tap)| **tap);
+        let features = tapped.map(|(layer, _)| outputs(layer)).sum::<usize>();
+        let widest = self.layers.iter().map(outputs).max().unwrap_or(0).max(features).max(self.inputs);
+        widest * size_of::<f32>()
+    }
+
+    fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> Pending<wire::Rows> {
+        if self.layers.is_empty() {
+            // What passes no layer is passed on as it came.
+            return Pending::ready(wire::Rows { rows: rows.rows as u32, payload: rows.payload });
+        }
+        node.compute.start(move || self.pass(&rows))
+    }
+
+    fn pass(&self, rows: &RowBytes) -> wire::Rows {
+        let mut samples = Array2::zeros((rows.rows, self.inputs));
+        samples
+            .outer_iter_mut()
+            .into_par_iter()
+            .zip(rows.payload.par_chunks_exact(self.row_bytes()))
+            .for_each(|(mut row, bytes)| {
+                self.precision.decode(bytes, row.as_slice_mut().expect("rows are contiguous"));
+            });
+        let result = match self.taps.as_slice() {
+            [] => frozen::transform(&self.layers, samples.view()),
+            taps => frozen::features(&self.layers, taps, samples.view()),
+        };
+        let mut payload = Vec::with_capacity(result.len() * self.precision.bytes());
+        for row in result.outer_iter() {
+            self.precision.encode(row.to_slice().expect("rows are contiguous"), &mut payload);
+        }
+        wire::Rows { rows: rows.rows as u32, payload: payload.into() }
+    }
+}

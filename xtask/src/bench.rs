@@ -1,0 +1,23 @@
+//! `cargo xtask bench`
+
+use crate::{packages, shell};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Fewer repetitions.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Measures a training step, then the stream of activations to a worker.
+pub fn run(Arguments { quick }: &Arguments) -> anyhow::Result<()> {
+    packages::for_building()?;
+    for (package, bench) in [("scff", "step"), ("worker", "stream")] {
+        let mut command = shell::cargo(&["bench", "-p", package, "--bench", bench]);
+        if *quick {
+            command.args(["--", "--quick"]);
+        }
+        shell::run(&mut command)?;
+    }
+    Ok(())
+}

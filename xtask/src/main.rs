@@ -1,0 +1,42 @@
+//! The project's commands. `cargo xtask --help` lists them.
+
+mod shell;
+
+mod packages;
+mod summary;
+
+mod bench;
+mod quickstart;
+mod results;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// The project's commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing, build, train a small network on Fashion-MNIST and compare it with raw pixels.
+    Quickstart(quickstart::Arguments),
+    /// Check everything that CI checks: format, lints, tests.
+    Test(test::Arguments),
+    /// Measure training steps and the streaming of activations.
+    Bench(bench::Arguments),
+    /// Run a configuration with several seeds and write docs/results/<name>.md.
+    Results(results::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Quickstart(arguments) => quickstart::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Results(arguments) => results::run(&arguments),
+    }
+}

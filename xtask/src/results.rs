@@ -1,0 +1,190 @@
+//! `cargo xtask results`
+
+use std::fmt::{Display, Write as _};
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::summary::{Summary, baseline};
+use crate::{packages, shell};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration file.
+    config: PathBuf,
+    /// One run for each.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
+    seeds: Vec<u64>,
+    /// Override a key of the configuration, such as data.held_out=10000; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Name of runs and results [default: the configuration file's].
+    #[arg(long)]
+    name: Option<String>,
+    /// A remark for the page.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+/// Runs all seeds (finished ones are used again) and writes docs/results/<name>.md.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    packages::for_building()?;
+    let coordinator = shell::build_release()?;
+    let stem = arguments.config.file_stem().context("the configuration file has no name")?;
+    let name = arguments.name.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned());
+    let folder = shell::root().join("docs/results").join(&name);
+    fs::create_dir_all(&folder)?;
+    let mut summaries = Vec::new();
+    let mut raw = None;
+    for seed in &arguments.seeds {
+        let out = format!("runs/{name}-seed{seed}");
+        let mut run = shell::command(&coordinator, &["run"]);
+        run.arg(std::path::absolute(&arguments.config)?).args(["--local", "2", "--out", &out]);
+        run.args(overrides(arguments, *seed).iter().flat_map(|set| ["--set", set]));
+        shell::run(&mut run)?;
+        let out = shell::root().join(out);
+        fs::copy(out.join("summary.json"), folder.join(format!("seed-{seed}.json")))?;
+        summaries.push(Summary::read(&out)?);
+        if raw.is_none() {
+            raw = Some(baseline(&coordinator, &out)?);
+        }
+    }
+    let page = folder.with_extension("md");
+    fs::write(&page, describe(arguments, &name, &summaries, raw.unwrap_or(f64::NAN)))?;
+    println!("{}", page.display());
+    Ok(())
+}
+
+fn overrides(arguments: &Arguments, seed: impl Display) -> Vec<String> {
+    arguments.set.iter().cloned().chain([format!("seed={seed}")]).collect()
+}
+
+/// The page.
+fn describe(arguments: &Arguments, name: &str, runs: &[Summary], raw: f64) -> String {
+    let Some(first) = runs.first() else { return String::new() };
+    let Summary { dataset, blas, cpu, workers, .. } = first;
+    let sets = overrides(arguments, "SEED").join(" --set ");
+    let note = arguments.note.as_ref().map(|note| format!("{note}\n\n")).unwrap_or_default();
+    format!(
+        "# {name}\n\n{note}\
+         Data set: {dataset}. Written by `cargo xtask results`; the summaries are in [{name}/]({name}/).\n\n    \
+         coordinator run {config} --local 2 --set {sets}\n\n\
+         {table}\n\
+         Accuracy: {accuracy}; a linear readout of the raw input reaches {raw:.2} %.\n\
+         Mean ± sample standard deviation over the seeds. {cpu}, {workers} workers, {blas}.\n",
+        config = arguments.config.display(),
+        table = table(runs),
+        accuracy = mean_and_deviation(&percent(runs, |run| run.accuracy().1)),
+        raw = 100.0 * raw,
+    )
+}
+
+/// A row for each run.
+fn table(runs: &[Summary]) -> String {
+    let Some(first) = runs.first() else { return String::new() };
+    let mut text = format!("| seed | {} accuracy | training accuracy |", first.accuracy().0);
+    for layer in &first.layers {
+        write!(text, " {} s |", layer.name).expect("text");
+    }
+    text += " readout s | total s | weights_sha256 |\n|";
+    text += &" ---: |".repeat(5 + first.layers.len());
+    text += " --- |\n";
+    for run in runs {
+        let accuracies = [run.accuracy().1, run.readout.train_accuracy];
+        write!(text, "| {} |", run.seed).expect("text");
+        for accuracy in accuracies {
+            write!(text, " {:.2} % |", 100.0 * accuracy).expect("text");
+        }
+        let layers = run.layers.iter().map(|layer| layer.seconds);
+        for seconds in layers.chain([run.readout.seconds, run.seconds]) {
+            write!(text, " {seconds:.1} |").expect("text");
+        }
+        writeln!(text, " {:.16} |", run.weights_sha256).expect("text");
+    }
+    let on_training = percent(runs, |run| run.readout.train_accuracy);
+    let on_measured = percent(runs, |run| run.accuracy().1);
+    let means = [on_measured, on_training].map(|values| mean_and_deviation(&values));
+    let empty = " |".repeat(3 + first.layers.len());
+    writeln!(text, "| mean | {} | {} |{empty}", means[0], means[1]).expect("text");
+    text
+}
+
+fn percent(runs: &[Summary], accuracy: impl Fn(&Summary) -> f64) -> Vec<f64> {
+    runs.iter().map(|run| 100.0 * accuracy(run)).collect()
+}
+
+/// `mean ± sample standard deviation` of percentages; the deviation of one value is not known.
+fn mean_and_deviation(values: &[f64]) -> String {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    if values.len() < 2 {
+        return format!("{mean:.2} %");
+    }
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    format!("{mean:.2} ± {:.2} %", (squares / (count - 1.0)).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::{Layer, Readout};
+
+    fn summary(seed: u64, accuracy: f64) -> Summary {
+        Summary {
+            dataset: "mnist".into(),
+            seed,
+            workers: 2,
+            weights_sha256: "0123456789abcdef0123".into(),
+            seconds: 12.34,
+            layers: vec![Layer { name: "dense1".into(), seconds: 10.0 }],
+            readout: Readout {
+                train_accuracy: 1.0,
+                test_accuracy: Some(accuracy),
+                held_out_accuracy: None,
+                seconds: 2.34,
+            },
+            blas: "OpenBLAS".into(),
+            cpu: "a processor".into(),
+        }
+    }
+
+    #[test]
+    fn the_deviation_is_that_of_a_sample() {
+        assert_eq!(mean_and_deviation(&[1.0, 2.0, 3.0, 4.0]), "2.50 ± 1.29 %");
+        assert_eq!(mean_and_deviation(&[2.0]), "2.00 %");
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_seed_and_as_many_cells_in_each() {
+        let table = table(&[summary(1, 0.98), summary(2, 0.99)]);
+        let rows: Vec<&str> = table.lines().collect();
+        assert_eq!(
+            rows[0],
+            "| seed | test accuracy | training accuracy | dense1 s | readout s | total s | weights_sha256 |"
+        );
+        assert_eq!(rows[2], "| 1 | 98.00 % | 100.00 % | 10.0 | 2.3 | 12.3 | 0123456789abcdef |");
+        assert!(rows[4].starts_with("| mean | 98.50 ± 0.71 % | 100.00 ± 0.00 % |"), "{table}");
+        let cells: Vec<usize> = rows.iter().map(|row| row.matches('|').count()).collect();
+        assert_eq!(cells, [8; 5]);
+    }
+
+    #[test]
+    fn the_page_gives_the_exact_command() {
+        let arguments = Arguments {
+            config: "configs/mnist.toml".into(),
+            seeds: vec![1],
+            set: vec!["wire=f16".into()],
+            name: None,
+            note: Some("A remark.".into()),
+        };
+        let page = describe(&arguments, "mnist", &[summary(1, 0.98)], 0.92);
+        assert!(
+            page.contains(
+                "    coordinator run configs/mnist.toml --local 2 --set wire=f16 --set seed=SEED\n"
+            ),
+            "{page}"
+        );
+        assert!(page.contains("\nA remark.\n") && page.contains("reaches 92.00 %"), "{page}");
+    }
+}

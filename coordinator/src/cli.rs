@@ -11,7 +11,7 @@ use proto::process::KernelChoice;
 use crate::cluster::{LocalOptions, Place};
 use crate::config;
 use crate::plan::Plan;
-use crate::run::{self, Surroundings};
+use crate::run::{self, Surroundings, Wanted};
 use crate::source::{self, DataSetName, FetchOptions, official};
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 
@@ -66,6 +66,9 @@ pub enum Command {
         /// Which layers it reads, counted from 0 [default: those of the configuration].
         #[arg(long, value_delimiter = ',', conflicts_with = "features")]
         layers: Option<Vec<usize>>,
+        /// Override a key of the readout, such as readout.dropout=0.4.
+        #[arg(long = "set", value_name = "readout.KEY=VALUE")]
+        set: Vec<String>,
         /// Where the workers are.
         #[command(flatten)]
         cluster: ClusterArgs,
@@ -181,9 +184,9 @@ impl Cli {
                 let config = config::load(&file, &set)?;
                 println!("{}", plan(&config, &data).with_context(|| file.display().to_string())?.describe());
             }
-            Command::Eval { run_dir, features, layers, cluster } => {
-                let input = features == FeaturesArg::Input;
-                let summary = run::eval(&run_dir, layers, input, &cluster.surroundings(&kernel)).await?;
+            Command::Eval { run_dir, features, layers, set, cluster } => {
+                let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
+                let summary = run::eval(&run_dir, wanted, &cluster.surroundings(&kernel)).await?;
                 println!("{}", readout_line(&summary));
             }
             Command::Data { command } => data_command(command)?,

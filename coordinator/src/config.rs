@@ -64,9 +64,6 @@ pub struct DataConfig {
 pub struct TrainingConfig {
     /// Samples of a batch.
     pub batch: u32,
-    /// Negative pairs per sample.
-    #[serde(default = "one")]
-    pub negatives: u32,
     /// Channels of a block: the unit in which layers are computed and sharded. Part of what fixes the bits.
     #[serde(default = "default_block")]
     pub block: u32,
@@ -93,6 +90,9 @@ pub struct LayerConfig {
     pub pairs: PairSource,
     /// What is passed on.
     pub transmit: Transmit,
+    /// Negative pairs per sample and step.
+    #[serde(default = "one")]
+    pub negatives: u32,
     /// Whether the readout reads this layer.
     #[serde(default = "yes")]
     pub readout: bool,

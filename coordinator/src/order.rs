@@ -28,7 +28,7 @@ impl Order {
             layer: stage.layer,
             samples: plan.training_samples,
             batch: plan.batch,
-            negatives: plan.negatives,
+            negatives: stage.negatives,
             two_views: plan.two_views,
             augmentation: plan.augmentation,
             steps_per_epoch: stage.steps_per_epoch,

@@ -32,8 +32,6 @@ pub struct Plan {
     pub two_views: bool,
     /// Samples of a batch.
     pub batch: usize,
-    /// Negative pairs per sample.
-    pub negatives: usize,
     /// Steps between two lines of metrics.
     pub report_every: u64,
     /// Steps between two checkpoints.
@@ -57,6 +55,8 @@ pub struct Stage {
     pub spec: LayerSpec,
     /// How it learns.
     pub hyperparameters: Hyperparameters,
+    /// Negative pairs per sample and step.
+    pub negatives: usize,
     /// Epochs.
     pub epochs: u32,
     /// Steps of an epoch; samples that fill no batch sit the epoch out (another few each time).
@@ -129,13 +129,6 @@ impl Plan {
             training.batch,
             format!("2 to {}", training_samples.min(65_536)),
         )?;
-        let most = training.batch - 1;
-        check(
-            (1..=most).contains(&training.negatives),
-            "training.negatives",
-            training.negatives,
-            format!("1 to {most}: a batch of {} has no more distinct shifts", training.batch),
-        )?;
         check(
             (1..=UNITS).contains(&training.block),
             "training.block",
@@ -171,7 +164,6 @@ impl Plan {
             },
             two_views: data.views == 2,
             batch: training.batch as usize,
-            negatives: training.negatives as usize,
             report_every: training.report_every,
             checkpoint_every: training.checkpoint_every,
             precision: match config.wire {
@@ -243,13 +235,19 @@ impl Plan {
     /// maps and weight gradients, one map per sample view (or per pair for layers that take pairs).
     pub fn operations(&self, stage: &Stage) -> u64 {
         let views = if self.two_views { 2 } else { 1 };
-        let pairs = 1 + self.negatives as u64;
+        let pairs = 1 + stage.negatives as u64;
         let maps = |spec: &LayerSpec| {
             let rows = if spec.makes_pairs() { views } else { pairs };
             2 * rows * self.batch as u64 * spec.map.multiply_adds()
         };
         let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
         prefix.iter().map(|stage| maps(&stage.spec)).sum::<u64>() + 2 * maps(&stage.spec)
+    }
+
+    /// Elements of the widest of a sample and its activations up to a stage's cut point.
+    pub fn widest(&self, stage: &Stage) -> usize {
+        let below = self.stages[..stage.cut_point as usize].iter().map(|stage| stage.spec.map.outputs());
+        below.fold(self.shape.len(), usize::max)
     }
 
     fn variants(&self) -> u64 {
@@ -263,7 +261,7 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
     let mut elements = inputs;
     let mut stages = Vec::new();
     for (index, layer) in config.layers.iter().enumerate() {
-        check_layer(index, layer)?;
+        check_layer(index, layer, config.training.batch)?;
         if layer.pairs == PairSource::Makes {
             cut_point = index as u32;
             elements = inputs;
@@ -294,6 +292,7 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
                     period: layer.period,
                 },
             },
+            negatives: layer.negatives as usize,
             epochs: layer.epochs,
             steps_per_epoch,
             cut_point,
@@ -311,7 +310,7 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
     Ok(stages)
 }
 
-fn check_layer(index: usize, layer: &LayerConfig) -> Result<(), PlanError> {
+fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), PlanError> {
     let key = |name: &str| format!("layers[{index}].{name}");
     check(!layer.name.trim().is_empty(), &key("name"), "\"\"", "a name")?;
     check((1..=UNITS).contains(&layer.units), &key("units"), layer.units, format!("1 to {UNITS}"))?;
@@ -321,6 +320,13 @@ fn check_layer(index: usize, layer: &LayerConfig) -> Result<(), PlanError> {
         &key("pairs"),
         "takes",
         "`makes`: below the first layer there is none to take pairs from",
+    )?;
+    let most = batch - 1;
+    check(
+        (1..=most).contains(&layer.negatives),
+        &key("negatives"),
+        layer.negatives,
+        format!("1 to {most}: a batch of {batch} has no more distinct shifts"),
     )?;
     check(layer.period > 0, &key("period"), layer.period, "1 or more batches")?;
     let positive = |value: f64| value.is_finite() && value > 0.0;
@@ -363,7 +369,7 @@ mod tests {
     fn impossible_plans_are_refused_with_key_and_value() {
         for (change, refusal) in [
             ("training.batch=1", "training.batch = 1: expected 2 to 60000"),
-            ("training.negatives=100", "training.negatives = 100: expected 1 to 99"),
+            ("layers.1.negatives=100", "layers[1].negatives = 100: expected 1 to 99"),
             ("training.block=0", "training.block = 0"),
             ("training.checkpoint_every=150", "training.checkpoint_every = 150: expected a multiple of"),
             ("data.views=3", "data.views = 3: expected 1 or 2"),

@@ -67,19 +67,34 @@ pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> an
     Run::new(plan, splits, dir, surroundings)?.go().await
 }
 
+/// What a readout of a finished run reads, and how it is trained.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The input instead of the layers.
+    pub input: bool,
+    /// These layers instead of the configuration's.
+    pub layers: Option<Vec<usize>>,
+    /// Overrides of the configuration's `[readout]`.
+    pub readout: Vec<String>,
+}
+
 /// Trains and measures a readout on what a run has frozen, without changing the run.
 pub async fn eval(
     path: &Path,
-    layers: Option<Vec<usize>>,
-    input: bool,
+    wanted: Wanted,
     surroundings: &Surroundings,
 ) -> anyhow::Result<ReadoutSummary> {
     let dir = RunDir::existing(path)?;
-    let config = crate::config::load(&dir.config_file(), &[])?;
+    if let Some(wrong) = wanted.readout.iter().find(|given| !given.trim_start().starts_with("readout.")) {
+        bail!(
+            "--set {wrong}: the run's layers are trained; expected a key of the readout, such as readout.dropout=0.4"
+        );
+    }
+    let config = crate::config::load(&dir.config_file(), &wanted.readout)?;
     let (plan, set) = prepare(&config, &surroundings.data)?;
     let splits = split(&plan, set);
     let mut run = Run::new(plan, splits, dir, surroundings)?;
-    if input {
+    if wanted.input {
         let (_, summary) = run.read_out(&[], &Taps::Input).await?;
         return Ok(summary);
     }
@@ -87,13 +102,13 @@ pub async fn eval(
     if frozen == 0 {
         bail!("{}: no layer is frozen yet", path.display());
     }
-    let taps = match layers {
+    let taps = match wanted.layers {
         None => run.plan.stages[..frozen].iter().map(|stage| stage.tapped).collect(),
-        Some(wanted) => {
-            if let Some(wrong) = wanted.iter().find(|&&layer| layer >= frozen) {
+        Some(layers) => {
+            if let Some(wrong) = layers.iter().find(|&&layer| layer >= frozen) {
                 bail!("--layers {wrong}: expected indices below {frozen}: so many layers are frozen");
             }
-            (0..frozen).map(|layer| wanted.contains(&layer)).collect()
+            (0..frozen).map(|layer| layers.contains(&layer)).collect()
         }
     };
     let workers = run.cluster.gather().await?;

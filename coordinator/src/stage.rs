@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message;
-use proto::state::{decode_state, encode_state};
+use proto::state::{decode_state, encode_state, parts};
 use proto::wire;
 use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::cluster::{Worker, WorkerFailure, parts};
+use crate::cluster::{Worker, WorkerFailure};
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::plan::{Plan, Stage};
@@ -133,7 +133,7 @@ impl StageRun<'_> {
             ledger: Ledger::new(kept_rows),
             views: self.views.clone(),
             precision: plan.precision,
-            row_bytes: row_bytes.max(plan.shape.len() * plan.precision.bytes()),
+            row_bytes: plan.widest(stage) * plan.precision.bytes(),
         };
         let steps = state.step.0..stage.steps().0;
         let (jobs, mut prepared) = mpsc::channel(QUEUE);

@@ -54,7 +54,7 @@ pub struct BatchSource {
     pub views: Views,
     /// Precision of activations.
     pub precision: Precision,
-    /// Bytes of the longer one of a sample and its activation at the cut point.
+    /// Bytes of the longest of a sample and its activations up to the cut point.
     pub row_bytes: usize,
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use ndarray::{Array1, Array2};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use scff::batch::Step;
 use scff::layer::{LayerState, Tensors};
 use sha2::{Digest, Sha256};
+
+use crate::limits::PAYLOAD_BYTES;
 
 /// Bytes that are not the layer they should be.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,13 @@ pub fn number<N: std::str::FromStr>(header: &Header, name: &str) -> Result<N, St
         found: found.to_owned(),
         expected: "a number".to_owned(),
     })
+}
+
+/// `bytes` cut into messages.
+pub fn parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
+    let bytes = bytes.clone();
+    let starts = (0..bytes.len()).step_by(PAYLOAD_BYTES);
+    starts.map(move |start| bytes.slice(start..(start + PAYLOAD_BYTES).min(bytes.len())))
 }
 
 /// SHA-256 over trained tensors in layer order, weight before bias, as little-endian f32.

@@ -77,7 +77,7 @@ impl FrozenLayer {
             .into_par_iter()
             .zip(self.parameters.weight.axis_chunks_iter(Axis(0), self.spec.block))
             .for_each(|(mut mapped, weight)| {
-                general_mat_mul(1.0, &input.rows(), &weight.t(), 0.0, &mut mapped)
+                general_mat_mul(1.0, &input.rows(), &weight.t(), 0.0, &mut mapped);
             });
         let (positive, negative) = input.pairs().split_at(input.positives());
         let transmit = |pairs: &[Pair]| {
@@ -156,7 +156,7 @@ pub fn features(layers: &[Arc<FrozenLayer>], taps: &[bool], samples: ArrayView2<
     if parts.is_empty() {
         parts.push(samples.to_owned());
     }
-    let width = parts.iter().map(|part| part.ncols()).sum();
+    let width = parts.iter().map(Array2::ncols).sum();
     let mut features = Array2::zeros((samples.nrows(), width));
     let mut start = 0;
     for mut part in parts {

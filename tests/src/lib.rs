@@ -1,1 +1,51 @@
-//! placeholder
+//! A cluster for tests: real processes over real sockets, on small synthetic data.
+//!
+//! A [`Sandbox`] is a folder with a data set, a configuration and run directories; it starts coordinators and
+//! workers, which end with their handles. Tests wait [`until`] something is so, never for a time.
+//!
+//! The programs are those beside the test programs in the target folder; `cargo build --workspace` makes them
+//! current, `STRATA_BIN_DIR` names others.
+
+mod data;
+mod process;
+mod run_dir;
+mod sandbox;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub use process::{Ended, Process, program};
+pub use run_dir::{RunDir, weights};
+pub use sandbox::{Reference, Sandbox, Worker, reference};
+
+/// How long anything may take before a test fails: far more than it takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits until `look` sees what `awaited` names.
+pub fn until<T>(awaited: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {awaited}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the workspace")
+}
+
+/// Whether this processor can run both of two BLAS kernels that give different bits; says so if not.
+pub fn has_two_kernels(test: &str) -> bool {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let all = ["avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"]
+        .iter()
+        .all(|&flag| flags.split_whitespace().any(|word| word == flag));
+    if !all {
+        println!("skipped: {test}: this processor cannot run the BLAS kernel SkylakeX");
+    }
+    all
+}

@@ -1,32 +1,30 @@
 //! What a worker says about itself.
 
+use proto::machine::{memory_bytes, peak_rss_bytes};
 use proto::{PROTOCOL_VERSION, wire};
-use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{CpuRefreshKind, RefreshKind, System};
 
 /// The machine that a worker runs on.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The processor's model.
+    /// The processor's model; empty where it is unknown.
     pub cpu: String,
     /// How many of its cores this process may use.
     pub cores: usize,
-    /// Memory that this process may use: of the machine, or of the container.
+    /// Memory that this process may use; 0 where it is unknown.
     pub memory_bytes: u64,
 }
 
 impl Machine {
     /// Looks at the machine that this process runs on.
-    pub fn look() -> Result<Self, sysinfo::Error> {
-        let kinds = RefreshKind::nothing()
-            .with_cpu(CpuRefreshKind::nothing())
-            .with_memory(MemoryRefreshKind::nothing().with_ram());
-        let system = System::new_with_specifics(kinds)?;
-        let limit = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
-        Ok(Self {
-            cpu: system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
+    pub fn look() -> Self {
+        let system = System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()));
+        let brand = |system: System| system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
+        Self {
+            cpu: system.ok().and_then(brand).unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: system.total_memory().min(limit.unwrap_or(u64::MAX)),
-        })
+            memory_bytes: memory_bytes(),
+        }
     }
 }
 
@@ -43,35 +41,5 @@ pub fn description(machine: &Machine, threads: usize, cache_bytes: u64) -> wire:
         blas: scff::blas::version(),
         blas_kernel: scff::blas::kernel(),
         peak_rss_bytes: peak_rss_bytes(),
-    }
-}
-
-/// The most memory that this process has had resident; 0 where that is unknown.
-pub fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|line| kibibytes(line.strip_prefix("VmHWM:")?)).unwrap_or(0)
-}
-
-fn kibibytes(text: &str) -> Option<u64> {
-    Some(text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_machine_has_a_processor_and_memory() {
-        let machine = Machine::look().unwrap();
-        assert!(
-            machine.cores > 0 && machine.memory_bytes > 1 << 20 && !machine.cpu.is_empty(),
-            "{machine:?}"
-        );
-    }
-
-    #[test]
-    fn memory_is_read_from_the_status_file() {
-        assert_eq!(kibibytes("\t   12 kB"), Some(12_288));
-        assert_eq!(kibibytes("many"), None);
     }
 }

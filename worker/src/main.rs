@@ -35,7 +35,7 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
 async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let machine = Machine::look()?;
+    let machine = Machine::look();
     let settings = cli.settings(&machine);
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     announce(&listener)?;

@@ -27,7 +27,8 @@ pub struct Node {
 impl Node {
     /// A worker that hosts nothing yet, and closes when `closing` says so.
     pub fn new(machine: Machine, compute: Compute, cache_bytes: u64, closing: watch::Receiver<bool>) -> Self {
-        let budget = Budget { memory_bytes: machine.memory_bytes, cache_bytes };
+        let memory_bytes = if machine.memory_bytes == 0 { u64::MAX } else { machine.memory_bytes };
+        let budget = Budget { memory_bytes, cache_bytes };
         let compute = Arc::new(compute);
         Self { machine, budget, compute, slot: Slot::new(), hosted: Mutex::default(), closing }
     }

@@ -36,9 +36,6 @@ pub struct Settings {
 /// Why a worker cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Nothing is known about the machine.
-    #[error("looking at the machine: {0}")]
-    Machine(#[from] sysinfo::Error),
     /// No threads to compute on.
     #[error("starting the compute threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -55,7 +52,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (close, closing) = watch::channel(false);
     let compute = Compute::new(settings.threads)?;
-    let node = Node::new(Machine::look()?, compute, settings.cache_bytes, closing.clone());
+    let node = Node::new(Machine::look(), compute, settings.cache_bytes, closing.clone());
     let service = WorkerServer::new(Service::new(node)).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<Service>>().await;

@@ -80,6 +80,8 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const DEADLINE: std::time::Duration = std::time::Duration::from_mins(1);
+
     fn run(name: &str) -> RunName {
         RunName::parse(name.to_owned()).unwrap()
     }
@@ -93,7 +95,7 @@ mod tests {
             let slot = Arc::clone(&slot);
             async move { slot.take(&run("a"), LayerIndex(4)).await }
         });
-        first.evicted().await;
+        tokio::time::timeout(DEADLINE, first.evicted()).await.expect("the first is told");
         drop(first);
         assert!(matches!(slot.take(&run("b"), LayerIndex(0)).await, Err(Refusal::Busy { layer: 4, .. })));
         assert!(!second.is_finished(), "the first still has its memory");

@@ -16,7 +16,7 @@ use crate::run::RunName;
 /// How much memory there is.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Of the machine, in bytes.
+    /// All that this process may use, in bytes.
     pub memory_bytes: u64,
     /// For kept activations, in bytes.
     pub cache_bytes: u64,

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
-use proto::limits::PAYLOAD_BYTES;
 use proto::rows::Precision;
-use proto::state::{Header, decode_state, encode_state};
+use proto::state::{Header, decode_state, encode_state, parts};
 use proto::wire::train_reply::Reply;
 use proto::{WireError, wire};
 use scff::batch::SampleKey;
@@ -139,12 +138,8 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> impl Iterator<Item = wire::StatePart> + use<> {
         let state = self.compute.install(|| self.stage.layer().state());
         let (step, bytes) = (state.step.0, Bytes::from(encode_state(&state, Header::new())));
-        let length = bytes.len();
-        (0..length).step_by(PAYLOAD_BYTES).map(move |start| wire::StatePart {
-            step,
-            length: length as u64,
-            part: bytes.slice(start..(start + PAYLOAD_BYTES).min(length)),
-        })
+        let length = bytes.len() as u64;
+        parts(&bytes).map(move |part| wire::StatePart { step, length, part })
     }
 }
 

@@ -98,12 +98,11 @@ fn install(needs: &[Need]) -> anyhow::Result<()> {
 fn advice(missing: &[Need]) -> String {
     let commands = ["sudo apt-get install", "sudo dnf install", "sudo pacman -S"];
     let systems = ["Debian, Ubuntu", "Fedora", "Arch"];
-    let mut text = "some packages are missing; install them and try again:".to_owned();
-    for (index, (system, command)) in systems.into_iter().zip(commands).enumerate() {
+    let lines = systems.into_iter().zip(commands).enumerate().map(|(index, (system, command))| {
         let names: Vec<&str> = missing.iter().map(|need| need.names()[index]).collect();
-        text += &format!("\n  {system:<16}{command} {}", names.join(" "));
-    }
-    text
+        format!("\n  {system:<16}{command} {}", names.join(" "))
+    });
+    format!("some packages are missing; install them and try again:{}", lines.collect::<Vec<_>>().concat())
 }
 
 #[cfg(test)]

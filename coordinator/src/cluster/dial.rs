@@ -59,7 +59,8 @@ pub async fn dial(address: &str) -> Result<(Client, wire::WorkerDescription), Di
         .keep_alive_timeout(Duration::from_secs(20))
         .keep_alive_while_idle(true)
         .initial_stream_window_size(limits::WINDOW_BYTES)
-        .initial_connection_window_size(limits::WINDOW_BYTES)
+        // One stream that waits must not keep the others of its connection waiting.
+        .initial_connection_window_size(4 * limits::WINDOW_BYTES)
         .max_frame_size(limits::FRAME_BYTES);
     let channel = endpoint
         .connect()

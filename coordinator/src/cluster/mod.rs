@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use proto::limits::PAYLOAD_BYTES;
 use proto::wire;
 use scff::frozen::FrozenLayer;
 use tokio::task::JoinSet;
@@ -357,20 +356,13 @@ async fn host_layer(worker: &Worker, run: &str, layer: &HostedLayer) -> Result<(
         length: layer.bytes.len() as u64,
         sha256: layer.sha256.clone(),
     };
-    let parts = parts(&layer.bytes).map(Request::Part);
+    let parts = proto::state::parts(&layer.bytes).map(Request::Part);
     let requests: Vec<_> = std::iter::once(Request::Begin(begin))
         .chain(parts)
         .map(|request| wire::HostLayerRequest { request: Some(request) })
         .collect();
     worker.client.clone().host_layer(tokio_stream::iter(requests)).await?;
     Ok(())
-}
-
-/// `bytes` cut into messages.
-pub fn parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
-    let bytes = bytes.clone();
-    let starts = (0..bytes.len()).step_by(PAYLOAD_BYTES);
-    starts.map(move |start| bytes.slice(start..(start + PAYLOAD_BYTES).min(bytes.len())))
 }
 
 #[cfg(test)]

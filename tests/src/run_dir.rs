@@ -1,0 +1,74 @@
+//! What a run leaves behind, as tests look at it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// A run directory.
+#[derive(Clone, Debug)]
+pub struct RunDir(pub PathBuf);
+
+impl RunDir {
+    /// Whether a file is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.join(name).exists()
+    }
+
+    /// A file's content.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        let path = self.0.join(name);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// `summary.json`
+    pub fn summary(&self) -> Value {
+        serde_json::from_slice(&self.read("summary.json")).expect("a summary")
+    }
+
+    /// The whole lines of `metrics.jsonl` so far.
+    pub fn metrics(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.0.join("metrics.jsonl")).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect("a line of metrics")).collect()
+    }
+
+    /// How many reports on a layer there are so far.
+    pub fn reports_on(&self, layer: u64) -> usize {
+        self.metrics().iter().filter(|line| line["layer"] == layer).count()
+    }
+
+    /// The metrics without the speed, which differs between any two runs.
+    pub fn course(&self) -> Vec<Value> {
+        let mut metrics = self.metrics();
+        for line in &mut metrics {
+            line.as_object_mut().expect("an object").remove("samples_per_second").expect("a speed");
+        }
+        metrics
+    }
+
+    /// All files with their content, but for the lock.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        collect(&self.0, &mut files);
+        files.remove(&self.0.join("lock"));
+        files
+    }
+}
+
+fn collect(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.insert(path.clone(), fs::read(&path).expect("a file"));
+        }
+    }
+}
+
+/// The `weights_sha256` of a summary.
+pub fn weights(summary: &Value) -> &str {
+    summary["weights_sha256"].as_str().expect("a hash")
+}

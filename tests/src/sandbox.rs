@@ -1,0 +1,125 @@
+//! A folder of its own for a test, and what is started in it.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Ended, Process, program};
+use crate::{RunDir, data, until};
+
+/// A folder with a data set and a configuration; run directories come to lie in it.
+pub struct Sandbox {
+    folder: TempDir,
+    started: Cell<u32>,
+}
+
+/// A worker that runs on its own.
+pub struct Worker {
+    /// Its process.
+    pub process: Process,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Sandbox {
+    /// The name of its configuration file.
+    pub const CONFIG: &str = "small.toml";
+
+    /// A new one.
+    #[expect(clippy::new_without_default, reason = "it writes files")]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        data::write(&folder.path().join("data/mnist"));
+        fs::create_dir(folder.path().join("logs")).expect("a new folder");
+        fs::write(folder.path().join(Self::CONFIG), include_str!("small.toml")).expect("a new file");
+        Self { folder, started: Cell::new(0) }
+    }
+
+    /// A place in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The run directory of this name.
+    pub fn run_dir(&self, name: &str) -> RunDir {
+        RunDir(self.path(name))
+    }
+
+    /// Starts a program of the workspace with these words.
+    pub fn start(&self, name: &str, words: &[&str]) -> Process {
+        self.started.set(self.started.get() + 1);
+        let log = self.path(&format!("logs/{name}-{}", self.started.get()));
+        let mut command = Command::new(program(name));
+        command.args(words).current_dir(self.folder.path());
+        command.env("STRATA_DATA", self.path("data")).env_remove("RUST_LOG").env_remove("STRATA_BLAS_KERNEL");
+        Process::start(&mut command, &log)
+    }
+
+    /// Starts a run of the configuration in the run directory `out`.
+    pub fn start_run(&self, out: &str, words: &[&str]) -> Process {
+        self.start("coordinator", &[&["run", Self::CONFIG, "--out", out], words].concat())
+    }
+
+    /// Runs the configuration to its end; returns the summary.
+    pub fn run(&self, out: &str, words: &[&str]) -> Value {
+        self.start_run(out, words).end().expect_success();
+        self.run_dir(out).summary()
+    }
+
+    /// Starts a worker, on a port of its own choice unless `words` name one.
+    pub fn worker(&self, words: &[&str]) -> Worker {
+        let listen: &[&str] = if words.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let mut process = self.start("worker", &[&["--until-stdin-closes"], listen, words].concat());
+        let address = until("a worker's address", || {
+            let output = process.output();
+            let line = output.strip_suffix('\n').and_then(|line| line.strip_prefix("listening on "));
+            assert!(line.is_some() || process.is_running(), "{}", process.errors());
+            line.map(str::to_owned)
+        });
+        Worker { process, address }
+    }
+}
+
+impl Ended {
+    /// Fails the test unless it went well.
+    pub fn expect_success(&self) {
+        assert!(self.status.success(), "{}: {}", self.status, self.errors);
+    }
+
+    /// The one line of error that it must have ended with, which must state all `facts`.
+    pub fn expect_error(&self, facts: &[&str]) {
+        assert!(!self.status.success(), "{}", self.output);
+        let errors: Vec<&str> = self.errors.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "one clear error: {}", self.errors);
+        assert!(!self.errors.contains("panicked"), "{}", self.errors);
+        for fact in facts {
+            assert!(errors[0].contains(fact), "{:?} says {fact:?}", errors[0]);
+        }
+    }
+}
+
+/// What an uninterrupted run on one worker with one thread gave.
+pub struct Reference {
+    /// Its summary.
+    pub summary: Value,
+    /// Its metrics without speeds.
+    pub course: Vec<Value>,
+    /// Its `model.safetensors`.
+    pub model: Vec<u8>,
+}
+
+/// The run that all others of the same configuration must equal; made once for each test program.
+pub fn reference() -> &'static Reference {
+    static REFERENCE: OnceLock<Reference> = OnceLock::new();
+    REFERENCE.get_or_init(|| {
+        let sandbox = Sandbox::new();
+        let summary = sandbox.run("reference", &["--local", "1", "--threads", "1"]);
+        let run = sandbox.run_dir("reference");
+        Reference { summary, course: run.course(), model: run.read("model.safetensors") }
+    })
+}

@@ -1,0 +1,136 @@
+//! A lost worker costs time and nothing else.
+
+use strata_tests::{Process, RunDir, Sandbox, Worker, reference, until, weights};
+
+fn wait_for(process: &mut Process, run: &RunDir, layer: u64, reports: usize) {
+    until("some reports", || {
+        assert!(process.is_running(), "the run ended early: {:?}", process.end());
+        (run.reports_on(layer) >= reports).then_some(())
+    });
+}
+
+/// Waits for the end and compares with the undisturbed run.
+fn finish_and_compare(mut process: Process, run: &RunDir, facts: &[&str]) {
+    let ended = process.end();
+    ended.expect_success();
+    for fact in facts {
+        assert!(ended.errors.contains(fact), "{fact:?} in {}", ended.errors);
+    }
+    assert_eq!(weights(&run.summary()), weights(&reference().summary));
+    assert_eq!(run.course(), reference().course);
+}
+
+fn list(workers: &[&Worker]) -> String {
+    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// Of two local workers kills one while `layer` is trained; the coordinator must say which one failed.
+fn kill_a_local_worker(layer: u64, index: usize) {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let mut process = sandbox.start_run("run", &["--local", "2", "--threads", "1"]);
+    wait_for(&mut process, &run, layer, 5);
+    let workers = process.children();
+    assert_eq!(workers.len(), 2);
+    workers[index].kill();
+    let failure = format!("worker {index} (");
+    let restart = format!("local worker {index} ended");
+    finish_and_compare(process, &run, &[&failure, "trying again from step", &restart]);
+    assert_eq!(run.summary()["workers"], 2);
+}
+
+#[test]
+fn a_local_worker_that_trains_is_killed_and_started_again() {
+    kill_a_local_worker(0, 0);
+}
+
+#[test]
+fn a_local_worker_that_transforms_is_killed_and_started_again() {
+    // Layer 2 goes to worker 0; worker 1 transforms for it.
+    kill_a_local_worker(2, 1);
+}
+
+#[test]
+fn a_local_worker_that_has_nothing_to_do_is_killed_and_replaced() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let mut process = sandbox.start_run("run", &["--local", "2", "--threads", "1"]);
+    wait_for(&mut process, &run, 0, 5);
+    process.children()[1].kill();
+    finish_and_compare(process, &run, &["local worker 1 ended"]);
+}
+
+#[test]
+fn of_two_running_workers_one_is_lost_for_good() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let [mut one, two] = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
+    let mut process = sandbox.start_run("run", &["--workers", &list(&[&one, &two])]);
+    wait_for(&mut process, &run, 0, 5);
+    one.process.kill();
+    finish_and_compare(process, &run, &["worker 0 (", "going on without it"]);
+    assert_eq!(run.summary()["workers"], 1);
+}
+
+#[test]
+fn the_only_worker_is_killed_and_comes_back_on_its_port() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let mut worker = sandbox.worker(&["--threads", "1"]);
+    let mut process = sandbox.start_run("run", &["--workers", &worker.address]);
+    wait_for(&mut process, &run, 0, 5);
+    worker.process.kill();
+    let again = sandbox.worker(&["--threads", "1", "--listen", &worker.address]);
+    wait_for(&mut process, &run, 2, 5);
+    worker = again;
+    worker.process.kill();
+    let _again = sandbox.worker(&["--threads", "2", "--listen", &worker.address]);
+    finish_and_compare(process, &run, &["trying again from step"]);
+}
+
+#[test]
+fn running_workers_outlive_a_killed_coordinator_and_serve_the_next() {
+    let sandbox = Sandbox::new();
+    let [one, two] = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
+    let both = list(&[&one, &two]);
+    for layer in [0, 2] {
+        let other = format!("other{layer}");
+        let mut killed = sandbox.start_run(&other, &["--workers", &both, "--set", "seed=7"]);
+        wait_for(&mut killed, &sandbox.run_dir(&other), layer, 3);
+        killed.kill();
+        let run = format!("run{layer}");
+        let process = sandbox.start_run(&run, &["--workers", &both]);
+        finish_and_compare(process, &sandbox.run_dir(&run), &[]);
+    }
+}
+
+#[test]
+fn a_worker_in_use_refuses_a_second_run_and_finishes_the_first() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let worker = sandbox.worker(&["--threads", "1"]);
+    let mut process = sandbox.start_run("run", &["--workers", &worker.address]);
+    wait_for(&mut process, &run, 0, 2);
+    let second = sandbox.start_run("second", &["--workers", &worker.address, "--wait", "1"]).end();
+    if run.has("summary.json") {
+        second.expect_success(); // It had a long wait.
+    } else {
+        second.expect_error(&[&worker.address, "this worker is training layer"]);
+    }
+    finish_and_compare(process, &run, &[]);
+}
+
+#[test]
+fn without_any_worker_left_the_run_ends_with_a_clear_error() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let mut worker = sandbox.worker(&["--threads", "1"]);
+    let words = ["--workers", &worker.address, "--wait", "1"];
+    let mut process = sandbox.start_run("run", &words);
+    wait_for(&mut process, &run, 0, 9);
+    worker.process.kill();
+    process.end().expect_error(&["no worker answered within 1 s", &worker.address]);
+    // Nothing is lost.
+    let _again = sandbox.worker(&["--listen", &worker.address]);
+    finish_and_compare(sandbox.start_run("run", &words), &run, &["dense1: continuing at step"]);
+}

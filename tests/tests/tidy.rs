@@ -1,0 +1,247 @@
+//! Rules of the project that no compiler checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use strata_tests::{Sandbox, workspace};
+
+/// Files that people wrote, with their text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    walk(workspace(), &mut files);
+    files.retain(|path| path.file_name().is_some_and(|name| name != "Cargo.lock"));
+    files.into_iter().filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if ["target", "runs", "datasets", ".git"].iter().any(|skipped| path.ends_with(skipped)) {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// Lines of Rust that hold one of `words`, but for comments and for this file, which has to name them.
+fn rust_lines_with(folder: &str, words: &[&str]) -> Vec<String> {
+    let folder = workspace().join(folder);
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        if !path.starts_with(&folder)
+            || path.extension().is_none_or(|extension| extension != "rs")
+            || path.ends_with("tests/tidy.rs")
+        {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if words.iter().any(|word| code.contains(word)) {
+                found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn manifest(member: &str) -> toml::Table {
+    fs::read_to_string(workspace().join(member).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+/// The direct dependencies of a member, also those of its tests and of its build.
+fn dependencies(member: &str) -> BTreeSet<String> {
+    let manifest = manifest(member);
+    ["dependencies", "dev-dependencies", "build-dependencies"]
+        .iter()
+        .filter_map(|kind| manifest.get(*kind)?.as_table())
+        .flat_map(|table| table.keys().cloned())
+        .collect()
+}
+
+/// All packages that a package is built of, as the lock file has it.
+fn all_dependencies(package: &str) -> BTreeSet<String> {
+    let lock: toml::Table =
+        fs::read_to_string(workspace().join("Cargo.lock")).unwrap().parse().expect("a lock file");
+    let mut needs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in lock["package"].as_array().unwrap() {
+        let entry = needs.entry(package["name"].as_str().unwrap()).or_default();
+        let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
+        // `name`, or `name version` where there are several.
+        let names = dependencies.into_iter().flatten().filter_map(|name| name.as_str()?.split(' ').next());
+        entry.extend(names);
+    }
+    let mut found = BTreeSet::new();
+    let mut open = vec![package];
+    while let Some(package) = open.pop() {
+        for dependency in &needs[package] {
+            if found.insert((*dependency).to_owned()) {
+                open.push(dependency);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn crates_depend_on_each_other_in_one_direction() {
+    let members = ["scff", "proto", "worker", "coordinator", "strata-tests", "xtask"];
+    let allowed: [(&str, &[&str]); 6] = [
+        ("scff", &[]),
+        ("proto", &["scff"]),
+        ("worker", &["scff", "proto"]),
+        ("coordinator", &["scff", "proto"]),
+        ("tests", &[]),
+        ("xtask", &[]),
+    ];
+    for (member, allowed) in allowed {
+        let found = dependencies(member);
+        let wrong: Vec<&&str> =
+            members.iter().filter(|other| found.contains(**other) && !allowed.contains(other)).collect();
+        assert!(wrong.is_empty(), "{member} must not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn the_mathematics_knows_no_network_no_files_no_environment_and_no_clock() {
+    let packages = all_dependencies("scff");
+    assert!(packages.contains("ndarray"));
+    for forbidden in ["tokio", "tonic", "prost", "hyper", "tracing", "clap"] {
+        assert!(!packages.contains(forbidden), "scff is built of {forbidden}");
+    }
+    let words =
+        ["std::fs", "std::env", "std::net", "std::process", "std::time", "std::io", "Instant", "SystemTime"];
+    let lines = rust_lines_with("scff/src", &words);
+    assert!(lines.is_empty(), "{lines:#?}");
+}
+
+#[test]
+fn every_crate_keeps_to_the_lints_of_the_workspace() {
+    for member in ["scff", "proto", "worker", "coordinator", "tests", "xtask"] {
+        let manifest = manifest(member);
+        let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
+        assert_eq!(lints.and_then(toml::Value::as_bool), Some(true), "{member}");
+    }
+}
+
+#[test]
+fn every_configuration_plans() {
+    let sandbox = Sandbox::new();
+    let mut planned = 0;
+    for entry in fs::read_dir(workspace().join("configs")).unwrap() {
+        let file = entry.unwrap().path();
+        let mut ended =
+            sandbox.start("coordinator", &["plan", file.to_str().unwrap(), "--data", "nowhere"]).end();
+        ended.expect_success();
+        ended.output.retain(|c| c != ' ');
+        assert!(ended.output.contains("readout:"), "{}: {}", file.display(), ended.output);
+        planned += 1;
+    }
+    assert!(planned > 0);
+}
+
+/// The subcommands that a program's help lists.
+fn subcommands(sandbox: &Sandbox, program: &str) -> Vec<String> {
+    let help = sandbox.start(program, &["--help"]).end().output;
+    let listed = help.split("Commands:\n").nth(1).unwrap_or_default().lines();
+    listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| Some(line.split_whitespace().next()?.to_owned()))
+        .collect()
+}
+
+/// Command lines in documents and in the comments of configurations: what follows `words`, to the line's end.
+fn command_lines(words: &str) -> Vec<(PathBuf, String)> {
+    let documents = sources().into_iter().filter(|(path, _)| {
+        let is = |extension: &str| path.extension().is_some_and(|found| found == extension);
+        is("md") || is("toml") && path.starts_with(workspace().join("configs"))
+    });
+    let mut lines = Vec::new();
+    for (path, text) in documents {
+        for (start, _) in text.match_indices(words) {
+            // Also after a path and in backticks, but not as the end of another word.
+            let before = text[..start].chars().next_back();
+            if before.is_none_or(|c| c.is_whitespace() || "/`".contains(c)) {
+                let line = text[start + words.len()..].split(['\n', '`', '#']).next().unwrap_or_default();
+                lines.push((path.clone(), line.trim().to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_documents_name_xtask_commands_that_exist() {
+    let sandbox = Sandbox::new();
+    let known = subcommands(&sandbox, "xtask");
+    assert!(known.contains(&"quickstart".to_owned()), "{known:?}");
+    for (path, line) in command_lines("cargo xtask ") {
+        // `cargo xtask test | bench` and the like name several.
+        for alternative in line.split('|') {
+            let command = alternative.split_whitespace().next().unwrap_or_default();
+            assert!(
+                known.iter().any(|known| known == command),
+                "{}: `cargo xtask {line}`; there are {known:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_documents_name_options_and_configurations_that_exist() {
+    let sandbox = Sandbox::new();
+    let known = subcommands(&sandbox, "coordinator");
+    let mut help = BTreeMap::new();
+    for name in &known {
+        help.insert(name.clone(), sandbox.start("coordinator", &[name, "--help"]).end().output);
+    }
+    for (path, line) in command_lines("coordinator ") {
+        // Prose speaks of the coordinator too.
+        let Some(help) = line.split_whitespace().next().and_then(|name| help.get(name)) else { continue };
+        for word in line.split_whitespace() {
+            let option = word.split('=').next().unwrap_or_default();
+            assert!(
+                !option.starts_with("--") || help.contains(option),
+                "{}: `coordinator {line}`: {option}",
+                path.display()
+            );
+            assert!(
+                !word.starts_with("configs/") || workspace().join(word).is_file(),
+                "{}: `coordinator {line}`: {word}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_names_a_place_of_the_machine_it_was_written_on() {
+    // In two halves, so that this file does not name them.
+    let places =
+        [["/work/", "main"], ["/work/", "shared"], ["/ro", "ot/"], ["/tmp/", "target"]].map(|p| p.concat());
+    for (path, text) in sources() {
+        for place in &places {
+            assert!(!text.contains(place), "{} names {place}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_ignored_test_says_why() {
+    let silent: Vec<String> = rust_lines_with("", &["#[ignore"])
+        .into_iter()
+        .filter(|line| !line.contains("#[ignore = \""))
+        .collect();
+    assert!(silent.is_empty(), "{silent:#?}");
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    let lines = rust_lines_with("", &["todo!", "unimplemented!", "dbg!"]);
+    assert!(lines.is_empty(), "{lines:#?}");
+}

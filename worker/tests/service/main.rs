@@ -1,0 +1,10 @@
+//! A worker as a client sees it: a real server and real clients, on loopback.
+
+mod client;
+mod fixture;
+
+mod life;
+mod process;
+mod refusals;
+mod training;
+mod transforming;

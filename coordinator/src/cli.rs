@@ -19,8 +19,8 @@ use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true)]
 pub struct Cli {
-    /// BLAS kernel of this process and of local workers: `auto`, or a name such as Haswell or SkylakeX.
-    /// Another kernel gives other bits.
+    /// BLAS kernel of this process and of local workers, such as Haswell or SkylakeX; `auto` takes the one that
+    /// OPENBLAS_CORETYPE names, or else what OpenBLAS chooses. Another kernel gives other bits.
     #[arg(long, global = true, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,
     /// What to do.

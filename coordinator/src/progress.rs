@@ -29,7 +29,7 @@ pub struct Metrics {
     pub goodness_neg: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Samples a second.
+    /// Samples a second, over the last second or so.
     pub samples_per_second: f64,
 }
 
@@ -45,7 +45,7 @@ pub struct StageProgress {
     bar: ProgressBar,
     plain: Option<PlainLines>,
     sums: Sums,
-    since: Instant,
+    rate: Rate,
     last: Carried,
 }
 
@@ -55,6 +55,26 @@ struct Sums {
     loss: f64,
     goodness_pos: f64,
     goodness_neg: f64,
+}
+
+/// Steps a second. Reports of short steps come in bursts, so it is taken over half a second at least.
+struct Rate {
+    step: u64,
+    since: Instant,
+    per_second: f64,
+}
+
+impl Rate {
+    fn per_second(&mut self, step: u64) -> f64 {
+        let elapsed = self.since.elapsed().as_secs_f64();
+        if elapsed >= 0.5 || self.per_second == 0.0 {
+            self.per_second = (step - self.step) as f64 / elapsed;
+        }
+        if elapsed >= 0.5 {
+            (self.step, self.since) = (step, Instant::now());
+        }
+        self.per_second
+    }
 }
 
 /// Plain lines, where there is no terminal: at most one in this time.
@@ -95,7 +115,7 @@ impl StageProgress {
             bar,
             plain: (!std::io::stderr().is_terminal()).then(|| PlainLines { last: Instant::now() }),
             sums: Sums::default(),
-            since: Instant::now(),
+            rate: Rate { step: start.0, since: Instant::now(), per_second: 0.0 },
             last: carried,
         })
     }
@@ -131,9 +151,8 @@ impl StageProgress {
             goodness_pos: sums.goodness_pos / steps,
             goodness_neg: sums.goodness_neg / steps,
             learning_rate: report.learning_rate,
-            samples_per_second: steps * self.batch as f64 / self.since.elapsed().as_secs_f64(),
+            samples_per_second: self.rate.per_second(taken) * self.batch as f64,
         };
-        self.since = Instant::now();
         self.last.goodness_pos = metrics.goodness_pos;
         self.last.goodness_neg = metrics.goodness_neg;
         let mut line = serde_json::to_string(&metrics).expect("plain data");

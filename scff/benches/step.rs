@@ -3,7 +3,7 @@
 //! `-- --quick` for a short run. Answers are checked against the slow twin; a wrong one fails the benchmark.
 
 use std::hint::black_box;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,17 +52,6 @@ struct PyTorch {
 }
 
 fn main() -> ExitCode {
-    if let Some(kernel) = blas::better_kernel()
-        && std::env::var_os(blas::KERNEL_VARIABLE).is_none()
-    {
-        let mut again = Command::new(std::env::current_exe().expect("this program"));
-        again.args(std::env::args_os().skip(1)).env(blas::KERNEL_VARIABLE, kernel);
-        return if again.status().expect("this program starts").success() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        };
-    }
     blas::use_one_thread_per_call();
     let quick = std::env::args().any(|argument| argument == "--quick");
     let steps = if quick { 60 } else { 300 };
@@ -252,8 +241,8 @@ fn others(quick: bool) -> Vec<(&'static str, String)> {
 fn print_blocks(layer_1: &[StepTimes], layer_2: &[StepTimes]) {
     println!("{:46}{}", "milliseconds with blocks of", BLOCKS.map(|block| format!("{block:>7}")).concat());
     for (name, times) in [("layer 1", layer_1), ("layer 2", layer_2)] {
-        let row: String = times.iter().map(|times| format!("{:7.2}", times.whole)).collect();
-        println!("{name:46}{row}");
+        let row: Vec<_> = times.iter().map(|times| format!("{:7.2}", times.whole)).collect();
+        println!("{name:46}{}", row.concat());
     }
     println!();
 }

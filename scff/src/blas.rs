@@ -42,11 +42,11 @@ pub fn version() -> String {
     config.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// The kernel to ask OpenBLAS for on this processor, where its own choice would be slower.
+/// A kernel that this processor runs at up to twice the rate of the one in use, if there is one.
 ///
-/// OpenBLAS chooses by a list of processor models; on a model that is newer than the library it falls back to
-/// AVX2, at half the rate of the AVX-512 kernels that the same processor runs. `None` where the choice stands.
-pub fn better_kernel() -> Option<&'static str> {
+/// That happens where the environment pins an AVX2 kernel, so that machines of different kinds agree, or where the
+/// processor is newer than the library and its model unknown to it.
+pub fn faster_kernel() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
     {
         let avx512 = is_x86_feature_detected!("avx512f")
@@ -63,9 +63,9 @@ pub fn better_kernel() -> Option<&'static str> {
 /// `rows` (samples, inputs) times `weight` (outputs, inputs) transposed, each row with the same bits wherever in
 /// a call of as many rows it stands.
 ///
-/// OpenBLAS's AVX-512 kernels do that. Its AVX2 kernel does not: of every twelve rows it computes the last six
-/// in another order. There, and where nothing is known of the kernel, `matrixmultiply` computes the product; it
-/// treats all rows alike by construction, and is no slower than OpenBLAS's AVX2 kernel.
+/// OpenBLAS's AVX-512 kernels do that. Its AVX2 kernel does not: in the first and last eight channels of what it
+/// works on at a time, the last six of every twelve rows are summed in another order. There, and where nothing
+/// is known of the kernel, `matrixmultiply` computes the product: it treats all rows alike by construction.
 pub(crate) fn product_row_by_row(rows: ArrayView2<'_, f32>, weight: ArrayView2<'_, f32>) -> Array2<f32> {
     static ROWS_ARE_ALIKE: LazyLock<bool> = LazyLock::new(|| AVX512_KERNELS.contains(&kernel().as_str()));
 

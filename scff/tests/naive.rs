@@ -24,7 +24,7 @@ const CASES: u64 = 40;
 fn a_training_step_is_what_the_slow_twin_computes() {
     for_random_cases(|case| {
         let pairs = case.pairs();
-        check_steps(case, &pairs, &case.slow_pairs(), &case.state(PairSource::Makes));
+        check_steps(case, PairSource::Makes, &pairs, &case.slow_pairs());
     });
 }
 
@@ -41,7 +41,7 @@ fn a_step_of_algorithm_1_is_what_the_slow_twin_computes() {
         let PairActivations { positive, negative } = &between;
         let slow = Pairs::take(&rows_of(positive.view()), &rows_of(negative.view()));
         let case = Case { inputs: case.outputs, outputs: case.inputs, ..*case };
-        check_steps(&case, &PairedRows::take(&between), &slow, &case.state(PairSource::Takes));
+        check_steps(&case, PairSource::Takes, &PairedRows::take(&between), &slow);
     });
 }
 
@@ -190,11 +190,10 @@ impl Case {
 }
 
 /// Three steps. Each is compared from the fast path's own weights, so that differences do not add up.
-fn check_steps(case: &Case, pairs: &PairedRows, slow_pairs: &Pairs, state: &LayerState) {
-    let source = if pairs.bias_factor() == 2.0 { PairSource::Makes } else { PairSource::Takes };
+fn check_steps(case: &Case, source: PairSource, pairs: &PairedRows, slow_pairs: &Pairs) {
     let optimizer = OptimizerParameters { learning_rate: 0.01, weight_decay: 0.05, gamma: 0.5, period: 2 };
     let hyperparameters = Hyperparameters { loss: case.loss, optimizer };
-    let mut layer = TrainingLayer::new(case.spec(source), hyperparameters, state).unwrap();
+    let mut layer = TrainingLayer::new(case.spec(source), hyperparameters, &case.state(source)).unwrap();
     for t in 1..=3 {
         let before = layer.state();
         let slow = Layer::new(&before.parameters);

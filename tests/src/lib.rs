@@ -14,7 +14,7 @@ mod sandbox;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use process::{Ended, Process, program};
+pub use process::{Ended, Pid, Process, program};
 pub use run_dir::{RunDir, weights};
 pub use sandbox::{Reference, Sandbox, Worker, reference};
 

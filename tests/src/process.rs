@@ -60,6 +60,12 @@ impl Process {
         fs::read_to_string(self.log.with_extension("err")).expect("its log")
     }
 
+    /// It, as something that outlives this handle.
+    pub fn pid(&self) -> Pid {
+        let stat = Stat::read(self.child.id()).expect("it has not been waited for");
+        Pid { pid: stat.pid, started: stat.started }
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()

@@ -7,14 +7,13 @@ const WORDS: [&str; 4] = ["--local", "2", "--threads", "1"];
 
 /// Kills a run once `moment` has come; returns when its workers have ended by themselves.
 fn interrupt(run: &RunDir, mut process: Process, moment: impl Fn(&RunDir) -> bool) {
+    let workers = until("local workers", || Some(process.children()).filter(|workers| !workers.is_empty()));
     until("the moment to kill the coordinator", || {
         assert!(process.is_running(), "the run ended early: {:?}", process.end());
         moment(run).then_some(())
     });
-    let workers = process.children();
     process.kill();
     assert!(!run.has("summary.json"), "it was killed too late");
-    assert!(!workers.is_empty());
     until("the workers of a killed coordinator to end", || {
         (!workers.iter().any(|worker| worker.is_running())).then_some(())
     });

@@ -33,8 +33,8 @@ pub struct Cli {
     /// End when standard input does: a parent process that dies takes its workers along.
     #[arg(long)]
     pub until_stdin_closes: bool,
-    /// OpenBLAS kernel, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names, or else the
-    /// best one for this processor. Workers that train one layer together need the same.
+    /// OpenBLAS kernel, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names, or else what
+    /// OpenBLAS chooses for this processor. The workers of a run need the same.
     #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto)]
     pub blas_kernel: KernelChoice,
 }

@@ -48,6 +48,9 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
         "worker {} is ready",
         env!("CARGO_PKG_VERSION"),
     );
+    if let Some(hint) = proto::process::faster_kernel_hint() {
+        tracing::info!("{hint}");
+    }
     let until_stdin_closes = cli.until_stdin_closes;
     let shutdown = async move {
         tokio::select! {

@@ -1,6 +1,7 @@
 //! The readout: features computed once, on all workers, then a linear classifier trained on the head node.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use half::f16;
@@ -160,7 +161,8 @@ async fn layer_features(
         }
         Ok::<_, String>(matrix)
     };
-    let (sent, matrix) = tokio::join!(through(workers, &begin, prepared, results), collect);
+    let bytes_sent = AtomicU64::new(0);
+    let (sent, matrix) = tokio::join!(through(workers, &begin, prepared, results, &bytes_sent), collect);
     progress.finish_and_clear();
     sent?;
     matrix.and_then(FeatureMatrix::finish).map_err(|message| WorkerFailure::protocol(&workers[0], message))

@@ -150,11 +150,7 @@ impl StageRun<'_> {
             };
             let jobs = std::mem::replace(&mut prepared, results);
             let bytes_sent = bytes_sent.clone();
-            tasks.spawn(async move {
-                let sent = through(&workers, &begin, jobs, transformed).await?;
-                bytes_sent.fetch_add(sent, Ordering::Relaxed);
-                Ok(())
-            });
+            tasks.spawn(async move { through(&workers, &begin, jobs, transformed, &bytes_sent).await });
         }
         let checkpoints = Checkpoints { every: plan.checkpoint_every, last: stage.steps() };
         let bytes_sent = bytes_sent.clone();

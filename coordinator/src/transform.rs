@@ -3,6 +3,8 @@
 //! Job t goes to worker t mod n; results are collected in the order of the jobs. Every queue is bounded, so a
 //! slow end holds up the other, and nothing holds more than a few jobs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prost::Message;
 use proto::wire;
 use tokio::sync::mpsc;
@@ -31,13 +33,15 @@ struct Station {
 
 /// Sends the rows of all `jobs` through the layers that `begin` names, and passes them on to `results`.
 ///
-/// Ends when `jobs` does; returns the bytes sent. A job without rows passes untouched.
+/// Ends when `jobs` does. A job without rows passes untouched. `bytes_sent` grows with every message, before its result
+/// can be seen.
 pub async fn through<T: Send + 'static>(
     workers: &[Worker],
     begin: &wire::TransformBegin,
     jobs: mpsc::Receiver<Job<T>>,
     results: mpsc::Sender<Job<T>>,
-) -> Result<u64, WorkerFailure> {
+    bytes_sent: &AtomicU64,
+) -> Result<(), WorkerFailure> {
     let mut requests = Vec::new();
     let mut stations = Vec::new();
     for worker in workers {
@@ -51,9 +55,9 @@ pub async fn through<T: Send + 'static>(
         stations.push(Station { worker: worker.clone(), _requests: sender, replies });
     }
     let (under_way, expected) = mpsc::channel(QUEUE * workers.len());
-    let (sent, collected) =
-        tokio::join!(send(jobs, requests, under_way), collect(stations, expected, results));
-    collected.map(|()| sent)
+    let ((), collected) =
+        tokio::join!(send(jobs, requests, under_way, bytes_sent), collect(stations, expected, results));
+    collected
 }
 
 /// A job under way: its tag, which station has it, and how many messages it is cut into.
@@ -67,8 +71,8 @@ async fn send<T>(
     mut jobs: mpsc::Receiver<Job<T>>,
     requests: Vec<mpsc::Sender<wire::TransformRequest>>,
     under_way: mpsc::Sender<UnderWay<T>>,
-) -> u64 {
-    let mut bytes = 0;
+    bytes_sent: &AtomicU64,
+) {
     let mut station = 0;
     while let Some(job) = jobs.recv().await {
         let expected = UnderWay { tag: job.tag, station, messages: job.rows.len() };
@@ -76,16 +80,15 @@ async fn send<T>(
             break;
         }
         for rows in job.rows {
-            bytes += rows.encoded_len() as u64;
+            bytes_sent.fetch_add(rows.encoded_len() as u64, Ordering::Relaxed);
             let request =
                 wire::TransformRequest { request: Some(wire::transform_request::Request::Rows(rows)) };
             if requests[station].send(request).await.is_err() {
-                return bytes; // The collector hears from the worker why.
+                return; // The collector hears from the worker why.
             }
         }
         station = (station + 1) % requests.len();
     }
-    bytes
 }
 
 async fn collect<T>(

@@ -65,11 +65,12 @@ fn describe(arguments: &Arguments, name: &str, runs: &[Summary], raw: f64) -> St
     let Some(first) = runs.first() else { return String::new() };
     let Summary { dataset, blas, cpu, workers, .. } = first;
     let sets = overrides(arguments, "SEED").join(" --set ");
+    let kernel = blas.rsplit(' ').next().unwrap_or_default();
     let note = arguments.note.as_ref().map(|note| format!("{note}\n\n")).unwrap_or_default();
     format!(
         "# {name}\n\n{note}\
          Data set: {dataset}. Written by `cargo xtask results`; the summaries are in [{name}/]({name}/).\n\n    \
-         coordinator run {config} --local 2 --set {sets}\n\n\
+         coordinator run {config} --local 2 --blas-kernel {kernel} --set {sets}\n\n\
          {table}\n\
          Accuracy: {accuracy}; a linear readout of the raw input reaches {raw:.2} %.\n\
          Mean ± sample standard deviation over the seeds. {cpu}, {workers} workers, {blas}.\n",
@@ -144,7 +145,7 @@ mod tests {
                 held_out_accuracy: None,
                 seconds: 2.34,
             },
-            blas: "OpenBLAS".into(),
+            blas: "OpenBLAS 0.3.21 SkylakeX".into(),
             cpu: "a processor".into(),
         }
     }
@@ -181,7 +182,7 @@ mod tests {
         let page = describe(&arguments, "mnist", &[summary(1, 0.98)], 0.92);
         assert!(
             page.contains(
-                "    coordinator run configs/mnist.toml --local 2 --set wire=f16 --set seed=SEED\n"
+                "    coordinator run configs/mnist.toml --local 2 --blas-kernel SkylakeX --set wire=f16 --set seed=SEED\n"
             ),
             "{page}"
         );

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::sync::LazyLock;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 extern crate openblas_src as _;
 
@@ -22,6 +22,7 @@ unsafe extern "C" {
 pub const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
 
 const AVX512_KERNELS: [&str; 3] = ["SkylakeX", "Cooperlake", "SapphireRapids"];
+const AVX2_KERNELS: [&str; 2] = ["Haswell", "Zen"];
 
 /// Restricts every later BLAS call of this process to its calling thread. Call it once, first thing.
 pub fn use_one_thread_per_call() {
@@ -60,21 +61,49 @@ pub fn faster_kernel() -> Option<&'static str> {
     None
 }
 
+/// `rows` (rows, inputs) times `weight` (outputs, inputs) transposed, on this thread.
+pub(crate) fn product(
+    rows: ArrayView2<'_, f32>,
+    weight: ArrayView2<'_, f32>,
+    out: &mut ArrayViewMut2<'_, f32>,
+) {
+    general_mat_mul(1.0, &rows, &weight.t(), 0.0, out);
+}
+
+/// Rows of a call whose places differ by a multiple of this are computed alike; `None` where nothing is known of the
+/// kernel.
+///
+/// OpenBLAS's AVX-512 kernels treat all rows alike. Its AVX2 kernel sums the last six of every twelve rows in another
+/// order, in some channels.
+pub(crate) fn row_period() -> Option<usize> {
+    static PERIOD: LazyLock<Option<usize>> = LazyLock::new(|| {
+        let kernel = kernel();
+        if AVX512_KERNELS.contains(&kernel.as_str()) {
+            Some(1)
+        } else if AVX2_KERNELS.contains(&kernel.as_str()) {
+            Some(12)
+        } else {
+            None
+        }
+    });
+    *PERIOD
+}
+
 /// `rows` (samples, inputs) times `weight` (outputs, inputs) transposed, each row with the same bits wherever in
 /// a call of as many rows it stands.
 ///
-/// OpenBLAS's AVX-512 kernels do that. Its AVX2 kernel does not: in the first and last eight channels of what it
-/// works on at a time, the last six of every twelve rows are summed in another order. There, and where nothing
-/// is known of the kernel, `matrixmultiply` computes the product: it treats all rows alike by construction.
-pub(crate) fn product_row_by_row(rows: ArrayView2<'_, f32>, weight: ArrayView2<'_, f32>) -> Array2<f32> {
-    static ROWS_ARE_ALIKE: LazyLock<bool> = LazyLock::new(|| AVX512_KERNELS.contains(&kernel().as_str()));
-
+/// Where BLAS does not do that (see [`row_period`]), `matrixmultiply` computes the product: it treats all rows alike by
+/// construction.
+pub(crate) fn product_row_by_row(
+    rows: ArrayView2<'_, f32>,
+    weight: ArrayView2<'_, f32>,
+    result: &mut ArrayViewMut2<'_, f32>,
+) {
     let ((count, inputs), outputs) = (rows.dim(), weight.nrows());
     assert_eq!(inputs, weight.ncols(), "a weight for each input");
-    let mut result = Array2::zeros((count, outputs));
-    if *ROWS_ARE_ALIKE {
-        general_mat_mul(1.0, &rows, &weight.t(), 0.0, &mut result);
-        return result;
+    assert_eq!(result.dim(), (count, outputs), "a number for each row and output");
+    if row_period() == Some(1) {
+        return product(rows, weight, result);
     }
     let strides = |array: &ArrayView2<'_, f32>| (array.strides()[0], array.strides()[1]);
     let ((row, input), (output, weight_input)) = (strides(&rows), strides(&weight));
@@ -94,9 +123,8 @@ pub(crate) fn product_row_by_row(rows: ArrayView2<'_, f32>, weight: ArrayView2<'
             output,
             0.0,
             result.as_mut_ptr(),
-            outputs as isize,
-            1,
+            result.strides()[0],
+            result.strides()[1],
         );
     }
-    result
 }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use multiversion::multiversion;
-use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
-use crate::blas::product_row_by_row;
-use crate::layer::{LayerSpec, ShapeError, Tensors, Transmit};
-use crate::normalize::standardize_rows;
+use crate::blas::{product, product_row_by_row, row_period};
+use crate::layer::{Conv, LayerSpec, LinearMap, MapShape, Pool, ShapeError, Tensors, Transmit};
+use crate::normalize::{Counting, standardize_rows};
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
+use crate::scratch::buffer;
+use crate::train::{Tiles, lower, lower_sample};
 
-/// Samples of one product when samples are transformed: products are always this tall (the last one is padded
+/// Rows of one product when samples are transformed: products are always about this tall (the last one is padded
 /// with zeros), so that a sample's activation does not depend on what was transformed with it
 /// (`tests/invariance.rs` checks it under every kernel of the processor at hand).
 pub const ROWS_PER_CALL: usize = 96;
+/// The same of convolutions, whose rows are the patches of several samples.
+const PATCHES_PER_CALL: usize = 512;
 
 /// A frozen layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,58 +54,132 @@ impl FrozenLayer {
     ///
     /// A layer that makes pairs sees a sample as the pair (i, i).
     pub fn transform(&self, samples: ArrayView2<'_, f32>) -> Array2<f32> {
-        let mut result = Array2::zeros((samples.nrows(), self.spec.map.outputs()));
+        let mut result = Array2::zeros((samples.nrows(), self.spec.outputs()));
+        let together = self.samples_per_call();
         result
-            .axis_chunks_iter_mut(Axis(0), ROWS_PER_CALL)
+            .axis_chunks_iter_mut(Axis(0), together)
             .into_par_iter()
-            .zip(samples.axis_chunks_iter(Axis(0), ROWS_PER_CALL))
+            .zip(samples.axis_chunks_iter(Axis(0), together))
             .for_each(|(mut result, samples)| {
-                let mut rows = Array2::zeros((ROWS_PER_CALL, samples.ncols()));
+                let mut rows = Array2::zeros((together, samples.ncols()));
                 rows.slice_mut(s![..samples.nrows(), ..]).assign(&samples);
-                let input = PairedRows::alone(rows, self.spec.makes_pairs());
-                let mapped = product_row_by_row(input.rows(), self.parameters.weight.view());
+                let input = PairedRows::alone(rows, &self.spec.map, self.spec.makes_pairs());
+                let (mapped, stride) = self.map_alike(input.rows());
                 for (pair, mut out) in input.pairs().iter().zip(result.outer_iter_mut()) {
-                    self.transmit_pair(pair, mapped.view(), out.as_slice_mut().expect("contiguous"));
+                    let mapped = &mapped[pair.first * stride..][..self.spec.map.output().len()];
+                    let second = pair.second.map(|_| mapped);
+                    self.transmit(pair, mapped, second, out.as_slice_mut().expect("contiguous"));
                 }
             });
         result
     }
 
+    fn samples_per_call(&self) -> usize {
+        match self.spec.map {
+            LinearMap::Dense(_) => ROWS_PER_CALL,
+            LinearMap::Conv(conv) => (PATCHES_PER_CALL / conv.output().positions()).max(1),
+        }
+    }
+
+    /// U of some samples, each with the same bits wherever it stands; and how many numbers lie from one sample's to the
+    /// next's.
+    fn map_alike(&self, rows: ArrayView2<'_, f32>) -> (Vec<f32>, usize) {
+        let weight = self.parameters.weight.view();
+        let channels = weight.nrows();
+        let LinearMap::Conv(conv) = self.spec.map else {
+            let mut mapped = vec![0.0; rows.nrows() * channels];
+            product_row_by_row(rows, weight, &mut matrix(&mut mapped, channels));
+            return (mapped, channels);
+        };
+        // Every sample begins where BLAS begins anew.
+        let period = row_period().unwrap_or(1);
+        let stride = conv.output().positions().next_multiple_of(period);
+        let mut patches = vec![0.0; rows.nrows() * stride * conv.fan_in()];
+        for (row, patches) in rows.outer_iter().zip(patches.chunks_exact_mut(stride * conv.fan_in())) {
+            let patches = &mut patches[..conv.output().positions() * conv.fan_in()];
+            lower_sample(&conv, row.to_slice().expect("rows are contiguous"), patches);
+        }
+        let mut mapped = vec![0.0; rows.nrows() * stride * channels];
+        let patches = matrix(&mut patches, conv.fan_in());
+        if row_period().is_some() {
+            product(patches.view(), weight, &mut matrix(&mut mapped, channels));
+        } else {
+            product_row_by_row(patches.view(), weight, &mut matrix(&mut mapped, channels));
+        }
+        (mapped, stride * channels)
+    }
+
     /// What the layer passes on for the pairs of a batch.
     pub fn transform_pairs(&self, input: &PairedRows) -> PairActivations {
-        let channels = self.spec.map.channels();
-        let mut mapped = Array2::zeros((input.rows().nrows(), channels));
+        let mut mapped = buffer(input.rows().nrows() * self.spec.map.output().len());
+        match &self.spec.map {
+            LinearMap::Dense(_) => {
+                self.map_blocks(input.rows(), &mut matrix(&mut mapped, self.spec.map.channels()))
+            }
+            LinearMap::Conv(conv) => self.map_tiles(conv, input.rows(), &mut mapped),
+        }
+        let mut rows = Array2::zeros((input.pairs().len(), self.spec.outputs()));
+        let row = |row: usize| &mapped[row * self.spec.map.output().len()..][..self.spec.map.output().len()];
+        rows.outer_iter_mut().into_par_iter().zip(input.pairs()).for_each(|(mut out, pair)| {
+            let out = out.as_slice_mut().expect("contiguous");
+            self.transmit(pair, row(pair.first), pair.second.map(row), out);
+        });
+        PairActivations { rows, positives: input.positives() }
+    }
+
+    /// U of dense rows, (rows, channels), block by block.
+    fn map_blocks(&self, rows: ArrayView2<'_, f32>, mapped: &mut ArrayViewMut2<'_, f32>) {
         mapped
             .axis_chunks_iter_mut(Axis(1), self.spec.block)
             .into_par_iter()
             .zip(self.parameters.weight.axis_chunks_iter(Axis(0), self.spec.block))
-            .for_each(|(mut mapped, weight)| {
-                general_mat_mul(1.0, &input.rows(), &weight.t(), 0.0, &mut mapped);
-            });
-        let (positive, negative) = input.pairs().split_at(input.positives());
-        let transmit = |pairs: &[Pair]| {
-            let mut result = Array2::zeros((pairs.len(), channels));
-            result.outer_iter_mut().into_par_iter().zip(pairs).for_each(|(mut out, pair)| {
-                self.transmit_pair(pair, mapped.view(), out.as_slice_mut().expect("contiguous"));
-            });
-            result
-        };
-        let (positive, negative) = rayon::join(|| transmit(positive), || transmit(negative));
-        PairActivations { positive, negative }
+            .for_each(|(mut mapped, weight)| product(rows, weight, &mut mapped));
     }
 
-    /// `mapped`: U of all rows, (rows, channels).
-    fn transmit_pair(&self, pair: &Pair, mapped: ArrayView2<'_, f32>, out: &mut [f32]) {
-        let row =
-            |index: usize| mapped.index_axis_move(Axis(0), index).to_slice().expect("rows are contiguous");
+    /// U of convolved rows, (rows, positions, channels), tile by tile.
+    fn map_tiles(&self, conv: &Conv, rows: ArrayView2<'_, f32>, mapped: &mut [f32]) {
+        let sample = conv.output().len();
+        let tiles = Tiles::new(conv, rows.nrows());
+        let mut work = Vec::new();
+        let mut rest = mapped;
+        for tile in tiles.tiles() {
+            let (part, others) = rest.split_at_mut(tile.len() * sample);
+            work.push((part, tile));
+            rest = others;
+        }
+        work.into_par_iter().for_each(|(out, tile)| {
+            let mut patches = lower(conv, rows.slice_axis(Axis(0), tile.into()));
+            let patches = matrix(&mut patches, conv.fan_in());
+            product(patches.view(), self.parameters.weight.view(), &mut matrix(out, conv.channels));
+        });
+    }
+
+    /// What is passed on for one pair; `first`, `second`: U of its rows, (positions, channels).
+    fn transmit(&self, pair: &Pair, first: &[f32], second: Option<&[f32]>, out: &mut [f32]) {
         let constants =
             (self.weight_sums.as_slice().expect("contiguous"), self.bias.as_slice().expect("contiguous"));
-        transmit(self.spec.transmit, pair, row(pair.first), pair.second.map(row), constants, out);
+        let activate = |out: &mut [f32]| {
+            activations(self.spec.transmit, pair, first, second, constants, out);
+        };
+        match self.spec.pool {
+            None => activate(out),
+            Some(pool) => {
+                let shape = self.spec.map.output();
+                let mut map = buffer(shape.len());
+                activate(&mut map);
+                pool.apply(shape, &map, out);
+            }
+        }
     }
 }
 
+fn matrix(numbers: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
+    ArrayViewMut2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
+}
+
+/// What is passed on at every position, before pooling: (positions, channels).
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
-fn transmit(
+fn activations(
     kind: Transmit,
     pair: &Pair,
     first: &[f32],
@@ -110,13 +187,19 @@ fn transmit(
     constants: (&[f32], &[f32]),
     out: &mut [f32],
 ) {
-    outputs(pair, first, second, constants, out);
-    let mean = match kind {
-        Transmit::Triangle => sum(out) / out.len() as f32,
-        Transmit::Relu => 0.0,
-    };
-    for value in out.iter_mut() {
-        *value = (*value - mean).max(0.0);
+    let channels = constants.0.len();
+    for (position, out) in out.chunks_exact_mut(channels).enumerate() {
+        let at = position * channels..(position + 1) * channels;
+        let second = second.map(|second| &second[at.clone()]);
+        let first = &first[at];
+        outputs(pair, first, second, constants, out);
+        let mean = match kind {
+            Transmit::Triangle => sum(out) / channels as f32,
+            Transmit::Relu => 0.0,
+        };
+        for value in out.iter_mut() {
+            *value = (*value - mean).max(0.0);
+        }
     }
 }
 
@@ -141,8 +224,8 @@ pub fn transform(layers: &[Arc<FrozenLayer>], samples: ArrayView2<'_, f32>) -> A
     layers.iter().fold(samples.to_owned(), |rows, layer| layer.transform(rows.view()))
 }
 
-/// The readout's features of samples: the outputs of the layers for which `taps` holds true, each standardised
-/// per sample and layer, side by side. Without any tapped layer: the standardised samples themselves.
+/// The readout's features of samples: the outputs of the layers for which `taps` holds true, each pooled for the readout
+/// and standardised per sample and layer, side by side. Without any tapped layer: the standardised samples themselves.
 pub fn features(layers: &[Arc<FrozenLayer>], taps: &[bool], samples: ArrayView2<'_, f32>) -> Array2<f32> {
     assert_eq!(layers.len(), taps.len(), "one tap for each layer");
     let mut rows = samples.to_owned();
@@ -150,7 +233,7 @@ pub fn features(layers: &[Arc<FrozenLayer>], taps: &[bool], samples: ArrayView2<
     for (layer, &tapped) in layers.iter().zip(taps) {
         rows = layer.transform(rows.view());
         if tapped {
-            parts.push(rows.clone());
+            parts.push(pooled(layer.spec.readout_pool, layer.spec.output(), &rows));
         }
     }
     if parts.is_empty() {
@@ -160,9 +243,19 @@ pub fn features(layers: &[Arc<FrozenLayer>], taps: &[bool], samples: ArrayView2<
     let mut features = Array2::zeros((samples.nrows(), width));
     let mut start = 0;
     for mut part in parts {
-        standardize_rows(&mut part);
+        standardize_rows(&mut part, &Counting::Once);
         features.slice_mut(s![.., start..start + part.ncols()]).assign(&part);
         start += part.ncols();
     }
     features
+}
+
+fn pooled(pool: Option<Pool>, shape: MapShape, rows: &Array2<f32>) -> Array2<f32> {
+    let Some(pool) = pool else { return rows.clone() };
+    let mut result = Array2::zeros((rows.nrows(), pool.output(shape).len()));
+    result.outer_iter_mut().into_par_iter().zip(rows.outer_iter()).for_each(|(mut out, row)| {
+        let row = row.to_slice().expect("rows are contiguous");
+        pool.apply(shape, row, out.as_slice_mut().expect("rows are contiguous"));
+    });
+    result
 }

@@ -7,7 +7,8 @@
 //! with the norm over a sample's positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
 //! channels of a layer together: it is what shards of a layer exchange, and the only thing.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 /// Thresholds and penalty of a layer's loss.
@@ -76,40 +77,74 @@ pub fn loss_and_gradient(
     positives: usize,
     loss: &LossParameters,
 ) -> (Loss, Array2<f32>) {
-    let (positive, negative) = goodness.0.view().split_at(ndarray::Axis(0), positives);
-    let mut gradient = Array2::zeros(goodness.0.dim());
-    let mut report = Loss { goodness_pos: mean(positive), goodness_neg: mean(negative), ..Loss::default() };
-    for (sample, mut slot) in positive.outer_iter().zip(gradient.outer_iter_mut()) {
-        let norm = sample.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
-        let pull = if norm > 0.0 { f64::from(loss.lambda) / (positives as f64 * norm) } else { 0.0 };
-        report.penalty += f64::from(loss.lambda) * norm / positives as f64;
-        for (&g, slot) in sample.iter().zip(&mut slot) {
-            let margin = f64::from(loss.theta_pos) - f64::from(g);
-            report.positive += softplus(margin) / positive.len() as f64;
-            *slot = (pull * f64::from(g) - sigmoid(margin) / positive.len() as f64) as f32;
-        }
-    }
-    for (&g, slot) in negative.iter().zip(gradient.iter_mut().skip(positive.len())) {
-        let margin = f64::from(g) - f64::from(loss.theta_neg);
-        report.negative += softplus(margin) / negative.len() as f64;
-        *slot = (sigmoid(margin) / negative.len() as f64) as f32;
-    }
+    let (pairs, positions) = goodness.0.dim();
+    let mut gradient = Array2::zeros((pairs, positions));
+    // A few thousand exponentials make a task.
+    let together = (TASK / positions.max(1)).max(1);
+    let of_pairs: Vec<Loss> = gradient
+        .outer_iter_mut()
+        .into_par_iter()
+        .zip(goodness.0.outer_iter())
+        .enumerate()
+        .with_min_len(together)
+        .map(|(pair, (mut gradient, g))| {
+            let gradient = gradient.as_slice_mut().expect("a fresh array is contiguous");
+            if pair < positives {
+                positive_pair(g, gradient, positives as f64, loss)
+            } else {
+                negative_pair(g, gradient, (pairs - positives) as f64, loss)
+            }
+        })
+        .collect();
+    // In the order of pairs, whoever computed them.
+    let report = of_pairs.into_iter().fold(Loss::default(), |sum, pair| Loss {
+        positive: sum.positive + pair.positive,
+        negative: sum.negative + pair.negative,
+        penalty: sum.penalty + pair.penalty,
+        goodness_pos: sum.goodness_pos + pair.goodness_pos,
+        goodness_neg: sum.goodness_neg + pair.goodness_neg,
+    });
     (report, gradient)
 }
 
-fn mean(values: ArrayView2<'_, f32>) -> f64 {
-    values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len().max(1) as f64
+const TASK: usize = 2048;
+
+/// One of `count` positive pairs: its part of the loss, and dL/dg.
+fn positive_pair(g: ArrayView1<'_, f32>, gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
+    let (theta, lambda) = (f64::from(loss.theta_pos), f64::from(loss.lambda));
+    let norm = g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+    let pull = if norm > 0.0 { lambda / (count * norm) } else { 0.0 };
+    let all = count * g.len() as f64;
+    let mut report = Loss { penalty: lambda * norm / count, ..Loss::default() };
+    for (&g, slot) in g.iter().zip(gradient) {
+        let g = f64::from(g);
+        let (softplus, sigmoid) = softplus_and_sigmoid(theta - g);
+        report.positive += softplus / all;
+        report.goodness_pos += g / all;
+        *slot = (pull * g - sigmoid / all) as f32;
+    }
+    report
 }
 
-/// log(1 + exp(u)) without overflow. `libm` gives every machine the same bits.
-fn softplus(u: f64) -> f64 {
-    u.max(0.0) + libm::log1p(libm::exp(-u.abs()))
+/// One of `count` negative pairs: its part of the loss, and dL/dg.
+fn negative_pair(g: ArrayView1<'_, f32>, gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
+    let all = count * g.len() as f64;
+    let mut report = Loss::default();
+    for (&g, slot) in g.iter().zip(gradient) {
+        let g = f64::from(g);
+        let (softplus, sigmoid) = softplus_and_sigmoid(g - f64::from(loss.theta_neg));
+        report.negative += softplus / all;
+        report.goodness_neg += g / all;
+        *slot = (sigmoid / all) as f32;
+    }
+    report
 }
 
-/// The derivative of softplus.
-fn sigmoid(u: f64) -> f64 {
+/// log(1 + exp(u)) without overflow, and its derivative. `libm` gives every machine the same bits.
+fn softplus_and_sigmoid(u: f64) -> (f64, f64) {
     let e = libm::exp(-u.abs());
-    if u >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+    let share = 1.0 / (1.0 + e);
+    (u.max(0.0) + libm::log1p(e), if u >= 0.0 { share } else { e * share })
 }
 
 #[cfg(test)]
@@ -149,6 +184,6 @@ mod tests {
     #[test]
     fn the_norm_of_zero_goodness_has_no_slope() {
         let (_, gradient) = loss_and_gradient(&Goodness(array![[0.0], [0.0]]), 1, &LOSS);
-        assert!((gradient[(0, 0)] + sigmoid(1.0) as f32).abs() < 1e-6);
+        assert!((gradient[(0, 0)] + softplus_and_sigmoid(1.0).1 as f32).abs() < 1e-6);
     }
 }

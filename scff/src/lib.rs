@@ -28,3 +28,5 @@ pub mod pair;
 pub mod readout;
 pub mod seed;
 pub mod train;
+
+mod scratch;

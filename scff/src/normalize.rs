@@ -2,11 +2,14 @@
 //!
 //! x' = (x - m) / (1e-10 + s),  m = sum x / n,  s = sqrt(sum (x - m)^2 / (n - 1))
 //!
-//! Sums are taken in f64, in eight lanes, so that a constant sample becomes exactly zero.
+//! Sums are taken in f64, in eight lanes, so that a constant sample becomes exactly zero. A reflect-padded map is never
+//! made for its statistics: its positions are counted as often as they stand in it ([`Counting`]).
 
 use multiversion::multiversion;
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
+
+use crate::layer::LinearMap;
 
 /// Added to every deviation before dividing by it (paper's code: `1e-10`).
 pub const EPSILON: f64 = 1e-10;
@@ -20,25 +23,77 @@ pub struct Moments {
     pub squares: f64,
 }
 
-/// Standardises every row of `rows` (samples, elements) in place and returns each result's moments.
-pub fn standardize_rows(rows: &mut Array2<f32>) -> Vec<Moments> {
-    rows.outer_iter_mut()
-        .into_par_iter()
-        .map(|mut row| standardize(row.as_slice_mut().expect("rows are contiguous")))
-        .collect()
+/// How often each element of a row counts in its moments.
+#[derive(Clone, Debug)]
+pub enum Counting {
+    /// Once.
+    Once,
+    /// As often as its position stands in the padded map.
+    Padded {
+        /// Of each position.
+        multiplicities: Vec<f64>,
+        /// Elements of a position.
+        channels: usize,
+    },
 }
 
-/// Standardises one sample in place and returns the moments of the result.
+impl Counting {
+    /// How the elements of what `map` reads count.
+    pub fn of(map: &LinearMap) -> Self {
+        match map {
+            LinearMap::Conv(conv) if conv.padding > 0 => {
+                Self::Padded { multiplicities: conv.multiplicities(), channels: conv.input.channels }
+            }
+            _ => Self::Once,
+        }
+    }
+
+    /// How many elements a row of `length` elements counts as.
+    pub fn count(&self, length: usize) -> f64 {
+        match self {
+            Self::Once => length as f64,
+            Self::Padded { multiplicities, channels } => {
+                multiplicities.iter().sum::<f64>() * *channels as f64
+            }
+        }
+    }
+}
+
+/// Standardises every row of `rows` (samples, elements) in place.
+pub fn standardize_rows(rows: &mut Array2<f32>, counting: &Counting) {
+    rows.outer_iter_mut().into_par_iter().for_each(|mut row| {
+        standardize(row.as_slice_mut().expect("rows are contiguous"), counting);
+    });
+}
+
+/// Standardises one sample in place, by the mean and the deviation of what its elements count as.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
-pub fn standardize(values: &mut [f32]) -> Moments {
-    let count = values.len() as f64;
-    let mean = lanes_sum(values, |x| x) / count;
-    let variance = lanes_sum(values, |x| (x - mean) * (x - mean)) / (count - 1.0).max(1.0);
+pub fn standardize(values: &mut [f32], counting: &Counting) {
+    let count = counting.count(values.len());
+    let mean = sum(values, counting, |x| x) / count;
+    let variance = sum(values, counting, |x| (x - mean) * (x - mean)) / (count - 1.0).max(1.0);
     let scale = 1.0 / (EPSILON + variance.sqrt());
     for value in values.iter_mut() {
         *value = ((f64::from(*value) - mean) * scale) as f32;
     }
-    Moments { sum: lanes_sum(values, |x| x), squares: lanes_sum(values, |x| x * x) }
+}
+
+/// The moments of what a row's elements count as.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+pub fn moments(values: &[f32], counting: &Counting) -> Moments {
+    Moments { sum: sum(values, counting, |x| x), squares: sum(values, counting, |x| x * x) }
+}
+
+#[inline(always)]
+fn sum(values: &[f32], counting: &Counting, term: impl Fn(f64) -> f64) -> f64 {
+    match counting {
+        Counting::Once => lanes_sum(values, term),
+        Counting::Padded { multiplicities, channels } => values
+            .chunks_exact(*channels)
+            .zip(multiplicities)
+            .map(|(position, multiplicity)| multiplicity * lanes_sum(position, &term))
+            .sum(),
+    }
 }
 
 #[inline(always)]
@@ -64,15 +119,16 @@ mod tests {
     #[test]
     fn a_constant_sample_becomes_zero() {
         let mut values = vec![0.1_f32; 784];
-        let moments = standardize(&mut values);
+        standardize(&mut values, &Counting::Once);
         assert!(values.iter().all(|&value| value == 0.0));
-        assert_eq!(moments, Moments::default());
+        assert_eq!(moments(&values, &Counting::Once), Moments::default());
     }
 
     #[test]
     fn a_standardised_sample_has_mean_zero_and_unbiased_deviation_one() {
         let mut values: Vec<f32> = (0..101).map(|i| (i * i % 37) as f32).collect();
-        let moments = standardize(&mut values);
+        standardize(&mut values, &Counting::Once);
+        let moments = moments(&values, &Counting::Once);
         assert!(moments.sum.abs() < 1e-5, "{moments:?}");
         assert!((moments.squares - 100.0).abs() < 1e-4, "{moments:?}");
     }

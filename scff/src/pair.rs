@@ -5,14 +5,16 @@
 //!
 //! z_ij = W (x_i - m_ij)/s_ij + W (x_j - m_ij)/s_ij + 2b = (U_i + U_j - 2 m_ij w) / s_ij + 2b
 //!
-//! with U_i = W x_i and w[c] = sum of W[c, :]. So **one** linear map per row serves the positive and all negative
+//! with U_i = W x_i and w[c] = sum of W[c, :] (of a convolution, U_i at every position of the padded x_i, and m and s
+//! over both padded halves). So **one** linear map per row serves the positive and all negative
 //! pairs that the row is part of. A layer of algorithm 1 takes whole pairs from below: each is one row, with
 //! z = U + b. Both are a list of [`Pair`]s over rows, and everything above this module treats them alike.
 
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 
-use crate::normalize::{EPSILON, Moments, standardize, standardize_rows};
+use crate::layer::LinearMap;
+use crate::normalize::{Counting, EPSILON, Moments, moments, standardize, standardize_rows};
 
 /// One pair: z = `scale` * (U[first] + U[second]) - `offset` * w + bias factor * b.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,18 +39,27 @@ pub struct PairedRows {
 }
 
 impl PairedRows {
-    /// Makes the pairs of a batch of B samples (algorithm 2, and every first layer).
+    /// Makes the pairs of a batch of B samples (algorithm 2, and every first layer) that `map` reads.
     ///
     /// `rows`: (B, elements) where both halves of a pair are the same view, else (2B, elements), first halves
     /// before second halves. Rows are standardised here. Positive pair i is (i, i), negative pair i of shift k
     /// is (i, (i + k) mod B).
-    pub fn make(mut rows: Array2<f32>, two_views: bool, shifts: &[usize]) -> Self {
+    pub fn make(mut rows: Array2<f32>, map: &LinearMap, two_views: bool, shifts: &[usize]) -> Self {
         let batch = if two_views { rows.nrows() / 2 } else { rows.nrows() };
         assert!(!two_views || rows.nrows() == 2 * batch, "two views come in equal numbers");
-        let elements = rows.ncols();
-        let moments = standardize_rows(&mut rows);
+        let counting = Counting::of(map);
+        let count = 2.0 * counting.count(rows.ncols());
+        let moments: Vec<Moments> = rows
+            .outer_iter_mut()
+            .into_par_iter()
+            .map(|mut row| {
+                let row = row.as_slice_mut().expect("rows are contiguous");
+                standardize(row, &Counting::Once);
+                moments(row, &counting)
+            })
+            .collect();
         let second_half = if two_views { batch } else { 0 };
-        let join = |i: usize, j: usize| join(elements, &moments, i, second_half + j);
+        let join = |i: usize, j: usize| join(count, &moments, i, second_half + j);
         let mut pairs: Vec<Pair> = (0..batch).map(|i| join(i, i)).collect();
         for shift in shifts {
             assert!(
@@ -60,29 +71,28 @@ impl PairedRows {
         Self { rows, pairs, positives: batch, bias_factor: 2.0 }
     }
 
-    /// Takes the pairs that the layer below passed on (algorithm 1): each row is a pair, standardised alone.
-    pub fn take(activations: &PairActivations) -> Self {
-        let PairActivations { positive, negative } = activations;
-        let positives = positive.nrows();
-        let mut rows = Array2::zeros((positives + negative.nrows(), positive.ncols()));
-        rows.outer_iter_mut().into_par_iter().enumerate().for_each(|(index, mut row)| {
-            let negative_index = index.checked_sub(positives);
-            row.assign(&negative_index.map_or_else(|| positive.row(index), |index| negative.row(index)));
-            standardize(row.as_slice_mut().expect("rows are contiguous"));
-        });
+    /// Takes the pairs that the layer below passed on (algorithm 1) for `map` to read: each row is a pair,
+    /// standardised alone (padded).
+    pub fn take(activations: PairActivations, map: &LinearMap) -> Self {
+        let PairActivations { mut rows, positives } = activations;
+        standardize_rows(&mut rows, &Counting::of(map));
         let pairs = (0..rows.nrows()).map(whole).collect();
         Self { rows, pairs, positives, bias_factor: 1.0 }
     }
 
     /// The same samples seen alone, as a frozen layer sees them: pairs (i, i) for a layer that makes pairs,
     /// rows for one that takes them.
-    pub fn alone(mut rows: Array2<f32>, makes_pairs: bool) -> Self {
+    pub fn alone(rows: Array2<f32>, map: &LinearMap, makes_pairs: bool) -> Self {
         if makes_pairs {
-            return Self::make(rows, false, &[]);
+            return Self::make(rows, map, false, &[]);
         }
-        standardize_rows(&mut rows);
         let positives = rows.nrows();
-        Self { rows, pairs: (0..positives).map(whole).collect(), positives, bias_factor: 1.0 }
+        Self::take(PairActivations { rows, positives }, map)
+    }
+
+    /// The rows' memory, for another batch.
+    pub fn into_rows(self) -> Array2<f32> {
+        self.rows
     }
 
     /// The standardised rows, (rows, elements).
@@ -106,17 +116,29 @@ impl PairedRows {
     }
 }
 
-/// What a frozen layer passes on for the pairs of a batch: (pairs, units) each.
+/// What a frozen layer passes on for the pairs of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairActivations {
-    /// For the positive pairs.
-    pub positive: Array2<f32>,
-    /// For the negative pairs.
-    pub negative: Array2<f32>,
+    /// (pairs, elements), positive pairs first.
+    pub rows: Array2<f32>,
+    /// How many of the pairs are positive.
+    pub positives: usize,
 }
 
-fn join(elements: usize, moments: &[Moments], first: usize, second: usize) -> Pair {
-    let count = 2.0 * elements as f64;
+impl PairActivations {
+    /// Of the positive pairs, (pairs, elements).
+    pub fn positive(&self) -> ArrayView2<'_, f32> {
+        self.rows.slice(s![..self.positives, ..])
+    }
+
+    /// Of the negative pairs, (pairs, elements).
+    pub fn negative(&self) -> ArrayView2<'_, f32> {
+        self.rows.slice(s![self.positives.., ..])
+    }
+}
+
+/// `count`: elements of both halves, padded.
+fn join(count: f64, moments: &[Moments], first: usize, second: usize) -> Pair {
     let sum = moments[first].sum + moments[second].sum;
     let squares = moments[first].squares + moments[second].squares;
     let mean = sum / count;

@@ -9,7 +9,7 @@ use scff::batch::{Epoch, Step};
 use scff::blas::KERNEL_VARIABLE;
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Tensors, Transmit};
+use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Pool, Tensors, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
@@ -36,7 +36,7 @@ fn a_step_does_not_depend_on_threads() {
         check_the_same(&format!("{shape:?}"), || {
             let mut layer = layer(shape, PairSource::Makes);
             for step in 0..3 {
-                layer.step(&PairedRows::make(rows(step, 2 * shape.0, shape.1), true, &[1, 2]));
+                layer.step(&PairedRows::make(rows(step, 2 * shape.0, shape.1), &dense(shape), true, &[1, 2]));
             }
             layer.state()
         });
@@ -107,7 +107,7 @@ fn a_sample_is_transformed_alike_whatever_its_place_and_company() {
 fn a_layer_survives_the_trip_through_its_state() {
     let shape = (20, 50, 30, 7);
     let mut layer = layer(shape, PairSource::Makes);
-    layer.step(&PairedRows::make(rows(1, 20, 50), false, &[3]));
+    layer.step(&PairedRows::make(rows(1, 20, 50), &dense(shape), false, &[3]));
     let state = layer.state();
     let again = TrainingLayer::new(layer.spec().clone(), HYPERPARAMETERS, &state).unwrap();
     assert_eq!(again.state(), state);
@@ -121,7 +121,9 @@ fn a_layer_survives_the_trip_through_its_state() {
 #[test]
 fn resume_equals_uninterrupted() {
     for shape in SHAPES {
-        let batch = |step| PairedRows::make(rows(step, shape.0, shape.1), false, &[1 + step as usize % 5]);
+        let batch = |step| {
+            PairedRows::make(rows(step, shape.0, shape.1), &dense(shape), false, &[1 + step as usize % 5])
+        };
         let mut uninterrupted = layer(shape, PairSource::Makes);
         let mut resumed = layer(shape, PairSource::Makes);
         for step in 0..5 {
@@ -137,7 +139,8 @@ fn resume_equals_uninterrupted() {
 #[test]
 fn a_block_does_not_depend_on_the_blocks_beside_it() {
     let (batch, inputs, outputs, block) = (40, 120, 90, 30);
-    let input = PairedRows::make(rows(1, batch, inputs), false, &[3]);
+    let input =
+        PairedRows::make(rows(1, batch, inputs), &dense((batch, inputs, outputs, block)), false, &[3]);
     let mut whole = layer((batch, inputs, outputs, block), PairSource::Makes);
     let Tensors { weight, bias } = whole.state().parameters;
     let partial = whole.forward(&input);
@@ -186,10 +189,19 @@ const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
 };
 
 /// A fresh layer of one of [`SHAPES`].
-fn layer((_, inputs, outputs, block): Shape, pairs: PairSource) -> TrainingLayer {
+fn layer(shape: Shape, pairs: PairSource) -> TrainingLayer {
+    fresh(dense(shape), pairs, None, shape.3)
+}
+
+fn dense((_, inputs, outputs, _): Shape) -> LinearMap {
+    LinearMap::Dense(Dense { inputs, outputs })
+}
+
+fn fresh(map: LinearMap, pairs: PairSource, pool: Option<Pool>, block: usize) -> TrainingLayer {
     scff::blas::use_one_thread_per_call();
-    let map = LinearMap::Dense(Dense { inputs, outputs });
-    let spec = LayerSpec { name: "dense".into(), map, pairs, transmit: Transmit::Triangle, block };
+    let readout_pool = None;
+    let transmit = Transmit::Triangle;
+    let spec = LayerSpec { name: "layer".into(), map, pairs, transmit, pool, readout_pool, block };
     let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
     TrainingLayer::new(spec, HYPERPARAMETERS, &LayerState::initial(&map, &mut random)).unwrap()
 }

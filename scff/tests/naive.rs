@@ -9,7 +9,7 @@ use scff::frozen::{FrozenLayer, features, transform};
 use scff::goodness::LossParameters;
 use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
-use scff::pair::{PairActivations, PairedRows};
+use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
 use scff::train::{Hyperparameters, TrainingLayer};
 
@@ -34,14 +34,14 @@ fn a_step_of_algorithm_1_is_what_the_slow_twin_computes() {
         let below = case.frozen(PairSource::Makes);
         let between = below.transform_pairs(&case.pairs());
         let slow = slow_activations(&below, &case.slow_pairs());
-        check_rows("positive", &between.positive, &slow.0);
-        check_rows("negative", &between.negative, &slow.1);
+        check_rows("positive", between.positive(), &slow.0);
+        check_rows("negative", between.negative(), &slow.1);
 
         // From the same numbers, so that only this layer's difference counts.
-        let PairActivations { positive, negative } = &between;
-        let slow = Pairs::take(&rows_of(positive.view()), &rows_of(negative.view()));
+        let slow = Pairs::take(&rows_of(between.positive()), &rows_of(between.negative()));
         let case = Case { inputs: case.outputs, outputs: case.inputs, ..*case };
-        check_steps(&case, PairSource::Takes, &PairedRows::take(&between), &slow);
+        let pairs = PairedRows::take(between, &case.spec(PairSource::Takes).map);
+        check_steps(&case, PairSource::Takes, &pairs, &slow);
     });
 }
 
@@ -163,7 +163,8 @@ impl Case {
     }
 
     fn pairs(&self) -> PairedRows {
-        PairedRows::make(self.rows(self.views()), self.two_views, &self.shifts())
+        let map = self.spec(PairSource::Makes).map;
+        PairedRows::make(self.rows(self.views()), &map, self.two_views, &self.shifts())
     }
 
     fn slow_pairs(&self) -> Pairs {
@@ -174,7 +175,15 @@ impl Case {
 
     fn spec(&self, pairs: PairSource) -> LayerSpec {
         let map = LinearMap::Dense(Dense { inputs: self.inputs, outputs: self.outputs });
-        LayerSpec { name: "dense".into(), map, pairs, transmit: self.transmit, block: self.block }
+        LayerSpec {
+            name: "dense".into(),
+            map,
+            pairs,
+            transmit: self.transmit,
+            pool: None,
+            readout_pool: None,
+            block: self.block,
+        }
     }
 
     /// Weights three times larger than usual, so that both thresholds matter.
@@ -231,7 +240,7 @@ fn rows_of(rows: ArrayView2<'_, f32>) -> Rows {
     rows.outer_iter().map(widen).collect()
 }
 
-fn check_rows(what: &str, found: &Array2<f32>, expected: &Rows) {
+fn check_rows<'a>(what: &str, found: impl IntoIterator<Item = &'a f32>, expected: &Rows) {
     check(what, found, &expected.concat());
 }
 

@@ -45,10 +45,10 @@ fn a_second_layer_of_algorithm_1_matches_pytorch() {
     let fixture = Fixture::open("dense_alg1_layer2");
     let first = frozen(&fixture, ("W1", "b1"), PairSource::Makes, Transmit::Triangle, 1.0);
     let between = first.transform_pairs(&pairs(&fixture, false));
-    fixture.check("l1_act_pos", &between.positive);
-    fixture.check("l1_act_neg", &between.negative);
+    fixture.check("l1_act_pos", between.positive());
+    fixture.check("l1_act_neg", between.negative());
 
-    let input = PairedRows::take(&between);
+    let input = PairedRows::take(between, &spec(&fixture, "W2", PairSource::Takes).map);
     let (positive, negative) = input.rows().split_at(Axis(0), input.positives());
     fixture.check("l2_in_norm_pos", positive);
     fixture.check("l2_in_norm_neg", negative);
@@ -112,8 +112,8 @@ fn check_first_layer(file: &str, two_views: bool) {
     check_outputs(&fixture, ("W", "b"), PairSource::Makes, &input);
     let activations = frozen(&fixture, ("W", "b"), PairSource::Makes, Transmit::Triangle, 1.0);
     let activations = activations.transform_pairs(&input);
-    fixture.check("act_pos", &activations.positive);
-    fixture.check("act_neg", &activations.negative);
+    fixture.check("act_pos", activations.positive());
+    fixture.check("act_neg", activations.negative());
     check_training(&fixture, &spec(&fixture, "W", PairSource::Makes), ("W", "b"), &input);
     fixture.assert_complete(|_| true);
 }
@@ -148,8 +148,8 @@ fn check_pairs(fixture: &Fixture, two_views: bool, input: &PairedRows) {
 fn check_outputs(fixture: &Fixture, names: (&str, &str), source: PairSource, input: &PairedRows) {
     let relu = |sign| frozen(fixture, names, source, Transmit::Relu, sign).transform_pairs(input);
     let (above, below) = (relu(1.0), relu(-1.0));
-    fixture.check("z_pos", &(above.positive - below.positive));
-    fixture.check("z_neg", &(above.negative - below.negative));
+    fixture.check("z_pos", &(&above.positive() - &below.positive()));
+    fixture.check("z_neg", &(&above.negative() - &below.negative()));
 }
 
 /// Goodness, loss, gradients and five steps.
@@ -235,11 +235,12 @@ fn check_readout(fixture: &Fixture, prefix: &str, inputs: &Array2<f32>) {
 fn pairs(fixture: &Fixture, two_views: bool) -> PairedRows {
     let first = fixture.matrix("in.x1");
     let shift = fixture.number("hp.shift_k") as usize;
+    let map = LinearMap::Dense(Dense { inputs: first.ncols(), outputs: 1 });
     if !two_views {
-        return PairedRows::make(first, false, &[shift]);
+        return PairedRows::make(first, &map, false, &[shift]);
     }
     let rows = concatenate(Axis(0), &[first.view(), fixture.matrix("in.x2").view()]).unwrap();
-    PairedRows::make(rows, true, &[shift])
+    PairedRows::make(rows, &map, true, &[shift])
 }
 
 /// `sign` -1 negates weights and biases.
@@ -254,7 +255,15 @@ fn parameters(fixture: &Fixture, names: (&str, &str), sign: f32) -> Tensors {
 fn spec(fixture: &Fixture, weight: &str, pairs: PairSource) -> LayerSpec {
     let (outputs, inputs) = fixture.matrix(&format!("in.{weight}")).dim();
     let map = LinearMap::Dense(Dense { inputs, outputs });
-    LayerSpec { name: "dense".into(), map, pairs, transmit: Transmit::Triangle, block: 5 }
+    LayerSpec {
+        name: "dense".into(),
+        map,
+        pairs,
+        transmit: Transmit::Triangle,
+        pool: None,
+        readout_pool: None,
+        block: 5,
+    }
 }
 
 fn frozen(

@@ -1,15 +1,21 @@
 //! What a layer is: its linear map, the pairs it sees, what it transmits, and how its channels are cut.
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
 use crate::seed::symmetric;
 
+mod conv;
 mod dense;
+mod map;
+mod pool;
 
+pub use conv::Conv;
 pub use dense::Dense;
+pub use map::MapShape;
+pub use pool::{Pool, PoolKind};
 
 /// Where a layer's pairs come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub enum Transmit {
 pub enum LinearMap {
     /// Every output reads every input.
     Dense(Dense),
+    /// Every output reads a patch of the map, the same weights at all positions.
+    Conv(Conv),
 }
 
 impl LinearMap {
@@ -44,27 +52,28 @@ impl LinearMap {
     pub fn inputs(&self) -> usize {
         match self {
             Self::Dense(dense) => dense.inputs,
+            Self::Conv(conv) => conv.input.len(),
+        }
+    }
+
+    /// The shape of z: for a dense map one position.
+    pub fn output(&self) -> MapShape {
+        match self {
+            Self::Dense(dense) => MapShape { height: 1, width: 1, channels: dense.outputs },
+            Self::Conv(conv) => conv.output(),
         }
     }
 
     /// Output channels (for a dense map: units).
     pub fn channels(&self) -> usize {
-        match self {
-            Self::Dense(dense) => dense.outputs,
-        }
-    }
-
-    /// Elements of one output sample.
-    pub fn outputs(&self) -> usize {
-        match self {
-            Self::Dense(dense) => dense.outputs,
-        }
+        self.output().channels
     }
 
     /// Weights of one output channel.
     pub fn fan_in(&self) -> usize {
         match self {
             Self::Dense(dense) => dense.inputs,
+            Self::Conv(conv) => conv.fan_in(),
         }
     }
 
@@ -75,9 +84,24 @@ impl LinearMap {
 
     /// Multiply-adds of one linear map of one sample.
     pub fn multiply_adds(&self) -> u64 {
+        self.output().len() as u64 * self.fan_in() as u64
+    }
+
+    /// Initial weights are uniform in plus or minus this: PyTorch's default for dense maps, Xavier's bound for
+    /// convolutions.
+    fn initial_bound(&self) -> f32 {
         match self {
-            Self::Dense(dense) => dense.inputs as u64 * dense.outputs as u64,
+            Self::Dense(_) => self.initial_bias_bound(),
+            Self::Conv(conv) => {
+                let fan_out = conv.kernel * conv.kernel * conv.channels;
+                (6.0 / (conv.fan_in() + fan_out) as f32).sqrt()
+            }
         }
+    }
+
+    /// The same of biases: PyTorch's default for both.
+    fn initial_bias_bound(&self) -> f32 {
+        1.0 / (self.fan_in() as f32).sqrt()
     }
 }
 
@@ -92,6 +116,10 @@ pub struct LayerSpec {
     pub pairs: PairSource,
     /// What it passes on.
     pub transmit: Transmit,
+    /// How that is pooled before it is passed on.
+    pub pool: Option<Pool>,
+    /// How the passed-on map is pooled once more before the readout reads it.
+    pub readout_pool: Option<Pool>,
     /// Channels of one block: the unit in which products are cut, goodness is summed and layers are sharded.
     pub block: usize,
 }
@@ -106,10 +134,29 @@ impl LayerSpec {
             .collect()
     }
 
+    /// The shape of what the layer passes on for a sample.
+    pub fn output(&self) -> MapShape {
+        pooled(self.pool, self.map.output())
+    }
+
+    /// Elements that the layer passes on for a sample.
+    pub fn outputs(&self) -> usize {
+        self.output().len()
+    }
+
+    /// Elements that the readout reads of a sample.
+    pub fn features(&self) -> usize {
+        pooled(self.readout_pool, self.output()).len()
+    }
+
     /// Whether the layer makes its own pairs.
     pub fn makes_pairs(&self) -> bool {
         self.pairs == PairSource::Makes
     }
+}
+
+fn pooled(pool: Option<Pool>, shape: MapShape) -> MapShape {
+    pool.map_or(shape, |pool| pool.output(shape))
 }
 
 /// Output channels `start..end` of a layer.
@@ -153,6 +200,15 @@ impl Tensors {
         Self { weight: Array2::zeros((map.channels(), map.fan_in())), bias: Array1::zeros(map.channels()) }
     }
 
+    /// The part of some channels.
+    #[must_use]
+    pub fn slice(&self, channels: ChannelRange) -> Self {
+        Self {
+            weight: self.weight.slice_axis(Axis(0), channels.slice()).to_owned(),
+            bias: self.bias.slice_axis(Axis(0), channels.slice()).to_owned(),
+        }
+    }
+
     /// Errors unless the tensors have the shape of `map`'s parameters.
     pub fn check(&self, what: &'static str, map: &LinearMap) -> Result<(), ShapeError> {
         let expected = (map.channels(), map.fan_in());
@@ -184,13 +240,12 @@ impl LayerState {
         self.second_moments.check("second moments", map)
     }
 
-    /// The state before the first step: weights and biases uniform in +-1/sqrt(fan-in) (PyTorch's default for
-    /// linear layers), moments zero.
+    /// The state before the first step: weights and biases uniform (dense layers in +-1/sqrt(fan-in), convolutions
+    /// within Xavier's bound, biases in +-1/sqrt(fan-in)), moments zero.
     pub fn initial(map: &LinearMap, random: &mut impl Rng) -> Self {
-        let bound = 1.0 / (map.fan_in() as f32).sqrt();
         let mut parameters = Tensors::zeros(map);
-        parameters.weight.map_inplace(|value| *value = symmetric(random, bound));
-        parameters.bias.map_inplace(|value| *value = symmetric(random, bound));
+        parameters.weight.map_inplace(|value| *value = symmetric(random, map.initial_bound()));
+        parameters.bias.map_inplace(|value| *value = symmetric(random, map.initial_bias_bound()));
         Self {
             step: Step(0),
             parameters,

@@ -44,11 +44,46 @@ impl Fixture {
         self.values(name).into_iter().map(|value| value as f32).collect()
     }
 
+    #[allow(dead_code, reason = "tests of convolutions have none")]
     pub fn matrix(&self, name: &str) -> Array2<f32> {
         let vector = self.vector(name);
         let file = SafeTensors::deserialize(&self.bytes).expect("a safetensors file");
         let shape = file.tensor(name).expect("just read").shape().to_vec();
         vector.into_shape_with_order((shape[0], shape[1])).expect("a matrix")
+    }
+
+    /// A tensor (n, channels, height, width) as (n, height * width * channels): maps, or the weights of a convolution.
+    #[allow(dead_code, reason = "tests of dense layers have none")]
+    pub fn channels_last(&self, name: &str) -> Array2<f32> {
+        let [n, channels, height, width] = self.shape(name);
+        let values = self.vector(name);
+        let maps =
+            values.into_shape_with_order((n, channels, height, width)).expect("as many as its shape says");
+        let maps = maps.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+        maps.into_shape_with_order((n, height * width * channels)).expect("the same numbers")
+    }
+
+    /// Asserts that `found`, (n, height * width * channels), is the golden tensor `f64.{name}`, (n, channels, height,
+    /// width).
+    #[allow(dead_code, reason = "tests of dense layers have none")]
+    pub fn check_channels_last<'a>(&self, name: &str, found: impl IntoIterator<Item = &'a f32>) {
+        let [n, channels, height, width] = self.shape(&format!("f64.{name}"));
+        let found: Array1<f32> = found.into_iter().copied().collect();
+        let found = found.into_shape_with_order((n, height, width, channels)).expect("as many as expected");
+        self.check(name, found.permuted_axes([0, 3, 1, 2]).iter());
+    }
+
+    /// Whether there is a tensor of this name.
+    #[allow(dead_code, reason = "tests of dense layers know")]
+    pub fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes).expect("a safetensors file").tensor(name).is_ok()
+    }
+
+    #[allow(dead_code, reason = "tests of dense layers have matrices only")]
+    fn shape<const DIMENSIONS: usize>(&self, name: &str) -> [usize; DIMENSIONS] {
+        let file = SafeTensors::deserialize(&self.bytes).expect("a safetensors file");
+        let shape = file.tensor(name).unwrap_or_else(|error| panic!("{name}: {error}")).shape().to_vec();
+        shape.try_into().unwrap_or_else(|shape| panic!("{name} has shape {shape:?}"))
     }
 
     /// Asserts that `found` is the golden tensor `f64.{name}`.

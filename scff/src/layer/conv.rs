@@ -1,0 +1,148 @@
+//! Convolutions: z[y, x] = W . patch(y, x) + b over a reflect-padded map.
+//!
+//! W has the shape (channels, kernel * kernel * input channels); a patch and a channel's weights stand as (row,
+//! column, input channel), so that a patch is `kernel` contiguous runs of a channels-last map.
+
+use serde::{Deserialize, Serialize};
+
+use super::MapShape;
+
+/// The shape of a convolution of stride 1 (cross-correlation, as in PyTorch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conv {
+    /// The map that it reads.
+    pub input: MapShape,
+    /// Output channels.
+    pub channels: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Reflect padding on every side; less than the map's sides.
+    pub padding: usize,
+}
+
+impl Conv {
+    /// The shape of z.
+    pub fn output(&self) -> MapShape {
+        let shrunk = |side: usize| side + 2 * self.padding + 1 - self.kernel;
+        MapShape {
+            height: shrunk(self.input.height),
+            width: shrunk(self.input.width),
+            channels: self.channels,
+        }
+    }
+
+    /// The map after padding.
+    pub fn padded(&self) -> MapShape {
+        let grown = |side: usize| side + 2 * self.padding;
+        let MapShape { height, width, channels } = self.input;
+        MapShape { height: grown(height), width: grown(width), channels }
+    }
+
+    /// Weights of one output channel: kernel * kernel * input channels.
+    pub fn fan_in(&self) -> usize {
+        self.kernel * self.kernel * self.input.channels
+    }
+
+    /// How often each position of the input stands in the padded map: 1, and once more for each reflection of it.
+    pub fn multiplicities(&self) -> Vec<f64> {
+        let axis = |side: usize| {
+            let mut counts = vec![0.0; side];
+            for place in 0..side + 2 * self.padding {
+                counts[reflected(place, side, self.padding)] += 1.0;
+            }
+            counts
+        };
+        let (rows, columns) = (axis(self.input.height), axis(self.input.width));
+        rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect()
+    }
+
+    /// Writes the reflect-padded `map` to `padded`: (height, width, channels) each.
+    pub(crate) fn pad(&self, map: &[f32], padded: &mut [f32]) {
+        let MapShape { height, width, channels } = self.input;
+        let margin = self.padding * channels;
+        let row_length = width * channels;
+        let padded_length = row_length + 2 * margin;
+        for (place, out) in padded.chunks_exact_mut(padded_length).enumerate() {
+            let row = &map[reflected(place, height, self.padding) * row_length..][..row_length];
+            out[margin..margin + row_length].copy_from_slice(row);
+            for column in (0..self.padding).chain(width + self.padding..width + 2 * self.padding) {
+                let from = reflected(column, width, self.padding) * channels;
+                out[column * channels..][..channels].copy_from_slice(&row[from..from + channels]);
+            }
+        }
+    }
+
+    /// Writes all patches of a padded map to `patches`, (positions, fan-in).
+    pub(crate) fn lower(&self, padded: &[f32], patches: &mut [f32]) {
+        let MapShape { width, .. } = self.output();
+        let channels = self.input.channels;
+        let row_length = self.padded().width * channels;
+        let run = self.kernel * channels;
+        for (position, patch) in patches.chunks_exact_mut(self.fan_in()).enumerate() {
+            let start = position / width * row_length + position % width * channels;
+            for (row, out) in patch.chunks_exact_mut(run).enumerate() {
+                out.copy_from_slice(&padded[start + row * row_length..][..run]);
+            }
+        }
+    }
+}
+
+/// The place of an axis of length `side` that stands at `place` of the padded axis: the edge is not repeated.
+fn reflected(place: usize, side: usize, padding: usize) -> usize {
+    match place.checked_sub(padding) {
+        None => padding - place,
+        Some(inside) if inside < side => inside,
+        Some(beyond) => 2 * (side - 1) - beyond,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONV: Conv =
+        Conv { input: MapShape { height: 4, width: 5, channels: 2 }, channels: 3, kernel: 3, padding: 2 };
+
+    fn map() -> Vec<f32> {
+        (0..CONV.input.len()).map(|i| i as f32).collect()
+    }
+
+    #[test]
+    fn padding_reflects_without_repeating_the_edge() {
+        let places: Vec<_> = (0..8).map(|place| reflected(place, 4, 2)).collect();
+        assert_eq!(places, [2, 1, 0, 1, 2, 3, 2, 1]);
+    }
+
+    #[test]
+    fn multiplicities_count_the_padded_map() {
+        let mut padded = vec![0.0; CONV.padded().len()];
+        CONV.pad(&map(), &mut padded);
+        let counts = CONV.multiplicities();
+        for (position, count) in counts.iter().enumerate() {
+            let first_channel = map()[2 * position];
+            let found = padded.iter().filter(|&&value| (value - first_channel).abs() < 0.5).count();
+            assert_eq!(found as f64, *count, "position {position}");
+        }
+        assert_eq!(counts.iter().sum::<f64>(), CONV.padded().positions() as f64);
+    }
+
+    #[test]
+    fn patches_are_what_the_kernel_sees() {
+        let MapShape { height, width, .. } = CONV.output();
+        assert_eq!((height, width), (6, 7));
+        let mut padded = vec![0.0; CONV.padded().len()];
+        let mut patches = vec![0.0; height * width * CONV.fan_in()];
+        CONV.pad(&map(), &mut padded);
+        CONV.lower(&padded, &mut patches);
+        let mut expected = Vec::new();
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            for (dy, dx, channel) in
+                (0..3).flat_map(|dy| (0..3).flat_map(move |dx| (0..2).map(move |c| (dy, dx, c))))
+            {
+                let (row, column) = (reflected(y + dy, 4, 2), reflected(x + dx, 5, 2));
+                expected.push(map()[(row * 5 + column) * 2 + channel]);
+            }
+        }
+        assert_eq!(patches, expected);
+    }
+}

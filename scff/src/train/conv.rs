@@ -1,0 +1,440 @@
+//! Training convolutions.
+//!
+//! Samples are lowered to patches tile by tile, so that patches stay in cache: once for U, once more for the weight
+//! gradient. relu(z) is not kept between the two halves of a step but computed again from U: it is one multiplication and
+//! two additions, far less than writing and reading it.
+
+use multiversion::multiversion;
+use ndarray::linalg::general_mat_mul;
+use ndarray::parallel::prelude::*;
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
+use rayon::slice::ParallelSliceMut;
+
+use super::Tiles;
+use crate::blas::product;
+use crate::layer::{ChannelRange, Conv, LayerState, Tensors};
+use crate::optimizer::Update;
+use crate::pair::{Pair, PairedRows};
+use crate::scratch::{Buffer, buffer};
+
+/// The channel blocks of a convolution.
+pub(super) struct ConvLayer {
+    conv: Conv,
+    blocks: Vec<Block>,
+    /// U of every row, of each block: (rows, positions, channels of the block).
+    mapped: Vec<Vec<f32>>,
+    /// Of each group and block.
+    gradients: Vec<Vec<Gradient>>,
+}
+
+struct Block {
+    channels: ChannelRange,
+    parameters: Tensors,
+    first_moments: Tensors,
+    second_moments: Tensors,
+    /// w[c]: the sum of each channel's weights.
+    weight_sums: Array1<f32>,
+}
+
+/// One group's part of a block's gradient.
+#[derive(Default)]
+struct Gradient {
+    /// dL/dU of the tile at hand: (rows, positions, channels).
+    mapped: Vec<f32>,
+    /// dL/dW without the part that w brings: (channels, fan-in).
+    weight: Vec<f32>,
+    /// dL/db.
+    bias: Vec<f32>,
+    /// dL/dw.
+    weight_sums: Vec<f32>,
+}
+
+/// A pair that a row is part of.
+#[derive(Clone, Copy)]
+struct Part {
+    /// Which pair.
+    pair: usize,
+    /// The row of the other half.
+    other: Option<usize>,
+    /// How many of the halves the row is.
+    halves: f32,
+    /// Whether the row is the first half: each pair has one row that adds up its part of the bias gradient.
+    first: bool,
+}
+
+impl ConvLayer {
+    pub(super) fn new(conv: Conv, blocks: &[ChannelRange], state: &LayerState) -> Self {
+        let blocks: Vec<Block> = blocks.iter().map(|&channels| Block::new(channels, state)).collect();
+        Self { conv, mapped: blocks.iter().map(|_| Vec::new()).collect(), blocks, gradients: Vec::new() }
+    }
+
+    /// The parameters and moments of every block.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
+        self.blocks
+            .iter()
+            .map(|block| (block.channels, [&block.parameters, &block.first_moments, &block.second_moments]))
+    }
+
+    /// Writes the partial goodness of every pair: (blocks, pairs * positions).
+    pub(super) fn forward(&mut self, input: &PairedRows, partial: &mut Array2<f32>) {
+        self.map(input.rows());
+        let positions = self.conv.output().positions();
+        let pairs = input.pairs();
+        let partial: Vec<_> = partial.outer_iter_mut().collect();
+        partial.into_par_iter().zip(&self.blocks).zip(&self.mapped).for_each(|((partial, block), mapped)| {
+            let partial = partial.into_slice().expect("contiguous");
+            partial.par_chunks_exact_mut(positions).zip(pairs).for_each(|(partial, pair)| {
+                let mut shift = buffer(block.channels.len());
+                block.shift(pair, input.bias_factor(), &mut shift);
+                let row = |row: usize| &mapped[row * positions * block.channels.len()..];
+                goodness_of_pair(pair.scale, &shift, row(pair.first), pair.second.map(row), partial);
+            });
+        });
+    }
+
+    /// U of every row.
+    fn map(&mut self, rows: ArrayView2<'_, f32>) {
+        let positions = self.conv.output().positions();
+        let tiles = Tiles::new(&self.conv, rows.nrows());
+        let mut work: Vec<Vec<&mut [f32]>> = tiles.tiles().map(|_| Vec::new()).collect();
+        for (block, mapped) in self.blocks.iter().zip(&mut self.mapped) {
+            let sample = positions * block.channels.len();
+            mapped.resize(rows.nrows() * sample, 0.0);
+            let mut rest = mapped.as_mut_slice();
+            for (work, tile) in work.iter_mut().zip(tiles.tiles()) {
+                let (part, others) = rest.split_at_mut(tile.len() * sample);
+                work.push(part);
+                rest = others;
+            }
+        }
+        let tiles: Vec<_> = tiles.tiles().collect();
+        work.into_par_iter().zip(tiles).for_each(|(outs, tile)| {
+            let patches = lower(&self.conv, rows.slice_axis(Axis(0), tile.into()));
+            let patches = matrix(&patches, self.conv.fan_in());
+            outs.into_par_iter().zip(&self.blocks).for_each(|(out, block)| {
+                let mut out = matrix_mut(out, block.channels.len());
+                product(patches, block.parameters.weight.view(), &mut out);
+            });
+        });
+    }
+
+    /// `coefficients`: 2/C dL/dg of every pair and position.
+    pub(super) fn backward(&mut self, input: &PairedRows, coefficients: &[f32], update: &Update) {
+        let tiles = Tiles::new(&self.conv, input.rows().nrows());
+        let groups: Vec<_> = tiles.groups().collect();
+        if self.gradients.len() != groups.len() {
+            let empty = || self.blocks.iter().map(|_| Gradient::default()).collect();
+            self.gradients = groups.iter().map(|_| empty()).collect();
+        }
+        let parts = parts(input);
+        let Self { conv, blocks, mapped, gradients } = self;
+        gradients.par_iter_mut().zip(groups).for_each(|(gradients, tiles)| {
+            for (index, tile) in tiles.into_iter().enumerate() {
+                let patches = lower(conv, input.rows().slice_axis(Axis(0), tile.clone().into()));
+                let patches = matrix(&patches, conv.fan_in());
+                gradients.par_iter_mut().zip(&*blocks).zip(&*mapped).for_each(
+                    |((gradient, block), mapped)| {
+                        if index == 0 {
+                            gradient.clear(block);
+                        }
+                        gradient.of_mapped(
+                            block,
+                            input,
+                            mapped,
+                            &parts[tile.clone()],
+                            tile.start,
+                            coefficients,
+                        );
+                        gradient.of_weight(patches, index == 0);
+                    },
+                );
+            }
+        });
+        let mut of_blocks: Vec<Vec<&mut Gradient>> = blocks.iter().map(|_| Vec::new()).collect();
+        for gradient in gradients.iter_mut().map(|group| group.iter_mut()) {
+            of_blocks.iter_mut().zip(gradient).for_each(|(of_block, gradient)| of_block.push(gradient));
+        }
+        blocks.par_iter_mut().zip(of_blocks).for_each(|(block, gradients)| block.update(update, gradients));
+    }
+}
+
+/// The pairs that each row is part of.
+fn parts(input: &PairedRows) -> Vec<Vec<Part>> {
+    let mut parts: Vec<Vec<Part>> = vec![Vec::new(); input.rows().nrows()];
+    for (index, pair) in input.pairs().iter().enumerate() {
+        let Pair { first, second, .. } = *pair;
+        let part = |other, halves, first| Part { pair: index, other, halves, first };
+        match second {
+            Some(second) if second != first => {
+                parts[first].push(part(Some(second), 1.0, true));
+                parts[second].push(part(Some(first), 1.0, false));
+            }
+            Some(_) => parts[first].push(part(second, 2.0, true)),
+            None => parts[first].push(part(None, 1.0, true)),
+        }
+    }
+    parts
+}
+
+/// The patches of some samples: (samples * positions, fan-in).
+pub(crate) fn lower(conv: &Conv, samples: ArrayView2<'_, f32>) -> Buffer {
+    let length = conv.output().positions() * conv.fan_in();
+    let mut patches = buffer(samples.nrows() * length);
+    for (sample, patches) in samples.outer_iter().zip(patches.chunks_exact_mut(length)) {
+        let sample = sample.to_slice().expect("rows are contiguous");
+        lower_sample(conv, sample, patches);
+    }
+    patches
+}
+
+/// The patches of one sample: (positions, fan-in).
+pub(crate) fn lower_sample(conv: &Conv, sample: &[f32], patches: &mut [f32]) {
+    let mut padded = buffer(conv.padded().len());
+    conv.pad(sample, &mut padded);
+    conv.lower(&padded, patches);
+}
+
+fn matrix(numbers: &[f32], columns: usize) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
+}
+
+fn matrix_mut(numbers: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
+    ArrayViewMut2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
+}
+
+impl Block {
+    fn new(channels: ChannelRange, state: &LayerState) -> Self {
+        let parameters = state.parameters.slice(channels);
+        Self {
+            channels,
+            weight_sums: parameters.weight.sum_axis(Axis(1)),
+            parameters,
+            first_moments: state.first_moments.slice(channels),
+            second_moments: state.second_moments.slice(channels),
+        }
+    }
+
+    /// What z of a pair is besides its U: bias factor * b - offset * w.
+    fn shift(&self, pair: &Pair, bias_factor: f32, shift: &mut [f32]) {
+        for ((shift, bias), sum) in shift.iter_mut().zip(&self.parameters.bias).zip(&self.weight_sums) {
+            *shift = bias_factor * bias - pair.offset * sum;
+        }
+    }
+
+    /// Adds the gradients of all groups up, in order, and updates the parameters.
+    fn update(&mut self, update: &Update, gradients: Vec<&mut Gradient>) {
+        let fan_in = self.parameters.weight.ncols();
+        let mut gradients = gradients.into_iter();
+        let first = gradients.next().expect("at least one group");
+        let others: Vec<&Gradient> = gradients.map(|gradient| &*gradient).collect();
+        for other in &others {
+            add(&mut first.bias, &other.bias);
+            add(&mut first.weight_sums, &other.weight_sums);
+        }
+        let standard = "parameters are contiguous";
+        self.parameters
+            .weight
+            .as_slice_mut()
+            .expect(standard)
+            .par_chunks_exact_mut(fan_in)
+            .zip(self.first_moments.weight.as_slice_mut().expect(standard).par_chunks_exact_mut(fan_in))
+            .zip(self.second_moments.weight.as_slice_mut().expect(standard).par_chunks_exact_mut(fan_in))
+            .zip(self.weight_sums.as_slice_mut().expect(standard))
+            .zip(first.weight.par_chunks_exact_mut(fan_in))
+            .zip(&first.weight_sums)
+            .enumerate()
+            .with_min_len(16)
+            .for_each(|(channel, (((((values, first), second), sum), gradient), &shift))| {
+                for other in &others {
+                    add(gradient, &other.weight[channel * fan_in..][..fan_in]);
+                }
+                // dL/dw reaches every weight of its channel alike (the rank-one term).
+                *sum = update.apply(values, first, second, gradient, shift);
+            });
+        update.apply(
+            self.parameters.bias.as_slice_mut().expect(standard),
+            self.first_moments.bias.as_slice_mut().expect(standard),
+            self.second_moments.bias.as_slice_mut().expect(standard),
+            &first.bias,
+            0.0,
+        );
+    }
+}
+
+impl Gradient {
+    fn clear(&mut self, block: &Block) {
+        let channels = block.channels.len();
+        self.weight.resize(block.parameters.weight.len(), 0.0);
+        for sums in [&mut self.bias, &mut self.weight_sums] {
+            sums.clear();
+            sums.resize(channels, 0.0);
+        }
+    }
+
+    /// dL/dU of the rows of a tile that begins at row `start`; `mapped`: U of all rows.
+    fn of_mapped(
+        &mut self,
+        block: &Block,
+        input: &PairedRows,
+        mapped: &[f32],
+        parts: &[Vec<Part>],
+        start: usize,
+        coefficients: &[f32],
+    ) {
+        let channels = block.channels.len();
+        let sample = coefficients.len() / input.pairs().len() * channels;
+        let mut shift = buffer(channels);
+        self.mapped.resize(parts.len() * sample, 0.0);
+        for (row, (parts, out)) in parts.iter().zip(self.mapped.chunks_exact_mut(sample)).enumerate() {
+            out.fill(0.0);
+            for part in parts {
+                let pair = &input.pairs()[part.pair];
+                block.shift(pair, input.bias_factor(), &mut shift);
+                let mapped = |row: usize| &mapped[row * sample..][..sample];
+                let positions = sample / channels;
+                let term = PairTerm {
+                    scale: pair.scale,
+                    shift: &shift,
+                    own: mapped(start + row),
+                    other: part.other.map(mapped),
+                    coefficients: &coefficients[part.pair * positions..][..positions],
+                    reach: part.halves * pair.scale,
+                };
+                if part.first {
+                    let factors = [input.bias_factor(), -pair.offset];
+                    add_term_and_sums(&term, out, factors, &mut self.bias, &mut self.weight_sums);
+                } else {
+                    add_term(&term, out);
+                }
+            }
+        }
+    }
+
+    /// Adds the tile's weight gradient, or begins anew.
+    fn of_weight(&mut self, patches: ArrayView2<'_, f32>, anew: bool) {
+        let mapped = matrix(&self.mapped, self.mapped.len() / patches.nrows());
+        let mut weight = matrix_mut(&mut self.weight, patches.ncols());
+        general_mat_mul(1.0, &mapped.t(), &patches, if anew { 0.0 } else { 1.0 }, &mut weight);
+    }
+}
+
+/// A pair's part of dL/dU of one of its rows.
+struct PairTerm<'a> {
+    scale: f32,
+    shift: &'a [f32],
+    /// U of the row, (positions, channels).
+    own: &'a [f32],
+    /// U of the pair's other row.
+    other: Option<&'a [f32]>,
+    /// 2/C dL/dg, (positions).
+    coefficients: &'a [f32],
+    /// How z depends on the row's U.
+    reach: f32,
+}
+
+/// Writes the sums over channels of relu(z)^2 of one pair, (positions).
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn goodness_of_pair(scale: f32, shift: &[f32], first: &[f32], second: Option<&[f32]>, out: &mut [f32]) {
+    let channels = shift.len();
+    let second = second.map(|second| second.chunks_exact(channels));
+    let first = first.chunks_exact(channels);
+    match second {
+        Some(second) => {
+            for ((out, u), v) in out.iter_mut().zip(first).zip(second) {
+                *out = squares(shift, u, |index| scale * (u[index] + v[index]));
+            }
+        }
+        None => {
+            for (out, u) in out.iter_mut().zip(first) {
+                *out = squares(shift, u, |index| scale * u[index]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn squares(shift: &[f32], like: &[f32], scaled: impl Fn(usize) -> f32) -> f32 {
+    const LANES: usize = 16;
+    let channels = shift.len().min(like.len());
+    let whole = channels / LANES * LANES;
+    let mut lanes = [0.0_f32; LANES];
+    for start in (0..whole).step_by(LANES) {
+        for lane in 0..LANES {
+            let h = (scaled(start + lane) + shift[start + lane]).max(0.0);
+            lanes[lane] += h * h;
+        }
+    }
+    for index in whole..channels {
+        let h = (scaled(index) + shift[index]).max(0.0);
+        lanes[index - whole] += h * h;
+    }
+    lanes.iter().sum()
+}
+
+/// out += coefficient * reach * relu(z)
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn add_term(term: &PairTerm<'_>, out: &mut [f32]) {
+    let channels = term.shift.len();
+    for (position, out) in out.chunks_exact_mut(channels).enumerate() {
+        let reach = term.coefficients[position] * term.reach;
+        let u = &term.own[position * channels..][..channels];
+        match term.other {
+            Some(other) => {
+                let v = &other[position * channels..][..channels];
+                for (((out, u), v), shift) in out.iter_mut().zip(u).zip(v).zip(term.shift) {
+                    *out += reach * (term.scale * (u + v) + shift).max(0.0);
+                }
+            }
+            None => {
+                for ((out, u), shift) in out.iter_mut().zip(u).zip(term.shift) {
+                    *out += reach * (term.scale * u + shift).max(0.0);
+                }
+            }
+        }
+    }
+}
+
+/// The same, and bias += factors[0] * coefficient * relu(z), sums += factors[1] * coefficient * relu(z).
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn add_term_and_sums(
+    term: &PairTerm<'_>,
+    out: &mut [f32],
+    factors: [f32; 2],
+    bias: &mut [f32],
+    sums: &mut [f32],
+) {
+    let channels = term.shift.len();
+    let (bias, sums) = (&mut bias[..channels], &mut sums[..channels]);
+    for (position, out) in out.chunks_exact_mut(channels).enumerate() {
+        let coefficient = term.coefficients[position];
+        let reach = coefficient * term.reach;
+        let factors = factors.map(|factor| factor * coefficient);
+        let u = &term.own[position * channels..][..channels];
+        match term.other {
+            Some(other) => {
+                let v = &other[position * channels..][..channels];
+                for channel in 0..channels {
+                    let h = (term.scale * (u[channel] + v[channel]) + term.shift[channel]).max(0.0);
+                    out[channel] += reach * h;
+                    bias[channel] += factors[0] * h;
+                    sums[channel] += factors[1] * h;
+                }
+            }
+            None => {
+                for channel in 0..channels {
+                    let h = (term.scale * u[channel] + term.shift[channel]).max(0.0);
+                    out[channel] += reach * h;
+                    bias[channel] += factors[0] * h;
+                    sums[channel] += factors[1] * h;
+                }
+            }
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn add(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}

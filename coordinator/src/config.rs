@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use scff::layer::{PairSource, Transmit};
+use scff::layer::{PairSource, PoolKind, Transmit};
 use scff::seed::Seed;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,8 @@ pub struct DataConfig {
 pub struct TrainingConfig {
     /// Samples of a batch.
     pub batch: u32,
-    /// Channels of a block: the unit in which layers are computed and sharded. Part of what fixes the bits.
+    /// Channels of a block: the unit in which layers are computed and sharded. Part of what fixes the bits. A layer may
+    /// have its own.
     #[serde(default = "default_block")]
     pub block: u32,
     /// Steps between two lines of metrics.
@@ -83,8 +84,17 @@ pub struct LayerConfig {
     pub name: String,
     /// Kind of linear map.
     pub kind: LayerKind,
-    /// Output units.
+    /// Output units; of a convolution, output channels.
     pub units: u32,
+    /// Side of a convolution's square kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<u32>,
+    /// Reflect padding of a convolution [default: 0].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub padding: Option<u32>,
+    /// Channels of a block [default: that of `[training]`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u32>,
     /// `makes`: pairs are made of single samples (every first layer; algorithm 2). `takes`: the pairs of the
     /// layer below (algorithm 1).
     pub pairs: PairSource,
@@ -112,6 +122,28 @@ pub struct LayerConfig {
     pub theta_neg: f32,
     /// Weight of the penalty on the norm of positive goodness.
     pub lambda: f32,
+    /// Pooling of what a convolution passes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolConfig>,
+    /// Pooling once more before the readout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readout_pool: Option<PoolConfig>,
+}
+
+/// `pool = { kind = "max", size = 4, stride = 2, padding = 1 }`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Maxima or averages.
+    pub kind: PoolKind,
+    /// Side of the square window.
+    pub size: u32,
+    /// From one window to the next [default: the size].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<u32>,
+    /// Cells around the map.
+    #[serde(default)]
+    pub padding: u32,
 }
 
 /// Kinds of linear maps.
@@ -120,6 +152,8 @@ pub struct LayerConfig {
 pub enum LayerKind {
     /// Every unit reads every input.
     Dense,
+    /// Every channel reads patches of an image or of the map below, the same weights everywhere.
+    Conv,
 }
 
 /// `[readout]`

@@ -6,13 +6,13 @@ use bytesize::ByteSize;
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LinearMap, PairSource};
+use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool};
 use scff::optimizer::OptimizerParameters;
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 use scff::train::Hyperparameters;
 
-use crate::config::{Config, LayerConfig, LayerKind, WireFormat};
+use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, WireFormat};
 use crate::source::{Augmentation, DataSetName, Shape};
 
 /// Everything about a run that is known before it starts.
@@ -183,7 +183,7 @@ impl Plan {
 
     /// Elements of a sample's features: those of all layers that the readout reads.
     pub fn features(&self) -> usize {
-        self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.map.outputs()).sum()
+        self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.features()).sum()
     }
 
     /// The plan as a table for people.
@@ -207,7 +207,7 @@ impl Plan {
                 text,
                 "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12.2} {:>14} {:>14}",
                 stage.spec.name,
-                format!("{}-{}", stage.spec.map.inputs(), stage.spec.map.outputs()),
+                format!("{}-{}", stage.spec.map.inputs(), stage.spec.outputs()),
                 stage.spec.map.parameters(),
                 stage.epochs,
                 stage.steps().0,
@@ -246,7 +246,7 @@ impl Plan {
 
     /// Elements of the widest of a sample and its activations up to a stage's cut point.
     pub fn widest(&self, stage: &Stage) -> usize {
-        let below = self.stages[..stage.cut_point as usize].iter().map(|stage| stage.spec.map.outputs());
+        let below = self.stages[..stage.cut_point as usize].iter().map(|stage| stage.spec.outputs());
         below.fold(self.shape.len(), usize::max)
     }
 
@@ -256,29 +256,22 @@ impl Plan {
 }
 
 fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Stage>, PlanError> {
-    let mut inputs = shape.len();
+    let Shape { channels, height, width } = shape;
+    let mut input = MapShape { height, width, channels };
     let mut cut_point = 0;
-    let mut elements = inputs;
+    let mut elements = input.len();
     let mut stages = Vec::new();
     for (index, layer) in config.layers.iter().enumerate() {
         check_layer(index, layer, config.training.batch)?;
         if layer.pairs == PairSource::Makes {
             cut_point = index as u32;
-            elements = inputs;
+            elements = input.len();
         }
-        let outputs = layer.units as usize;
-        let map = match layer.kind {
-            LayerKind::Dense => LinearMap::Dense(Dense { inputs, outputs }),
-        };
+        let spec = spec(index, layer, input, config.training.block)?;
+        input = spec.output();
         stages.push(Stage {
             layer: LayerIndex(index as u32),
-            spec: LayerSpec {
-                name: layer.name.clone(),
-                map,
-                pairs: layer.pairs,
-                transmit: layer.transmit,
-                block: config.training.block as usize,
-            },
+            spec,
             hyperparameters: Hyperparameters {
                 loss: LossParameters {
                     theta_pos: layer.theta_pos,
@@ -299,7 +292,6 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
             elements,
             tapped: layer.readout,
         });
-        inputs = outputs;
     }
     check(
         stages.iter().any(|stage| stage.tapped),
@@ -308,6 +300,71 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
         "true for a layer",
     )?;
     Ok(stages)
+}
+
+/// What is fixed about a layer that reads `input`.
+fn spec(index: usize, layer: &LayerConfig, input: MapShape, block: u32) -> Result<LayerSpec, PlanError> {
+    let key = |name: &str| format!("layers[{index}].{name}");
+    let outputs = layer.units as usize;
+    let map = match layer.kind {
+        LayerKind::Dense => {
+            let given = [
+                ("kernel", layer.kernel.is_some()),
+                ("padding", layer.padding.is_some()),
+                ("pool", layer.pool.is_some()),
+                ("readout_pool", layer.readout_pool.is_some()),
+            ];
+            for (name, given) in given {
+                check(!given, &key(name), "given", "nothing: only convolutions have it")?;
+            }
+            LinearMap::Dense(Dense { inputs: input.len(), outputs })
+        }
+        LayerKind::Conv => {
+            let side = input.height.min(input.width);
+            let padding = layer.padding.unwrap_or(0) as usize;
+            check(
+                padding < side,
+                &key("padding"),
+                padding,
+                format!("less than the sides of a map of {input}"),
+            )?;
+            let kernel = layer.kernel.unwrap_or(0) as usize;
+            let most = side + 2 * padding;
+            check(
+                (1..=most).contains(&kernel),
+                &key("kernel"),
+                layer.kernel.map_or("nothing".to_owned(), |kernel| kernel.to_string()),
+                format!("1 to {most} on a padded map of {input}"),
+            )?;
+            LinearMap::Conv(Conv { input, channels: outputs, kernel, padding })
+        }
+    };
+    let block = layer.block.unwrap_or(block);
+    check((1..=UNITS).contains(&block), &key("block"), block, format!("1 to {UNITS}"))?;
+    let spec = LayerSpec {
+        name: layer.name.clone(),
+        map,
+        pairs: layer.pairs,
+        transmit: layer.transmit,
+        pool: pool(&key("pool"), layer.pool, map.output())?,
+        readout_pool: None,
+        block: block as usize,
+    };
+    let readout_pool = pool(&key("readout_pool"), layer.readout_pool, spec.output())?;
+    Ok(LayerSpec { readout_pool, ..spec })
+}
+
+fn pool(key: &str, pool: Option<PoolConfig>, shape: MapShape) -> Result<Option<Pool>, PlanError> {
+    let Some(PoolConfig { kind, size, stride, padding }) = pool else { return Ok(None) };
+    let stride = stride.unwrap_or(size);
+    let side = shape.height.min(shape.width) as u32;
+    check(padding <= size / 2, &format!("{key}.padding"), padding, "at most half the size")?;
+    let most = side + 2 * padding;
+    let fits = format!("1 to {most} on a map of {shape}");
+    check((1..=most).contains(&size), &format!("{key}.size"), size, fits)?;
+    check((1..=side).contains(&stride), &format!("{key}.stride"), stride, format!("1 to {side}"))?;
+    let [size, stride, padding] = [size, stride, padding].map(|number| number as usize);
+    Ok(Some(Pool { kind, size, stride, padding }))
 }
 
 fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), PlanError> {

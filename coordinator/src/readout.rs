@@ -11,7 +11,7 @@ use proto::wire;
 use scff::analysis::effective_rank;
 use scff::batch::{Epoch, SampleKey};
 use scff::layer::{ChannelRange, Tensors};
-use scff::normalize::standardize_rows;
+use scff::normalize::{Counting, standardize_rows};
 use scff::readout::{Features, ReadoutSpec, train};
 use scff::seed::Seed;
 use tokio::sync::mpsc;
@@ -112,7 +112,7 @@ fn input_features(examples: &Examples, precision: Precision) -> Features {
     for (index, mut row) in rows.outer_iter_mut().enumerate() {
         examples.write(index as u32, row.as_slice_mut().expect("contiguous"));
     }
-    standardize_rows(&mut rows);
+    standardize_rows(&mut rows, &Counting::Once);
     match precision {
         Precision::F32 => Features::F32(rows),
         Precision::F16 => Features::F16(rows.mapv(f16::from_f32)),

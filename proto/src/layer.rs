@@ -1,7 +1,7 @@
 //! Layers on the wire.
 
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LinearMap, PairSource, Transmit};
+use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::train::Hyperparameters;
 
@@ -18,8 +18,12 @@ pub(crate) fn count(field: &'static str, number: u64, limit: usize) -> Result<us
 
 impl From<&LayerSpec> for wire::LayerSpec {
     fn from(spec: &LayerSpec) -> Self {
-        let LinearMap::Dense(dense) = spec.map;
-        let dense = wire::Dense { inputs: dense.inputs as u64, outputs: dense.outputs as u64 };
+        let map = match spec.map {
+            LinearMap::Dense(Dense { inputs, outputs }) => {
+                wire::layer_spec::Map::Dense(wire::Dense { inputs: inputs as u64, outputs: outputs as u64 })
+            }
+            LinearMap::Conv(conv) => wire::layer_spec::Map::Conv(conv.into()),
+        };
         let pairs = match spec.pairs {
             PairSource::Makes => wire::PairSource::Makes,
             PairSource::Takes => wire::PairSource::Takes,
@@ -30,23 +34,117 @@ impl From<&LayerSpec> for wire::LayerSpec {
         };
         Self {
             name: spec.name.clone(),
-            map: Some(wire::layer_spec::Map::Dense(dense)),
+            map: Some(map),
             pairs: pairs.into(),
             transmit: transmit.into(),
             block: spec.block as u64,
+            pool: spec.pool.map(Into::into),
+            readout_pool: spec.readout_pool.map(Into::into),
         }
     }
+}
+
+impl From<Conv> for wire::Conv {
+    fn from(conv: Conv) -> Self {
+        let MapShape { height, width, channels } = conv.input;
+        Self {
+            input: Some(wire::Map { height: height as u64, width: width as u64, channels: channels as u64 }),
+            channels: conv.channels as u64,
+            kernel: conv.kernel as u64,
+            padding: conv.padding as u64,
+        }
+    }
+}
+
+impl From<Pool> for wire::Pool {
+    fn from(pool: Pool) -> Self {
+        let kind = match pool.kind {
+            PoolKind::Max => wire::PoolKind::Max,
+            PoolKind::Average => wire::PoolKind::Average,
+        };
+        Self {
+            kind: kind.into(),
+            size: pool.size as u64,
+            stride: pool.stride as u64,
+            padding: pool.padding as u64,
+        }
+    }
+}
+
+/// The map of a layer, whose sizes fit each other.
+fn linear_map(message: wire::layer_spec::Map) -> Result<LinearMap, WireError> {
+    match message {
+        wire::layer_spec::Map::Dense(dense) => Ok(LinearMap::Dense(Dense {
+            inputs: count("spec.dense.inputs", dense.inputs, ELEMENTS)?,
+            outputs: count("spec.dense.outputs", dense.outputs, CHANNELS)?,
+        })),
+        wire::layer_spec::Map::Conv(conv) => {
+            let map = required("spec.conv.input", conv.input)?;
+            let input = MapShape {
+                height: count("spec.conv.input.height", map.height, ELEMENTS)?,
+                width: count("spec.conv.input.width", map.width, ELEMENTS)?,
+                channels: count("spec.conv.input.channels", map.channels, CHANNELS)?,
+            };
+            elements("spec.conv.input", [input.height, input.width, input.channels])?;
+            let side = input.height.min(input.width);
+            let padding = at_most("spec.conv.padding", conv.padding, side - 1)?;
+            let kernel = count("spec.conv.kernel", conv.kernel, side + 2 * padding)?;
+            let channels = count("spec.conv.channels", conv.channels, CHANNELS)?;
+            let conv = Conv { input, channels, kernel, padding };
+            let MapShape { height, width, channels } = conv.output();
+            elements("spec.conv.channels", [height, width, channels])?;
+            Ok(LinearMap::Conv(conv))
+        }
+    }
+}
+
+/// Pooling of a map of this shape, if there is any.
+fn pool(
+    fields: [&'static str; 4],
+    message: Option<wire::Pool>,
+    shape: MapShape,
+) -> Result<Option<Pool>, WireError> {
+    let Some(message) = message else { return Ok(None) };
+    let [kind_field, size_field, stride_field, padding_field] = fields;
+    let kind = match wire::PoolKind::try_from(message.kind) {
+        Ok(wire::PoolKind::Max) => PoolKind::Max,
+        Ok(wire::PoolKind::Average) => PoolKind::Average,
+        _ => return Err(WireError::new(kind_field, message.kind, "MAX (1) or AVERAGE (2)")),
+    };
+    let side = shape.height.min(shape.width);
+    let size = count(size_field, message.size, 2 * side)?;
+    let padding = at_most(padding_field, message.padding, size / 2)?;
+    if size > side + 2 * padding {
+        return Err(WireError::new(size_field, size, format_args!("1 to {}", side + 2 * padding)));
+    }
+    let stride = count(stride_field, message.stride, side)?;
+    Ok(Some(Pool { kind, size, stride, padding }))
+}
+
+fn at_most(field: &'static str, number: u64, limit: usize) -> Result<usize, WireError> {
+    match usize::try_from(number) {
+        Ok(number) if number <= limit => Ok(number),
+        _ => Err(WireError::new(field, number, format_args!("at most {limit}"))),
+    }
+}
+
+fn elements(field: &'static str, sizes: [usize; 3]) -> Result<(), WireError> {
+    let product = sizes.into_iter().try_fold(1_usize, usize::checked_mul);
+    if product.is_some_and(|product| product <= ELEMENTS) {
+        return Ok(());
+    }
+    Err(WireError::new(
+        field,
+        format_args!("a map of {sizes:?}"),
+        format_args!("at most {ELEMENTS} elements"),
+    ))
 }
 
 impl TryFrom<wire::LayerSpec> for LayerSpec {
     type Error = WireError;
 
     fn try_from(message: wire::LayerSpec) -> Result<Self, WireError> {
-        let wire::layer_spec::Map::Dense(dense) = required("spec.map", message.map)?;
-        let map = LinearMap::Dense(Dense {
-            inputs: count("spec.dense.inputs", dense.inputs, ELEMENTS)?,
-            outputs: count("spec.dense.outputs", dense.outputs, CHANNELS)?,
-        });
+        let map = linear_map(required("spec.map", message.map)?)?;
         let pairs = match wire::PairSource::try_from(message.pairs) {
             Ok(wire::PairSource::Makes) => PairSource::Makes,
             Ok(wire::PairSource::Takes) => PairSource::Takes,
@@ -58,7 +156,17 @@ impl TryFrom<wire::LayerSpec> for LayerSpec {
             _ => return Err(WireError::new("spec.transmit", message.transmit, "TRIANGLE (1) or RELU (2)")),
         };
         let block = count("spec.block", message.block, CHANNELS)?;
-        Ok(Self { name: message.name, map, pairs, transmit, block })
+        let pool_fields = ["spec.pool.kind", "spec.pool.size", "spec.pool.stride", "spec.pool.padding"];
+        let pooled = pool(pool_fields, message.pool, map.output())?;
+        let spec = Self { name: message.name, map, pairs, transmit, pool: pooled, readout_pool: None, block };
+        let readout_fields = [
+            "spec.readout_pool.kind",
+            "spec.readout_pool.size",
+            "spec.readout_pool.stride",
+            "spec.readout_pool.padding",
+        ];
+        let readout_pool = pool(readout_fields, message.readout_pool, spec.output())?;
+        Ok(Self { readout_pool, ..spec })
     }
 }
 
@@ -115,40 +223,77 @@ impl TryFrom<wire::Hyperparameters> for Hyperparameters {
 mod tests {
     use super::*;
 
-    fn spec() -> LayerSpec {
+    fn dense() -> LayerSpec {
         LayerSpec {
             name: "dense1".into(),
             map: LinearMap::Dense(Dense { inputs: 784, outputs: 2000 }),
             pairs: PairSource::Takes,
             transmit: Transmit::Relu,
+            pool: None,
+            readout_pool: None,
             block: 200,
+        }
+    }
+
+    fn conv() -> LayerSpec {
+        let input = MapShape { height: 9, width: 8, channels: 3 };
+        let pool = |kind, size, padding| Some(Pool { kind, size, stride: 2, padding });
+        LayerSpec {
+            name: "conv1".into(),
+            map: LinearMap::Conv(Conv { input, channels: 6, kernel: 5, padding: 2 }),
+            pool: pool(PoolKind::Max, 4, 1),
+            readout_pool: pool(PoolKind::Average, 2, 0),
+            ..dense()
         }
     }
 
     #[test]
     fn a_layer_survives_the_wire() {
-        assert_eq!(LayerSpec::try_from(wire::LayerSpec::from(&spec())), Ok(spec()));
+        for spec in [dense(), conv()] {
+            assert_eq!(LayerSpec::try_from(wire::LayerSpec::from(&spec)), Ok(spec));
+        }
+    }
+
+    fn refuse(spec: &LayerSpec, change: impl Fn(&mut wire::LayerSpec)) -> &'static str {
+        let mut message = wire::LayerSpec::from(spec);
+        change(&mut message);
+        LayerSpec::try_from(message).unwrap_err().field
+    }
+
+    fn refuse_conv(change: impl Fn(&mut wire::Conv)) -> &'static str {
+        refuse(&conv(), |spec| match &mut spec.map {
+            Some(wire::layer_spec::Map::Conv(conv)) => change(conv),
+            other => panic!("{other:?} is no convolution"),
+        })
+    }
+
+    #[test]
+    fn impossible_convolutions_are_refused_by_field() {
+        assert_eq!(refuse_conv(|conv| conv.input = None), "spec.conv.input");
+        assert_eq!(refuse_conv(|conv| conv.padding = 8), "spec.conv.padding");
+        assert_eq!(refuse_conv(|conv| conv.kernel = 13), "spec.conv.kernel");
+        assert_eq!(refuse_conv(|conv| conv.kernel = 0), "spec.conv.kernel");
+        let large = wire::Map { height: 1 << 23, width: 1 << 23, channels: 3 };
+        assert_eq!(refuse_conv(|conv| conv.input = Some(large)), "spec.conv.input");
+        assert_eq!(refuse_conv(|conv| conv.channels = 1 << 20), "spec.conv.channels");
+        let refuse_pool = |pool| refuse(&conv(), |spec| spec.pool = Some(pool));
+        let pool = wire::Pool { kind: 1, size: 4, stride: 2, padding: 1 };
+        assert_eq!(refuse_pool(wire::Pool { kind: 0, ..pool }), "spec.pool.kind");
+        assert_eq!(refuse_pool(wire::Pool { size: 11, ..pool }), "spec.pool.size");
+        assert_eq!(refuse_pool(wire::Pool { stride: 0, ..pool }), "spec.pool.stride");
+        assert_eq!(refuse_pool(wire::Pool { padding: 3, ..pool }), "spec.pool.padding");
+        // The first pooling leaves 4x4 positions.
+        let wide = wire::Pool { size: 6, padding: 0, ..pool };
+        assert_eq!(refuse(&conv(), |spec| spec.readout_pool = Some(wide)), "spec.readout_pool.size");
     }
 
     #[test]
     fn impossible_layers_are_refused_by_field() {
-        let refuse = |change: fn(&mut wire::LayerSpec)| {
-            let mut message = wire::LayerSpec::from(&spec());
-            change(&mut message);
-            LayerSpec::try_from(message).unwrap_err().field
-        };
-        assert_eq!(refuse(|spec| spec.map = None), "spec.map");
-        assert_eq!(refuse(|spec| spec.block = 0), "spec.block");
-        assert_eq!(refuse(|spec| spec.pairs = 9), "spec.pairs");
+        assert_eq!(refuse(&dense(), |spec| spec.map = None), "spec.map");
+        assert_eq!(refuse(&dense(), |spec| spec.block = 0), "spec.block");
+        assert_eq!(refuse(&dense(), |spec| spec.pairs = 9), "spec.pairs");
         let huge = wire::Dense { inputs: u64::MAX, outputs: 1 };
-        assert_eq!(
-            LayerSpec::try_from(wire::LayerSpec {
-                map: Some(wire::layer_spec::Map::Dense(huge)),
-                ..wire::LayerSpec::from(&spec())
-            })
-            .unwrap_err()
-            .field,
-            "spec.dense.inputs"
-        );
+        let map = Some(wire::layer_spec::Map::Dense(huge));
+        assert_eq!(refuse(&dense(), |spec| spec.map = map), "spec.dense.inputs");
     }
 }

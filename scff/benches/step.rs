@@ -147,14 +147,17 @@ fn best(times: &[StepTimes]) -> &StepTimes {
 
 fn layer_1(steps: usize, block: usize) -> StepTimes {
     let rows = random_rows(1, 2 * BATCH, INPUTS);
-    let input = || PairedRows::make(rows.clone(), true, &[7]);
+    let input = || PairedRows::make(rows.clone(), &dense(INPUTS), true, &[7]);
     time_steps(steps, INPUTS, PairSource::Makes, block, 4 * BATCH * INPUTS * UNITS, input)
 }
 
 fn layer_2(steps: usize, block: usize) -> StepTimes {
     let rows = random_rows(1, 2 * BATCH, INPUTS);
     let below = frozen(block);
-    let input = || PairedRows::take(&below.transform_pairs(&PairedRows::make(rows.clone(), true, &[7])));
+    let input = || {
+        let pairs = PairedRows::make(rows.clone(), &dense(INPUTS), true, &[7]);
+        PairedRows::take(below.transform_pairs(&pairs), &dense(UNITS))
+    };
     let multiply_adds = 2 * BATCH * INPUTS * UNITS + 4 * BATCH * UNITS * UNITS;
     time_steps(steps, UNITS, PairSource::Takes, block, multiply_adds, input)
 }
@@ -270,14 +273,14 @@ fn print_step(name: &str, times: &StepTimes, rate: &SgemmRate, pytorch: PyTorch)
 /// One step of each layer against the slow twin: the largest difference, relative to the largest element.
 fn check() -> Result<f64, String> {
     let rows = random_rows(1, 2 * BATCH, INPUTS);
-    let pairs = PairedRows::make(rows.clone(), true, &[7]);
+    let pairs = PairedRows::make(rows.clone(), &dense(INPUTS), true, &[7]);
     let (first, second) = rows.view().split_at(Axis(0), BATCH);
     let slow = Pairs::make(&widened(first), &widened(second), &[7]);
     let worst_1 = check_step("layer 1", training(INPUTS, PairSource::Makes, 200), &pairs, &slow)?;
 
     let between = frozen(200).transform_pairs(&pairs);
-    let slow = Pairs::take(&widened(between.positive.view()), &widened(between.negative.view()));
-    let pairs = PairedRows::take(&between);
+    let slow = Pairs::take(&widened(between.positive()), &widened(between.negative()));
+    let pairs = PairedRows::take(between, &dense(UNITS));
     let worst_2 = check_step("layer 2", training(UNITS, PairSource::Takes, 200), &pairs, &slow)?;
     Ok(worst_1.max(worst_2))
 }
@@ -301,9 +304,20 @@ fn widened(rows: ndarray::ArrayView2<'_, f32>) -> Rows {
     rows.outer_iter().map(widen).collect()
 }
 
+fn dense(inputs: usize) -> LinearMap {
+    LinearMap::Dense(Dense { inputs, outputs: UNITS })
+}
+
 fn spec(inputs: usize, pairs: PairSource, block: usize) -> LayerSpec {
-    let map = LinearMap::Dense(Dense { inputs, outputs: UNITS });
-    LayerSpec { name: "dense".into(), map, pairs, transmit: Transmit::Triangle, block }
+    LayerSpec {
+        name: "dense".into(),
+        map: dense(inputs),
+        pairs,
+        transmit: Transmit::Triangle,
+        pool: None,
+        readout_pool: None,
+        block,
+    }
 }
 
 fn training(inputs: usize, pairs: PairSource, block: usize) -> TrainingLayer {

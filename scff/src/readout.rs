@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Epoch, LayerIndex, Step};
 use crate::layer::{ChannelRange, Tensors};
 use crate::optimizer::Update;
-use crate::seed::{NO_LAYER, Purpose, Seed, permutation, symmetric};
+use crate::seed::{NO_LAYER, Purpose, Seed, below, permutation, symmetric};
 
 /// Features of one block.
 const BLOCK: usize = 1024;
@@ -168,9 +168,9 @@ impl Readout {
         loss
     }
 
-    /// How many of the samples are classified as labelled.
+    /// How many of the samples are classified as labelled, in their first view.
     pub fn correct(&self, features: &Features, labels: &[u8]) -> usize {
-        assert_eq!(features.samples(), labels.len(), "one label for each sample");
+        assert!(features.samples() >= labels.len(), "features of each labelled sample");
         (0..labels.len())
             .into_par_iter()
             .step_by(ROWS_PER_CALL)
@@ -234,7 +234,10 @@ impl Block {
     }
 }
 
-/// Trains a readout on features (samples, features); `on_epoch` hears of every epoch's mean loss.
+/// Trains a readout on the features of every view of every sample, (views * samples, features), all samples of a view
+/// together; `on_epoch` hears of every epoch's mean loss.
+///
+/// Each sample is met once an epoch, in a view drawn at random.
 pub fn train(
     features: &Features,
     labels: &[u8],
@@ -243,7 +246,8 @@ pub fn train(
     seed: Seed,
     mut on_epoch: impl FnMut(Epoch, f64),
 ) -> Readout {
-    assert_eq!(features.samples(), labels.len(), "one label for each sample");
+    let views = features.samples() / labels.len().max(1);
+    assert_eq!(features.samples(), views * labels.len(), "as many views of each labelled sample");
     let mut readout = Readout::new(classes, features.width(), seed);
     for epoch in (0..spec.epochs).map(Epoch) {
         let rate = spec.learning_rate / f64::from(1_u32 << halvings(epoch, spec.epochs));
@@ -251,11 +255,16 @@ pub fn train(
         let order = permutation(&mut random, labels.len() as u32);
         let mut total = 0.0;
         for (step, indices) in order.chunks(spec.batch).enumerate() {
+            let step = Step(step as u64);
+            let mut random = seed.stream(Purpose::ReadoutViews, NO_LAYER, epoch, step);
+            let mut view = || if views > 1 { below(&mut random, views as u32) as usize } else { 0 };
+            let rows: Vec<usize> =
+                indices.iter().map(|&index| view() * labels.len() + index as usize).collect();
             let labels: Vec<u8> = indices.iter().map(|&index| labels[index as usize]).collect();
-            let dropout = Dropout { seed, epoch, step: Step(step as u64), probability: spec.dropout };
+            let dropout = Dropout { seed, epoch, step, probability: spec.dropout };
             let loss = readout.step(&labels, rate, |range, inputs| {
-                for (&index, mut row) in indices.iter().zip(inputs.outer_iter_mut()) {
-                    features.read(index as usize, range, row.as_slice_mut().expect("contiguous"));
+                for (&row, mut input) in rows.iter().zip(inputs.outer_iter_mut()) {
+                    features.read(row, range, input.as_slice_mut().expect("contiguous"));
                 }
                 dropout.apply(range, inputs);
             });

@@ -34,6 +34,8 @@ pub enum Purpose {
     ReadoutOrder = 7,
     /// Dropout masks of the readout.
     Dropout = 8,
+    /// Which view of each sample the readout learns from in a step.
+    ReadoutViews = 10,
 }
 
 /// Numbers that belong to no layer (the readout, the held-out split) are drawn under this index.

@@ -9,7 +9,9 @@ use scff::batch::{Epoch, Step};
 use scff::blas::KERNEL_VARIABLE;
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Pool, Tensors, Transmit};
+use scff::layer::{
+    Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
@@ -100,6 +102,91 @@ fn a_sample_is_transformed_alike_whatever_its_place_and_company() {
                 assert_eq!(found.row(before), featured.row(sample), "{what}");
             }
         }
+    }
+}
+
+/// (side, channels in, channels out, kernel, block, samples): several tiles, several groups, blocks that do not divide.
+const CONVS: [(usize, usize, usize, usize, usize, usize); 3] =
+    [(16, 3, 20, 5, 8, 11), (8, 40, 50, 3, 16, 20), (4, 64, 33, 3, 33, 31)];
+
+fn conv((side, channels_in, channels, kernel, ..): (usize, usize, usize, usize, usize, usize)) -> LinearMap {
+    let input = MapShape { height: side, width: side, channels: channels_in };
+    LinearMap::Conv(Conv { input, channels, kernel, padding: kernel / 2 })
+}
+
+const MAX: Option<Pool> = Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 });
+
+#[test]
+fn a_convolutions_step_does_not_depend_on_threads() {
+    for shape in CONVS {
+        let map = conv(shape);
+        check_the_same(&format!("{shape:?}"), || {
+            let mut layer = fresh(map, PairSource::Makes, MAX, shape.4);
+            for step in 0..3 {
+                let rows = rows(step, 2 * shape.5, map.inputs());
+                layer.step(&PairedRows::make(rows, &map, true, &[1, 2]));
+            }
+            layer.state()
+        });
+    }
+}
+
+#[test]
+fn a_convolutions_step_with_a_pair_prefix_does_not_depend_on_threads() {
+    let below = (12, 3, 24, 5, 24, 20);
+    let above = (6, 24, 30, 3, 7, 20);
+    check_the_same("two convolutions", || {
+        let below = fresh(conv(below), PairSource::Makes, MAX, below.4).freeze();
+        let layer = fresh(conv(above), PairSource::Takes, MAX, above.4);
+        let mut stage = TrainingStage::new(vec![Arc::new(below)], layer);
+        for step in 0..3 {
+            stage.step(rows(step, 20, 12 * 12 * 3), false, &[7]);
+        }
+        stage.layer().state()
+    });
+}
+
+#[test]
+fn an_image_is_transformed_alike_whatever_its_place_and_company() {
+    let shape = (12, 3, 24, 5, 24, 0);
+    let above = (6, 24, 30, 3, 30, 0);
+    let layers = [
+        Arc::new(fresh(conv(shape), PairSource::Makes, MAX, 24).freeze()),
+        Arc::new(fresh(conv(above), PairSource::Takes, None, 30).freeze()),
+    ];
+    let inputs = conv(shape).inputs();
+    let samples = rows(1, 40, inputs);
+    let together = transform(&layers, samples.view());
+    for sample in [0, 1, 2, 13, 20, 39] {
+        let alone = samples.slice(s![sample..=sample, ..]);
+        for (before, after) in [(0, 0), (1, 0), (2, 5), (13, 1), (20, 20)] {
+            let parts = [rows(2, before, inputs), alone.to_owned(), rows(3, after, inputs)];
+            let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            let found = transform(&layers, concatenate(Axis(0), &views).unwrap().view());
+            assert_eq!(found.row(before), together.row(sample), "sample {sample} at {before}");
+        }
+    }
+    check_the_same("images", || transform(&layers, samples.view()));
+}
+
+/// What a group of workers relies on.
+#[test]
+fn a_convolutions_block_does_not_depend_on_the_blocks_beside_it() {
+    let shape = (8, 16, 48, 3, 16, 20);
+    let map = conv(shape);
+    let input = PairedRows::make(rows(1, 20, map.inputs()), &map, false, &[3]);
+    let mut whole = fresh(map, PairSource::Makes, None, 16);
+    let Tensors { weight, bias } = whole.state().parameters;
+    let partial = whole.forward(&input);
+    for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
+        let mut alone = fresh(conv((8, 16, channels.len(), 3, 16, 20)), PairSource::Makes, None, 16);
+        let parameters = Tensors {
+            weight: weight.slice_axis(Axis(0), channels.slice()).to_owned(),
+            bias: bias.slice_axis(Axis(0), channels.slice()).to_owned(),
+        };
+        let state = LayerState { parameters, ..alone.state() };
+        alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
+        assert_eq!(alone.forward(&input).0.row(0), expected, "{channels:?}");
     }
 }
 

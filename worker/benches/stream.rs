@@ -164,7 +164,8 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
     use wire::train_request::Request;
     let map = LinearMap::Dense(Dense { inputs: ELEMENTS, outputs: 1 });
     let (pairs, transmit) = (PairSource::Makes, Transmit::Relu);
-    let spec = LayerSpec { name: "one".to_owned(), map, pairs, transmit, block: 1 };
+    let spec =
+        LayerSpec { name: "one".to_owned(), map, pairs, transmit, pool: None, readout_pool: None, block: 1 };
     let mut random = Seed(1).stream(Purpose::Initialization, LayerIndex(0), Epoch(0), Step(0));
     let state = encode_state(&LayerState::initial(&map, &mut random), Header::new());
     let hyperparameters = Hyperparameters {

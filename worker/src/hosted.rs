@@ -51,8 +51,7 @@ impl Hosted {
                 return Err(Refusal::NotHosted { run: run.clone(), layer: index });
             };
             let inputs = layer.spec().map.inputs();
-            if let Some(outputs) =
-                layers.last().map(|below| below.spec().map.outputs()).filter(|o| *o != inputs)
+            if let Some(outputs) = layers.last().map(|below| below.spec().outputs()).filter(|o| *o != inputs)
             {
                 return Err(Refusal::Unchained { run: run.clone(), layer: index, inputs, outputs });
             }
@@ -79,6 +78,8 @@ mod tests {
             map,
             pairs: PairSource::Makes,
             transmit: Transmit::Relu,
+            pool: None,
+            readout_pool: None,
             block: 1,
         };
         FrozenLayer::new(spec, Tensors::zeros(&map)).unwrap()

@@ -124,10 +124,14 @@ impl StagePlan {
         let pairs = (self.shape.size as u64).saturating_mul(shifts.saturating_add(1));
         let arrived = rows.saturating_mul(4 * self.shape.row_bytes() as u64);
         let decoded = rows.saturating_mul(8 * self.shape.elements as u64);
-        let channels = self.prefix.iter().map(|layer| layer.spec().map.channels()).sum::<usize>()
-            + self.spec.map.channels();
-        let computed = (rows.saturating_add(2 * pairs)).saturating_mul(4 * channels as u64);
-        arrived.saturating_add(decoded).saturating_add(computed)
+        let specs = self.prefix.iter().map(|layer| layer.spec()).chain([&self.spec]);
+        let computed = specs.map(|spec| {
+            let rows = if spec.makes_pairs() { rows } else { pairs };
+            let mapped = rows.saturating_mul(4 * spec.map.output().len() as u64);
+            // What is passed on, or relu(z) of a dense layer in training.
+            mapped.saturating_add(pairs.saturating_mul(8 * spec.outputs() as u64))
+        });
+        computed.fold(arrived.saturating_add(decoded), u64::saturating_add)
     }
 }
 
@@ -161,10 +165,10 @@ fn check_elements(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], elements: usize
     if elements != first.map.inputs() {
         return Err(WireError::new("elements", elements, first.map.inputs()));
     }
-    match prefix.last().map(|layer| layer.spec().map.outputs()) {
+    match prefix.last().map(|layer| layer.spec().outputs()) {
         Some(outputs) if outputs != spec.map.inputs() => {
             let expected = format_args!("{outputs}, as the layer below passes on").to_string();
-            Err(WireError::new("spec.dense.inputs", spec.map.inputs(), expected))
+            Err(WireError::new("spec.map", format_args!("{} inputs", spec.map.inputs()), expected))
         }
         _ => Ok(()),
     }

@@ -125,9 +125,9 @@ impl Passage {
         if self.layers.is_empty() {
             return self.row_bytes();
         }
-        let outputs = |layer: &Arc<FrozenLayer>| layer.spec().map.outputs();
+        let outputs = |layer: &Arc<FrozenLayer>| layer.spec().outputs();
         let tapped = self.layers.iter().zip(&self.taps).filter(|(_, tap)| **tap);
-        let features = tapped.map(|(layer, _)| outputs(layer)).sum::<usize>();
+        let features = tapped.map(|(layer, _)| layer.spec().features()).sum::<usize>();
         let widest = self.layers.iter().map(outputs).max().unwrap_or(0).max(features).max(self.inputs);
         widest * size_of::<f32>()
     }

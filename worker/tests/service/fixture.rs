@@ -33,6 +33,8 @@ pub fn spec(layer: u32) -> LayerSpec {
         map: LinearMap::Dense(Dense { inputs: WIDTHS[layer], outputs: WIDTHS[layer + 1] }),
         pairs: if layer == 0 { PairSource::Makes } else { PairSource::Takes },
         transmit: if layer == 1 { Transmit::Relu } else { Transmit::Triangle },
+        pool: None,
+        readout_pool: None,
         block: 4,
     }
 }

@@ -11,7 +11,7 @@ use crate::layer::{Conv, LayerSpec, LinearMap, MapShape, Pool, ShapeError, Tenso
 use crate::normalize::{Counting, standardize_rows};
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
 use crate::scratch::buffer;
-use crate::train::{Tiles, lower, lower_sample};
+use crate::train::{Tiles, lower};
 
 /// Rows of one product when samples are transformed: products are always about this tall (the last one is padded
 /// with zeros), so that a sample's activation does not depend on what was transformed with it
@@ -97,7 +97,7 @@ impl FrozenLayer {
         let mut patches = vec![0.0; rows.nrows() * stride * conv.fan_in()];
         for (row, patches) in rows.outer_iter().zip(patches.chunks_exact_mut(stride * conv.fan_in())) {
             let patches = &mut patches[..conv.output().positions() * conv.fan_in()];
-            lower_sample(&conv, row.to_slice().expect("rows are contiguous"), patches);
+            conv.patches(row.to_slice().expect("rows are contiguous"), patches);
         }
         let mut mapped = vec![0.0; rows.nrows() * stride * channels];
         let patches = matrix(&mut patches, conv.fan_in());

@@ -1,5 +1,4 @@
-//! Convolutions against their slow twin, on shapes drawn at random: every padded concatenation is made in so many words,
-//! and every patch of it is a row of the dense twin (`common/naive.rs`).
+//! Convolutions against their slow twin (`common/naive_conv.rs`), on shapes drawn at random.
 
 use ndarray::Array2;
 use scff::batch::{Epoch, Step};
@@ -12,10 +11,13 @@ use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
 use scff::train::{Hyperparameters, TrainingLayer};
 
 use crate::naive::{Halves, Layer, Rows, standardize, widen};
+use crate::naive_conv::{Patches, loss_and_gradient, make_pair, make_pairs, passed_on, take_pair};
 
 #[path = "common/naive.rs"]
 #[allow(dead_code, reason = "the dense layers' tests use the rest of it")]
 mod naive;
+#[path = "common/naive_conv.rs"]
+mod naive_conv;
 
 const CASES: u64 = 40;
 
@@ -32,9 +34,6 @@ struct Case {
     loss: LossParameters,
 }
 
-/// Of every pair the two halves (or the one) at every position: (pairs, positions, halves).
-type Patches = Vec<Vec<Halves>>;
-
 #[test]
 fn a_training_step_is_what_the_slow_twin_computes() {
     for_random_cases(|case| {
@@ -47,8 +46,7 @@ fn a_training_step_is_what_the_slow_twin_computes() {
 fn a_step_of_algorithm_1_is_what_the_slow_twin_computes() {
     for_random_cases(|case| {
         let rows = case.rows(1 + case.shifts.len());
-        let slow: Patches =
-            rows.outer_iter().map(|row| case.patches(&[standardize(&case.padded(&widen(row)))])).collect();
+        let slow: Patches = rows.outer_iter().map(|row| take_pair(&case.conv, &widen(row))).collect();
         let activations = scff::pair::PairActivations { rows, positives: case.batch };
         let input = PairedRows::take(activations, &LinearMap::Conv(case.conv));
         check_step(case, PairSource::Takes, &input, &slow);
@@ -74,7 +72,7 @@ fn transformed_samples_are_what_the_slow_twin_computes() {
         let slow = Layer::new(layer.parameters());
         let alone = rows.outer_iter().map(|row| {
             let half = standardize(&widen(row));
-            case.passed_on(&slow, &case.make_pair(&half, &half))
+            case.passed_on(&slow, &make_pair(&case.conv, &half, &half))
         });
         let expected: Vec<f64> = alone.flatten().collect();
         check("transformed", &layer.transform(rows.view()), &expected);
@@ -141,90 +139,14 @@ impl Case {
     }
 
     fn slow_pairs(&self) -> Patches {
-        let rows: Rows = self
-            .rows(if self.two_views { 2 } else { 1 })
-            .outer_iter()
-            .map(|row| standardize(&widen(row)))
-            .collect();
-        let second = |i: usize| &rows[i + if self.two_views { self.batch } else { 0 }];
-        let positive = (0..self.batch).map(|i| self.make_pair(&rows[i], second(i)));
-        let shifted = |&shift: &usize| (0..self.batch).map(move |i| (i, (i + shift) % self.batch));
-        let negative = self.shifts.iter().flat_map(shifted).map(|(i, j)| self.make_pair(&rows[i], second(j)));
-        positive.chain(negative).collect()
-    }
-
-    /// Both halves padded, standardised together, and cut into patches.
-    fn make_pair(&self, first: &[f64], second: &[f64]) -> Vec<Halves> {
-        let halves = [self.padded(first), self.padded(second)];
-        let together = standardize(&halves.concat());
-        self.patches(&together.chunks(halves[0].len()).map(<[f64]>::to_vec).collect::<Vec<_>>())
-    }
-
-    fn padded(&self, map: &[f64]) -> Vec<f64> {
-        let MapShape { height, width, channels } = self.conv.input;
-        let padding = self.conv.padding as isize;
-        let reflect = |place: isize, side: usize| {
-            let last = side as isize - 1;
-            let inside = (place - padding).abs();
-            (if inside > last { 2 * last - inside } else { inside }) as usize
-        };
-        let (tall, wide) = (height as isize + 2 * padding, width as isize + 2 * padding);
-        let mut padded = Vec::new();
-        for (y, x) in (0..tall).flat_map(|y| (0..wide).map(move |x| (y, x))) {
-            let start = (reflect(y, height) * width + reflect(x, width)) * channels;
-            padded.extend(&map[start..start + channels]);
-        }
-        padded
-    }
-
-    /// The patches of padded halves: (positions, halves).
-    fn patches(&self, padded: &[Vec<f64>]) -> Vec<Halves> {
-        let Conv { input, kernel, padding, .. } = self.conv;
-        let wide = input.width + 2 * padding;
-        let MapShape { height, width, .. } = self.conv.output();
-        let patch = |half: &Vec<f64>, y: usize, x: usize| -> Vec<f64> {
-            (0..kernel)
-                .flat_map(|dy| (0..kernel).map(move |dx| (y + dy, x + dx)))
-                .flat_map(|(y, x)| half[(y * wide + x) * input.channels..][..input.channels].to_vec())
-                .collect()
-        };
-        (0..height)
-            .flat_map(|y| (0..width).map(move |x| (y, x)))
-            .map(|(y, x)| padded.iter().map(|half| patch(half, y, x)).collect())
-            .collect()
+        let rows = self.rows(if self.two_views { 2 } else { 1 });
+        let rows: Rows = rows.outer_iter().map(widen).collect();
+        let (first, second) = (&rows[..self.batch], &rows[rows.len() - self.batch..]);
+        make_pairs(&self.conv, &first.to_vec(), &second.to_vec(), &self.shifts)
     }
 
     fn passed_on(&self, layer: &Layer, pair: &[Halves]) -> Vec<f64> {
-        let map: Rows = pair.iter().map(|halves| layer.transmit(halves, self.transmit)).collect();
-        let Some(Pool { kind, size, stride, padding }) = self.pool else { return map.concat() };
-        let MapShape { height, width, channels } = self.conv.output();
-        // PyTorch: ceil mode, but no window begins in the right padding or beyond.
-        let windows = |side: usize| {
-            (0..)
-                .take_while(|window| window * stride < side + padding)
-                .take((side + 2 * padding - size).div_ceil(stride) + 1)
-                .count()
-        };
-        let mut pooled = Vec::new();
-        for (y, x) in (0..windows(height)).flat_map(|y| (0..windows(width)).map(move |x| (y, x))) {
-            for channel in 0..channels {
-                let (mut inside, mut counted) = (Vec::new(), 0);
-                for (dy, dx) in (0..size).flat_map(|dy| (0..size).map(move |dx| (dy, dx))) {
-                    let (row, column) = (y * stride + dy, x * stride + dx);
-                    counted += usize::from(row < height + 2 * padding && column < width + 2 * padding);
-                    if (padding..height + padding).contains(&row)
-                        && (padding..width + padding).contains(&column)
-                    {
-                        inside.push(map[(row - padding) * width + column - padding][channel]);
-                    }
-                }
-                pooled.push(match kind {
-                    PoolKind::Max => inside.into_iter().fold(f64::NEG_INFINITY, f64::max),
-                    PoolKind::Average => inside.into_iter().sum::<f64>() / f64::from(counted as u32),
-                });
-            }
-        }
-        pooled
+        passed_on(&self.conv, layer, self.transmit, self.pool, pair)
     }
 
     fn spec(&self, pairs: PairSource) -> LayerSpec {
@@ -254,58 +176,13 @@ fn check_step(case: &Case, source: PairSource, input: &PairedRows, slow_pairs: &
     let hyperparameters = Hyperparameters { loss: case.loss, optimizer };
     let mut layer = TrainingLayer::new(case.spec(source), hyperparameters, &case.state()).unwrap();
     let slow = Layer::new(&case.state().parameters);
-    let (loss, slopes) = loss_and_slopes(case, &slow, slow_pairs);
+    let (loss, gradient) = loss_and_gradient(&slow, slow_pairs, case.batch, &case.loss);
     let report = layer.step(input);
     check("loss", &[report.loss.total() as f32], &[loss]);
-
-    let channels = case.conv.channels;
-    let mut weight = vec![vec![0.0; case.conv.fan_in()]; channels];
-    let mut bias = vec![0.0; channels];
-    for (pair, slopes) in slow_pairs.iter().zip(slopes) {
-        for (halves, slope) in pair.iter().zip(slopes) {
-            for (channel, z) in slow.outputs(halves).into_iter().enumerate() {
-                let slope = slope * 2.0 * z.max(0.0) / channels as f64;
-                for half in halves {
-                    bias[channel] += slope;
-                    weight[channel].iter_mut().zip(half).for_each(|(weight, x)| *weight += slope * x);
-                }
-            }
-        }
-    }
     // m = .1 G
     let moments = layer.state().first_moments;
-    check("weight gradient", &(moments.weight * 10.0), &weight.concat());
-    check("bias gradient", &(moments.bias * 10.0), &bias);
-}
-
-/// The loss, and dL/dg of every pair and position.
-fn loss_and_slopes(case: &Case, layer: &Layer, pairs: &Patches) -> (f64, Rows) {
-    let [theta_pos, theta_neg, lambda] =
-        [case.loss.theta_pos, case.loss.theta_neg, case.loss.lambda].map(f64::from);
-    let logistic = |u: f64| 1.0 / (1.0 + (-u).exp());
-    let negatives = (pairs.len() - case.batch) as f64;
-    let mut loss = 0.0;
-    let mut slopes = Vec::new();
-    for (index, pair) in pairs.iter().enumerate() {
-        let goodness = |halves: &Halves| {
-            let z = layer.outputs(halves);
-            z.iter().map(|z| z.max(0.0).powi(2)).sum::<f64>() / z.len() as f64
-        };
-        let map: Vec<f64> = pair.iter().map(goodness).collect();
-        let count = map.len() as f64;
-        if index < case.batch {
-            let batch = case.batch as f64;
-            let norm = map.iter().map(|g| g * g).sum::<f64>().sqrt();
-            let pull = if norm > 0.0 { lambda / norm } else { 0.0 };
-            loss += map.iter().map(|g| (1.0 + (theta_pos - g).exp()).ln()).sum::<f64>() / count / batch;
-            loss += lambda * norm / batch;
-            slopes.push(map.iter().map(|g| (pull * g - logistic(theta_pos - g) / count) / batch).collect());
-        } else {
-            loss += map.iter().map(|g| (1.0 + (g - theta_neg).exp()).ln()).sum::<f64>() / count / negatives;
-            slopes.push(map.iter().map(|g| logistic(g - theta_neg) / count / negatives).collect());
-        }
-    }
-    (loss, slopes)
+    check("weight gradient", &(moments.weight * 10.0), &gradient.weight.concat());
+    check("bias gradient", &(moments.bias * 10.0), &gradient.bias);
 }
 
 /// Within 1e-5 of the largest element.

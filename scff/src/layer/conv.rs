@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MapShape;
+use crate::scratch::buffer;
 
 /// The shape of a convolution of stride 1 (cross-correlation, as in PyTorch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +57,15 @@ impl Conv {
         rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect()
     }
 
+    /// Writes the patches that the kernel sees of `map` to `patches`: (positions, fan-in).
+    pub fn patches(&self, map: &[f32], patches: &mut [f32]) {
+        let mut padded = buffer(self.padded().len());
+        self.pad(map, &mut padded);
+        self.lower(&padded, patches);
+    }
+
     /// Writes the reflect-padded `map` to `padded`: (height, width, channels) each.
-    pub(crate) fn pad(&self, map: &[f32], padded: &mut [f32]) {
+    fn pad(&self, map: &[f32], padded: &mut [f32]) {
         let MapShape { height, width, channels } = self.input;
         let margin = self.padding * channels;
         let row_length = width * channels;
@@ -73,7 +81,7 @@ impl Conv {
     }
 
     /// Writes all patches of a padded map to `patches`, (positions, fan-in).
-    pub(crate) fn lower(&self, padded: &[f32], patches: &mut [f32]) {
+    fn lower(&self, padded: &[f32], patches: &mut [f32]) {
         let MapShape { width, .. } = self.output();
         let channels = self.input.channels;
         let row_length = self.padded().width * channels;
@@ -130,10 +138,8 @@ mod tests {
     fn patches_are_what_the_kernel_sees() {
         let MapShape { height, width, .. } = CONV.output();
         assert_eq!((height, width), (6, 7));
-        let mut padded = vec![0.0; CONV.padded().len()];
         let mut patches = vec![0.0; height * width * CONV.fan_in()];
-        CONV.pad(&map(), &mut padded);
-        CONV.lower(&padded, &mut patches);
+        CONV.patches(&map(), &mut patches);
         let mut expected = Vec::new();
         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
             for (dy, dx, channel) in

@@ -182,16 +182,9 @@ pub(crate) fn lower(conv: &Conv, samples: ArrayView2<'_, f32>) -> Buffer {
     let mut patches = buffer(samples.nrows() * length);
     for (sample, patches) in samples.outer_iter().zip(patches.chunks_exact_mut(length)) {
         let sample = sample.to_slice().expect("rows are contiguous");
-        lower_sample(conv, sample, patches);
+        conv.patches(sample, patches);
     }
     patches
-}
-
-/// The patches of one sample: (positions, fan-in).
-pub(crate) fn lower_sample(conv: &Conv, sample: &[f32], patches: &mut [f32]) {
-    let mut padded = buffer(conv.padded().len());
-    conv.pad(sample, &mut padded);
-    conv.lower(&padded, patches);
 }
 
 fn matrix(numbers: &[f32], columns: usize) -> ArrayView2<'_, f32> {

@@ -29,7 +29,7 @@ use crate::pair::PairedRows;
 use conv::ConvLayer;
 use dense::DenseLayer;
 
-pub(crate) use conv::{lower, lower_sample};
+pub(crate) use conv::lower;
 pub(crate) use tiles::Tiles;
 
 /// How a layer learns.

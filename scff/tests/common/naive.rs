@@ -113,7 +113,7 @@ impl Layer {
     }
 
     /// Adds a pair's part of the gradient; `slope`: dL/dg.
-    fn add_pair(&mut self, halves: &Halves, z: &[f64], slope: f64) {
+    pub fn add_pair(&mut self, halves: &Halves, z: &[f64], slope: f64) {
         let channels = z.len() as f64;
         for ((z, weights), bias) in z.iter().zip(&mut self.weight).zip(&mut self.bias) {
             let slope = slope * 2.0 * z.max(0.0) / channels;

@@ -1,177 +1,330 @@
+//! How long a training step of CIFAR-10's layers takes and where the time goes, beside this machine's sgemm rate and
+//! PyTorch: `cargo bench -p scff --bench conv`.
+//!
+//! `-- --quick` for a short run. Answers are checked against the slow twin; a wrong one fails the benchmark. The parts of a
+//! step are measured on their own, in the shapes in which a step has them: lowering, products, loss and optimiser; what is
+//! left of the whole is elementwise work. The pair prefix of layer 2 is measured as one.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, s};
+use rayon::ThreadPoolBuilder;
 use scff::batch::{Epoch, Step};
-use scff::goodness::LossParameters;
-use scff::layer::*;
-use scff::optimizer::OptimizerParameters;
-use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::*;
-use std::sync::Arc;
-use std::time::Instant;
-const H: Hyperparameters = Hyperparameters {
-    loss: LossParameters { theta_pos: 4.0, theta_neg: 6.0, lambda: 1e-4 },
-    optimizer: OptimizerParameters { learning_rate: 0.003, weight_decay: 1e-4, gamma: 0.9, period: 1000 },
+use scff::blas;
+use scff::goodness::{Goodness, LossParameters, loss_and_gradient};
+use scff::layer::{Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit};
+use scff::optimizer::{OptimizerParameters, Update};
+use scff::pair::PairedRows;
+use scff::seed::{NO_LAYER, Purpose, Seed};
+use scff::train::{Hyperparameters, TrainingLayer, TrainingStage};
+
+use crate::measure::{BATCH, PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
+use crate::naive::{Layer, Rows, widen};
+use crate::naive_conv::{loss_and_gradient as slow_loss_and_gradient, make_pairs, take_pair};
+
+mod measure;
+#[path = "../tests/common/naive.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod naive;
+#[path = "../tests/common/naive_conv.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod naive_conv;
+
+const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
+    loss: LossParameters { theta_pos: 5.0, theta_neg: 9.0, lambda: 7e-4 },
+    optimizer: OptimizerParameters { learning_rate: 1e-3, weight_decay: 1e-4, gamma: 0.9, period: 1000 },
 };
-fn rows(salt: u64, n: usize, e: usize) -> Array2<f32> {
-    let mut random = Seed(salt).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
-    Array2::from_shape_simple_fn((n, e), || symmetric(&mut random, 1.0))
-}
-fn spec(
-    side: usize,
-    cin: usize,
-    cout: usize,
-    k: usize,
+
+/// One layer of the network.
+struct Subject {
+    name: &'static str,
+    /// Side and channels of its map, channels, kernel.
+    shape: (usize, usize, usize, usize),
     pairs: PairSource,
     transmit: Transmit,
     block: usize,
-) -> LayerSpec {
-    let map = LinearMap::Conv(Conv {
-        input: MapShape { height: side, width: side, channels: cin },
-        channels: cout,
-        kernel: k,
-        padding: k / 2,
-    });
-    let pool = Some(if cout == 1536 {
-        Pool { kind: PoolKind::Average, size: 2, stride: 2, padding: 0 }
-    } else {
-        Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }
-    });
-    LayerSpec { name: "c".into(), map, pairs, transmit, pool, readout_pool: None, block }
+    pytorch: PyTorch,
+    /// The share of the sgemm rate that its useful operations must reach.
+    least_share: Option<f64>,
 }
-fn layer(spec: LayerSpec) -> TrainingLayer {
-    let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
-    let state = LayerState::initial(&spec.map, &mut random);
-    TrainingLayer::new(spec, H, &state).unwrap()
+
+const LAYERS: [Subject; 3] = [
+    Subject {
+        name: "layer 1, 3-96 on 32x32, makes pairs",
+        shape: (32, 3, 96, 5),
+        pairs: PairSource::Makes,
+        transmit: Transmit::Triangle,
+        block: 96,
+        pytorch: PyTorch { official: 697.0, fused: 176.0 },
+        least_share: None,
+    },
+    Subject {
+        name: "layer 2, 96-384 on 16x16, algorithm 1",
+        shape: (16, 96, 384, 3),
+        pairs: PairSource::Takes,
+        transmit: Transmit::Triangle,
+        block: 384,
+        pytorch: PyTorch { official: 1418.0, fused: 595.0 },
+        least_share: Some(0.80),
+    },
+    Subject {
+        name: "layer 3, 384-1536 on 8x8, algorithm 2",
+        shape: (8, 384, 1536, 3),
+        pairs: PairSource::Makes,
+        transmit: Transmit::Relu,
+        block: 384,
+        pytorch: PyTorch { official: 4497.0, fused: 928.0 },
+        least_share: Some(0.88),
+    },
+];
+
+/// Medians in milliseconds.
+struct Times {
+    whole: f64,
+    prefix: f64,
+    lowering: f64,
+    products: f64,
+    loss: f64,
+    optimizer: f64,
+    gflop: f64,
 }
-fn med(mut v: Vec<f64>) -> f64 {
-    v.sort_by(f64::total_cmp);
-    v[v.len() / 2]
-}
-fn gemm(m: usize, n: usize, k: usize, trans: bool) -> f64 {
-    // two threads each run one
-    let make = |r, c| rows(1, r, c);
-    let data: Vec<_> = (0..2)
-        .map(|_| {
-            if trans {
-                (make(k, m), make(k, n), Array2::<f32>::zeros((m, n)))
-            } else {
-                (make(m, k), make(n, k), Array2::<f32>::zeros((m, n)))
+
+fn main() -> ExitCode {
+    blas::use_one_thread_per_call();
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let pool = ThreadPoolBuilder::new().num_threads(THREADS).build().expect("a pool");
+    println!("{} {}, {THREADS} threads, batch {BATCH}, medians", blas::version(), blas::kernel());
+    let before = SgemmRate::measure(quick);
+    let repetitions = if quick { [20, 7, 5] } else { [100, 30, 20] };
+    let times: Vec<Times> =
+        LAYERS.iter().zip(repetitions).map(|(subject, count)| pool.install(|| subject.time(count))).collect();
+    let rate = before.mean(&SgemmRate::measure(quick));
+    println!("sgemm {}: {:.0} GF/s on one thread, {:.0} on two", rate.size, rate.one, rate.two);
+    let mut failed = false;
+    for (subject, times) in LAYERS.iter().zip(&times) {
+        failed |= !subject.print(times, &rate);
+    }
+    for subject in &LAYERS {
+        match pool.install(|| subject.check()) {
+            Ok(worst) => println!("{}: agrees with the slow twin to {worst:.0e}", subject.name),
+            Err(wrong) => {
+                eprintln!("WRONG: {wrong}");
+                failed = true;
             }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+impl Subject {
+    fn conv(&self) -> Conv {
+        let (side, inputs, channels, kernel) = self.shape;
+        let input = MapShape { height: side, width: side, channels: inputs };
+        Conv { input, channels, kernel, padding: kernel / 2 }
+    }
+
+    fn spec(&self) -> LayerSpec {
+        LayerSpec {
+            name: "conv".into(),
+            map: LinearMap::Conv(self.conv()),
+            pairs: self.pairs,
+            transmit: self.transmit,
+            pool: Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
+            readout_pool: None,
+            block: self.block,
+        }
+    }
+
+    fn layer(&self) -> TrainingLayer {
+        let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
+        let state = LayerState::initial(&LinearMap::Conv(self.conv()), &mut random);
+        TrainingLayer::new(self.spec(), HYPERPARAMETERS, &state).expect("the state fits")
+    }
+
+    /// The layers that run on the pairs before it.
+    fn below(&self) -> Option<&'static Self> {
+        (self.pairs == PairSource::Takes).then_some(&LAYERS[0])
+    }
+
+    /// Rows that the layer maps in a step.
+    fn rows(&self) -> usize {
+        if self.pairs == PairSource::Makes { BATCH } else { 2 * BATCH }
+    }
+
+    fn time(&self, count: usize) -> Times {
+        let below = self.below().map(|below| Arc::new(below.layer().freeze()));
+        let lowest = self.below().unwrap_or(self);
+        let samples = random_rows(1, BATCH, lowest.conv().input.len());
+        let mut stage = TrainingStage::new(below.clone().into_iter().collect(), self.layer());
+        let whole = milliseconds(count, || {
+            black_box(stage.step(samples.clone(), false, &[7]));
+        });
+        let prefix = below.map_or(0.0, |below| {
+            milliseconds(count, || {
+                let pairs = PairedRows::make(samples.clone(), &below.spec().map, false, &[7]);
+                black_box(PairedRows::take(below.transform_pairs(&pairs), &self.spec().map));
+            })
+        });
+        let multiply_adds = |subject: &Self| LinearMap::Conv(subject.conv()).multiply_adds() as f64;
+        let below = self.below().map_or(0.0, |below| BATCH as f64 * multiply_adds(below));
+        Times {
+            whole,
+            prefix,
+            lowering: self.lowering(count),
+            products: self.products(count),
+            loss: self.loss(count),
+            optimizer: self.optimizer(count),
+            gflop: 2e-9 * (below + 2.0 * self.rows() as f64 * multiply_adds(self)),
+        }
+    }
+
+    /// Lowering every row twice: forward, and for the gradient.
+    fn lowering(&self, count: usize) -> f64 {
+        let conv = self.conv();
+        let rows = random_rows(1, self.rows(), conv.input.len());
+        2.0 * milliseconds(count, || {
+            rows.axis_chunks_iter(ndarray::Axis(0), self.together()).into_par_iter().for_each(|tile| {
+                let mut patches = vec![0.0; conv.output().positions() * conv.fan_in()];
+                for row in tile.outer_iter() {
+                    conv.patches(row.to_slice().expect("contiguous"), &mut patches);
+                }
+                black_box(patches);
+            });
         })
-        .collect();
-    let reps = (4e9 / (2.0 * m as f64 * n as f64 * k as f64)).ceil() as usize;
-    let mut data = data;
-    let t = Instant::now();
-    data.par_iter_mut().for_each(|(a, b, c)| {
-        for _ in 0..reps {
-            if trans {
-                general_mat_mul(1.0, &a.t(), b, 1.0, c)
-            } else {
-                general_mat_mul(1.0, a, &b.t(), 0.0, c)
-            }
-        }
-    });
-    2.0 * reps as f64 * 2.0 * (m * n * k) as f64 / t.elapsed().as_secs_f64() / 1e9
-}
-fn main() {
-    scff::blas::use_one_thread_per_call();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    pool.install(|| {
-        println!("{} sgemm2048 {:.0}", scff::blas::kernel(), gemm(2048, 2048, 2048, false));
-        if std::env::var("SHAPES").is_ok() {
-            for (m, n, k) in [
-                (1024, 96, 75),
-                (512, 96, 75),
-                (256, 96, 75),
-                (1024, 96, 80),
-                (512, 384, 864),
-                (256, 384, 864),
-                (1024, 384, 864),
-                (512, 192, 864),
-                (448, 384, 3456),
-                (448, 1536, 3456),
-                (448, 768, 3456),
-                (320, 1536, 3456),
-                (640, 1536, 3456),
-            ] {
-                println!("fwd {m}x{n}x{k}: {:.0}", gemm(m, n, k, false));
-            }
-            for (m, n, k) in [
-                (96, 75, 1024),
-                (96, 75, 512),
-                (384, 864, 512),
-                (384, 864, 1024),
-                (192, 864, 512),
-                (384, 3456, 448),
-                (384, 3456, 512),
-                (768, 3456, 448),
-                (1536, 3456, 448),
-                (1536, 3456, 320),
-                (1536, 3456, 640),
-                (384, 3456, 640),
-                (384, 3456, 320),
-            ] {
-                println!("grad {m}x{n}x{k}: {:.0}", gemm(m, n, k, true));
-            }
-        }
-        let b: Vec<usize> = std::env::var("BLOCKS")
-            .unwrap_or("96,384,384".into())
-            .split(',')
-            .map(|x| x.parse().unwrap())
+    }
+
+    /// Rows whose patches make about 512 rows of a product.
+    fn together(&self) -> usize {
+        (512 / self.conv().output().positions()).max(1)
+    }
+
+    /// The products of a step on as many threads, each on numbers of its own.
+    fn products(&self, count: usize) -> f64 {
+        let conv = self.conv();
+        let tall = self.together() * conv.output().positions();
+        let channels = self.block;
+        let tiles = self.rows() * conv.output().positions() / tall * conv.channels.div_ceil(channels);
+        let mut lanes: Vec<_> = (0..THREADS as u64)
+            .map(|lane| {
+                let patches = random_rows(lane, tall, conv.fan_in());
+                let weight = random_rows(lane + 9, channels, conv.fan_in());
+                (patches, weight.clone(), Array2::zeros((tall, channels)), weight)
+            })
             .collect();
-        let l1 = || spec(32, 3, 96, 5, PairSource::Makes, Transmit::Triangle, b[0]);
-        let l2 = || spec(16, 96, 384, 3, PairSource::Takes, Transmit::Triangle, b[1]);
-        let l3 = || spec(8, 384, 1536, 3, PairSource::Makes, Transmit::Relu, b[2]);
-        let gf = [
-            2.0 * 2.0 * 100.0 * 7.3728e-3,
-            2.0 * 100.0 * 7.3728e-3 + 2.0 * 2.0 * 200.0 * 84.93e-3,
-            2.0 * 2.0 * 100.0 * 339.7e-3,
-        ];
-        let mut stages = [
-            TrainingStage::new(vec![], layer(l1())),
-            TrainingStage::new(vec![Arc::new(layer(l1()).freeze())], layer(l2())),
-            TrainingStage::new(vec![], layer(l3())),
-        ];
-        let inputs = [rows(1, 100, 3072), rows(1, 100, 3072), rows(1, 100, 24576)];
-        for (i, stage) in stages.iter_mut().enumerate() {
-            let n = [40, 12, 8][i];
-            let mut t = vec![];
-            for _ in 0..n {
-                let x = inputs[i].clone();
-                let s = Instant::now();
-                stage.step(x, false, &[7]);
-                t.push(s.elapsed().as_secs_f64() * 1e3);
-            }
-            let m = med(t);
-            println!("layer {}: {m:.1} ms, {:.0} GF/s", i + 1, gf[i] / m * 1e3);
+        milliseconds(count, || {
+            lanes.par_iter_mut().for_each(|(patches, weight, mapped, gradient)| {
+                for _ in 0..tiles / THREADS {
+                    general_mat_mul(1.0, patches, &weight.t(), 0.0, mapped);
+                    general_mat_mul(1.0, &mapped.t(), patches, 1.0, gradient);
+                    gradient.fill(0.0);
+                }
+            });
+        })
+    }
+
+    fn loss(&self, count: usize) -> f64 {
+        let goodness = Goodness(random_rows(1, 2 * BATCH, self.conv().output().positions()).mapv(f32::abs));
+        milliseconds(count, || {
+            black_box(loss_and_gradient(&goodness, BATCH, &HYPERPARAMETERS.loss));
+        })
+    }
+
+    fn optimizer(&self, count: usize) -> f64 {
+        let conv = self.conv();
+        let mut arrays = [(); 3].map(|()| random_rows(1, conv.channels, conv.fan_in()).mapv(f32::abs));
+        let gradient = random_rows(2, conv.channels, conv.fan_in());
+        let update = Update::new(1e-3, 1e-4, Step(0));
+        let [values, first, second] = &mut arrays;
+        milliseconds(count, || {
+            values
+                .outer_iter_mut()
+                .into_par_iter()
+                .zip(first.outer_iter_mut())
+                .zip(second.outer_iter_mut())
+                .zip(gradient.outer_iter())
+                .for_each(|(((values, first), second), gradient)| {
+                    let standard = "rows are contiguous";
+                    black_box(update.apply(
+                        values.into_slice().expect(standard),
+                        first.into_slice().expect(standard),
+                        second.into_slice().expect(standard),
+                        gradient.to_slice().expect(standard),
+                        0.0,
+                    ));
+                });
+        })
+    }
+
+    /// Prints the times; returns whether the share of the sgemm rate is what it must be.
+    fn print(&self, times: &Times, rate: &SgemmRate) -> bool {
+        let Times { whole, prefix, lowering, products, loss, optimizer, gflop } = *times;
+        let useful = gflop / whole * 1e3;
+        let share = useful / rate.two;
+        println!("\n{} (blocks of {})", self.name, self.block);
+        println!("  step{whole:52.2} ms");
+        let rest = whole - prefix - lowering - products - loss - optimizer;
+        for (name, value) in [
+            ("pair prefix", prefix),
+            ("lowering", lowering),
+            ("products", products),
+            ("loss", loss),
+            ("optimiser", optimizer),
+            ("elementwise and all else", rest),
+        ] {
+            println!("    {name:32}{value:20.2}");
         }
-        // parts
-        for (i, s) in [l1(), l2(), l3()].into_iter().enumerate() {
-            let mut layer = layer(s.clone());
-            let n = if i == 1 { 200 } else { 100 };
-            let x = rows(1, n, s.map.inputs());
-            let input = if i == 1 {
-                scff::pair::PairedRows::take(scff::pair::PairActivations { rows: x, positives: 100 }, &s.map)
-            } else {
-                scff::pair::PairedRows::make(x, &s.map, false, &[7])
-            };
-            let (mut f, mut g, mut bw) = (vec![], vec![], vec![]);
-            for _ in 0..8 {
-                let t = Instant::now();
-                let p = layer.forward(&input);
-                f.push(t.elapsed().as_secs_f64() * 1e3);
-                let t = Instant::now();
-                let good = p.total(s.map.channels(), input.pairs().len());
-                let l = scff::goodness::loss_and_gradient(&good, input.positives(), &H.loss);
-                std::hint::black_box(l);
-                g.push(t.elapsed().as_secs_f64() * 1e3);
-                let t = Instant::now();
-                layer.backward(&input, &good);
-                bw.push(t.elapsed().as_secs_f64() * 1e3);
+        println!("  useful{useful:50.0} GF/s, {:.0} % of the sgemm rate", 100.0 * share);
+        self.pytorch.print_beside(whole, rate);
+        match self.least_share {
+            Some(least) if share < least => {
+                eprintln!("  TOO SLOW: less than {:.0} % of the sgemm rate", 100.0 * least);
+                false
             }
-            println!("layer {}: forward {:.1} loss {:.1} backward {:.1}", i + 1, med(f), med(g), med(bw));
+            _ => true,
         }
-        let _ = Axis(0);
-    });
+    }
+
+    /// One step of a narrow layer on the same maps against the slow twin: the largest difference, relative to the largest
+    /// element.
+    fn check(&self) -> Result<f64, String> {
+        const SAMPLES: usize = 4;
+        let narrow = Self { shape: (self.shape.0, self.shape.1, 12, self.shape.3), block: 8, ..*self };
+        let map = LinearMap::Conv(narrow.conv());
+        let rows = random_rows(1, 2 * SAMPLES, map.inputs());
+        let slow_rows = |rows: ArrayView2<'_, f32>| rows.outer_iter().map(widen).collect::<Rows>();
+        let (input, slow) = if self.pairs == PairSource::Makes {
+            let rows = rows.slice(s![..SAMPLES, ..]);
+            let slow = make_pairs(&narrow.conv(), &slow_rows(rows), &slow_rows(rows), &[1]);
+            (PairedRows::make(rows.to_owned(), &map, false, &[1]), slow)
+        } else {
+            let slow = rows.outer_iter().map(|row| take_pair(&narrow.conv(), &widen(row))).collect();
+            let activations = scff::pair::PairActivations { rows, positives: SAMPLES };
+            (PairedRows::take(activations, &map), slow)
+        };
+        let mut layer = narrow.layer();
+        let twin = Layer::new(&layer.state().parameters);
+        let (loss, gradient) = slow_loss_and_gradient(&twin, &slow, SAMPLES, &HYPERPARAMETERS.loss);
+        let mut worst = (layer.step(&input).loss.total() / loss - 1.0).abs();
+        // m = .1 G after the first step
+        let found = layer.state().first_moments.weight * 10.0;
+        let expected = gradient.weight.concat();
+        let largest = expected.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
+        for (found, expected) in found.iter().zip(expected) {
+            worst = worst.max((f64::from(*found) - expected).abs() / largest);
+        }
+        if worst < 1e-5 {
+            Ok(worst)
+        } else {
+            Err(format!("{} is off by {worst:e} of the largest element", self.name))
+        }
+    }
+}
+
+fn milliseconds(count: usize, mut work: impl FnMut()) -> f64 {
+    work();
+    1e3 * median((0..count).map(|_| seconds(&mut work)))
 }

@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis};
+use ndarray::Axis;
 use rayon::ThreadPoolBuilder;
 use scff::batch::{Epoch, Step};
 use scff::blas;
@@ -19,23 +18,22 @@ use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit}
 use scff::optimizer::{OptimizerParameters, Update};
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
-use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
+use scff::seed::{NO_LAYER, Purpose, Seed};
 use scff::train::{Hyperparameters, TrainingLayer};
 
+use crate::measure::{BATCH, PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
 use crate::naive::{Layer, Pairs, Rows, widen};
+
+mod measure;
 
 #[path = "../tests/common/naive.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod naive;
 
-const THREADS: usize = 2;
-const BATCH: usize = 100;
 const INPUTS: usize = 784;
 const UNITS: usize = 2000;
 const BLOCKS: [usize; 6] = [100, 125, 200, 250, 400, 500];
 
-/// PyTorch 2.11, batch 100, on two threads of a machine whose sgemm rate on two threads was [`PYTORCH_RATE`].
-const PYTORCH_RATE: f64 = 215.0;
 const LAYER_1: PyTorch = PyTorch { official: 28.0, fused: 13.9 };
 const LAYER_2: PyTorch = PyTorch { official: 58.0, fused: 27.8 };
 
@@ -43,13 +41,6 @@ const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
     loss: LossParameters { theta_pos: 4.0, theta_neg: 6.0, lambda: 1e-4 },
     optimizer: OptimizerParameters { learning_rate: 0.003, weight_decay: 1e-4, gamma: 0.9, period: 1000 },
 };
-
-/// Milliseconds of a step: the paper's code, and a fused rewrite of it.
-#[derive(Clone, Copy)]
-struct PyTorch {
-    official: f64,
-    fused: f64,
-}
 
 fn main() -> ExitCode {
     blas::use_one_thread_per_call();
@@ -85,41 +76,6 @@ fn main() -> ExitCode {
         Err(wrong) => {
             eprintln!("\nWRONG: {wrong}");
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// GF/s of products of two square matrices.
-struct SgemmRate {
-    size: usize,
-    one: f64,
-    two: f64,
-}
-
-impl SgemmRate {
-    fn measure(quick: bool) -> Self {
-        let size = if quick { 2048 } else { 4096 };
-        let [a, b] = [1, 2].map(|salt| random_rows(salt, size, size));
-        let mut c = Array2::zeros((size, size));
-        let mut rate = |threads: usize| {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            let mut product = || {
-                c.axis_chunks_iter_mut(Axis(0), size / threads)
-                    .into_par_iter()
-                    .zip(a.axis_chunks_iter(Axis(0), size / threads))
-                    .for_each(|(mut c, a)| general_mat_mul(1.0, &a, &b, 0.0, &mut c));
-            };
-            let seconds = pool.install(|| (0..4).map(|_| seconds(&mut product)).fold(f64::MAX, f64::min));
-            2.0 * (size as f64).powi(3) / seconds / 1e9
-        };
-        Self { size, one: rate(1), two: rate(2) }
-    }
-
-    fn mean(&self, other: &Self) -> Self {
-        Self {
-            size: self.size,
-            one: f64::midpoint(self.one, other.one),
-            two: f64::midpoint(self.two, other.two),
         }
     }
 }
@@ -253,8 +209,6 @@ fn print_blocks(layer_1: &[StepTimes], layer_2: &[StepTimes]) {
 fn print_step(name: &str, times: &StepTimes, rate: &SgemmRate, pytorch: PyTorch) {
     let StepTimes { block, whole, forward, backward, optimizer, input, gflop } = times;
     let useful = gflop / whole * 1e3;
-    let scaled = |milliseconds: f64| milliseconds * PYTORCH_RATE / rate.two;
-    let [official, fused] = [pytorch.official, pytorch.fused].map(scaled);
     println!("{name} (blocks of {block})");
     println!("  step{:40}{whole:7.2} ms", "");
     println!("    input: standardise, pair, frozen layers{input:12.2}");
@@ -262,11 +216,7 @@ fn print_step(name: &str, times: &StepTimes, rate: &SgemmRate, pytorch: PyTorch)
     println!("    gradient{:43.2}", backward - optimizer);
     println!("    optimiser{optimizer:42.2}");
     println!("  useful{useful:38.0} GF/s, {:.0} % of the sgemm rate", 100.0 * useful / rate.two);
-    println!(
-        "  PyTorch official, scaled to this machine{official:11.2} ms: {:.1} times faster",
-        official / whole
-    );
-    println!("  PyTorch fused, scaled to this machine{fused:14.2} ms: {:.1} times faster", fused / whole);
+    pytorch.print_beside(*whole, rate);
     println!();
 }
 
@@ -329,21 +279,4 @@ fn training(inputs: usize, pairs: PairSource, block: usize) -> TrainingLayer {
 
 fn frozen(block: usize) -> Arc<FrozenLayer> {
     Arc::new(training(INPUTS, PairSource::Makes, block).freeze())
-}
-
-fn random_rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {
-    let mut random = Seed(salt).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
-    Array2::from_shape_simple_fn((count, elements), || symmetric(&mut random, 1.0))
-}
-
-fn seconds(work: &mut impl FnMut()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

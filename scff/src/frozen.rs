@@ -114,7 +114,7 @@ impl FrozenLayer {
         let mut mapped = buffer(input.rows().nrows() * self.spec.map.output().len());
         match &self.spec.map {
             LinearMap::Dense(_) => {
-                self.map_blocks(input.rows(), &mut matrix(&mut mapped, self.spec.map.channels()))
+                self.map_blocks(input.rows(), &mut matrix(&mut mapped, self.spec.map.channels()));
             }
             LinearMap::Conv(conv) => self.map_tiles(conv, input.rows(), &mut mapped),
         }

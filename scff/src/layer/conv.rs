@@ -129,9 +129,10 @@ mod tests {
         for (position, count) in counts.iter().enumerate() {
             let first_channel = map()[2 * position];
             let found = padded.iter().filter(|&&value| (value - first_channel).abs() < 0.5).count();
-            assert_eq!(found as f64, *count, "position {position}");
+            assert!((found as f64 - count).abs() < 0.5, "position {position}: {found}, not {count}");
         }
-        assert_eq!(counts.iter().sum::<f64>(), CONV.padded().positions() as f64);
+        let total: f64 = counts.iter().sum();
+        assert!((total - CONV.padded().positions() as f64).abs() < 0.5, "{total}");
     }
 
     #[test]

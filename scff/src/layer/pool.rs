@@ -71,7 +71,9 @@ impl Pool {
                     out.fill(0.0);
                     window.for_each(|row| add(out, row));
                     let share = 1.0 / (rows.counted * columns.counted) as f32;
-                    out.iter_mut().for_each(|value| *value *= share);
+                    for value in out.iter_mut() {
+                        *value *= share;
+                    }
                 }
             }
         }

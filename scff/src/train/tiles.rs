@@ -17,7 +17,7 @@ const GRADIENTS: usize = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tiles {
     samples: usize,
-    tiles: usize,
+    count: usize,
     groups: usize,
 }
 
@@ -29,17 +29,17 @@ impl Tiles {
         let tiles = even(patches.div_ceil(PATCHES));
         let gradient = conv.channels * conv.fan_in();
         let groups = even(GRADIENTS / gradient.max(1)).min(tiles);
-        Self { samples, tiles, groups }
+        Self { samples, count: tiles, groups }
     }
 
     /// The samples of each tile.
     pub(crate) fn tiles(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
-        parts(self.samples, self.tiles)
+        parts(self.samples, self.count)
     }
 
     /// The samples of the tiles of each group.
     pub(crate) fn groups(&self) -> impl ExactSizeIterator<Item = Vec<Range<usize>>> {
-        parts(self.tiles, self.groups).map(|tiles| self.tiles().skip(tiles.start).take(tiles.len()).collect())
+        parts(self.count, self.groups).map(|tiles| self.tiles().skip(tiles.start).take(tiles.len()).collect())
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_layers_of_the_papers_network_are_cut_evenly() {
-        let count = |tiles: Tiles| (tiles.tiles, tiles.groups);
+        let count = |tiles: Tiles| (tiles.count, tiles.groups);
         assert_eq!(count(tiles(32, (3, 96), 5, 100)), (100, 100));
         assert_eq!(count(tiles(16, (96, 384), 3, 200)), (100, 26));
         assert_eq!(count(tiles(8, (384, 1536), 3, 100)), (14, 2));

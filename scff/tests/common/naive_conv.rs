@@ -79,6 +79,7 @@ pub fn passed_on(
 }
 
 /// A map of shape `shape`, (positions, channels), pooled.
+#[expect(clippy::needless_range_loop, reason = "the channel indexes the second dimension")]
 fn pooled(pool: Pool, shape: MapShape, map: &Rows) -> Vec<f64> {
     let (Pool { kind, size, stride, padding }, MapShape { height, width, channels }) = (pool, shape);
     // PyTorch: ceil mode, but no window begins in the right padding or beyond.

@@ -1,0 +1,86 @@
+//! What the benchmarks share: clocks, this machine's sgemm rate, PyTorch's recorded times.
+
+use std::time::Instant;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, Axis};
+use rayon::ThreadPoolBuilder;
+use scff::batch::{Epoch, Step};
+use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
+
+pub const THREADS: usize = 2;
+pub const BATCH: usize = 100;
+
+/// PyTorch 2.11, batch 100, on two threads of a machine whose sgemm rate on two threads was this, in GF/s.
+const PYTORCH_RATE: f64 = 215.0;
+
+/// Milliseconds of a step on that machine: the paper's code, and a fused rewrite of it.
+#[derive(Clone, Copy)]
+pub struct PyTorch {
+    pub official: f64,
+    pub fused: f64,
+}
+
+impl PyTorch {
+    /// Prints how a step of `milliseconds` compares, both scaled by the machines' sgemm rates.
+    pub fn print_beside(self, milliseconds: f64, rate: &SgemmRate) {
+        for (name, recorded) in [("official", self.official), ("fused", self.fused)] {
+            let scaled = recorded * PYTORCH_RATE / rate.two;
+            let label = format!("  PyTorch {name} ({recorded} ms), scaled to this machine");
+            println!("{label:56}{scaled:9.2} ms: {:.1} times faster", scaled / milliseconds);
+        }
+    }
+}
+
+/// GF/s of products of two square matrices.
+pub struct SgemmRate {
+    pub size: usize,
+    pub one: f64,
+    pub two: f64,
+}
+
+impl SgemmRate {
+    pub fn measure(quick: bool) -> Self {
+        let size = if quick { 2048 } else { 4096 };
+        let [a, b] = [1, 2].map(|salt| random_rows(salt, size, size));
+        let mut c = Array2::zeros((size, size));
+        let mut rate = |threads: usize| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let mut product = || {
+                c.axis_chunks_iter_mut(Axis(0), size / threads)
+                    .into_par_iter()
+                    .zip(a.axis_chunks_iter(Axis(0), size / threads))
+                    .for_each(|(mut c, a)| general_mat_mul(1.0, &a, &b, 0.0, &mut c));
+            };
+            let seconds = pool.install(|| (0..4).map(|_| seconds(&mut product)).fold(f64::MAX, f64::min));
+            2.0 * (size as f64).powi(3) / seconds / 1e9
+        };
+        Self { size, one: rate(1), two: rate(2) }
+    }
+
+    pub fn mean(&self, other: &Self) -> Self {
+        Self {
+            size: self.size,
+            one: f64::midpoint(self.one, other.one),
+            two: f64::midpoint(self.two, other.two),
+        }
+    }
+}
+
+pub fn random_rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {
+    let mut random = Seed(salt).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
+    Array2::from_shape_simple_fn((count, elements), || symmetric(&mut random, 1.0))
+}
+
+pub fn seconds(work: &mut impl FnMut()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -198,7 +198,7 @@ impl Cli {
 /// A plan needs the data set's shape, and not its files where the shape is known without them.
 fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<Plan> {
     let Some(official) = official(config.data.name) else { return Ok(run::prepare(config, data)?.0) };
-    Ok(Plan::new(config, official.shape, official.training_samples)?)
+    Ok(Plan::new(config, official.shape, official.training)?)
 }
 
 fn data_command(command: DataCommand) -> anyhow::Result<()> {

@@ -56,6 +56,15 @@ pub struct DataConfig {
     /// Random translation by up to so many pixels in each direction; 0 for none.
     #[serde(default)]
     pub translation: u8,
+    /// Whether every view is mirrored left to right with probability 1/2.
+    #[serde(default)]
+    pub flip: bool,
+    /// Random crops, all alike, out of the image with a frame of black pixels that is so many pixels wide; 0 for none.
+    #[serde(default)]
+    pub crop_padding: u8,
+    /// How many crops each sample has, itself among them: so many a cache must hold. 0 for all there are.
+    #[serde(default)]
+    pub crop_variants: u16,
 }
 
 /// `[training]`

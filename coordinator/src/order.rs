@@ -74,11 +74,12 @@ pub fn plain_keys(samples: usize) -> impl Iterator<Item = SampleKey> {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::source::Shape;
+    use crate::source::{Shape, TrainingSamples};
 
     fn order() -> Order {
         let config = config::parse("iris", include_str!("../../configs/iris.toml"), &[]).unwrap();
-        let plan = Plan::new(&config, Shape { channels: 4, height: 1, width: 1 }, 110).unwrap();
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        let plan = Plan::new(&config, shape, TrainingSamples::labelled(110)).unwrap();
         Order::new(&plan, &plan.stages[0])
     }
 

@@ -12,8 +12,8 @@ use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 use scff::train::Hyperparameters;
 
-use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, WireFormat};
-use crate::source::{Augmentation, DataSetName, Shape};
+use crate::config::{Config, DataConfig, LayerConfig, LayerKind, PoolConfig, WireFormat};
+use crate::source::{Augmentation, DataSetName, Moves, Shape, TrainingSamples};
 
 /// Everything about a run that is known before it starts.
 #[derive(Clone, Debug)]
@@ -22,9 +22,11 @@ pub struct Plan {
     pub data: DataSetName,
     /// A sample's shape.
     pub shape: Shape,
-    /// Samples that layers train on.
+    /// Samples that layers train on: the unlabeled ones, or else the labelled ones.
     pub training_samples: u32,
-    /// Training samples that are held out for validation; if none, the test set measures.
+    /// Labelled training samples that the readout learns from: all but those held out.
+    pub labelled_samples: u32,
+    /// Labelled training samples that are held out for validation; if none, the test set measures.
     pub held_out: u32,
     /// How views of a sample differ.
     pub augmentation: Augmentation,
@@ -99,30 +101,26 @@ fn check(holds: bool, key: &str, found: impl ToString, expected: impl ToString) 
 const UNITS: u32 = 1 << 20;
 
 impl Plan {
-    /// Plans a run of `config` on a data set of `samples` training samples of the given shape.
-    pub fn new(config: &Config, shape: Shape, samples: u32) -> Result<Self, PlanError> {
+    /// Plans a run of `config` on a data set of so many training samples of the given shape.
+    pub fn new(config: &Config, shape: Shape, samples: TrainingSamples) -> Result<Self, PlanError> {
         let Config { data, training, readout, .. } = config;
+        let TrainingSamples { labelled, unlabeled } = samples;
         check(
-            data.held_out < samples,
+            data.held_out < labelled,
             "data.held_out",
             data.held_out,
-            format!("fewer than the {samples} samples"),
+            format!("fewer than the {labelled} samples"),
         )?;
+        let labelled_samples = labelled - data.held_out;
+        let training_samples = if unlabeled > 0 { unlabeled } else { labelled_samples };
+        let augmentation = augmentation(config, shape)?;
         check((1..=2).contains(&data.views), "data.views", data.views, "1 or 2")?;
-        let reach = shape.height.min(shape.width);
         check(
-            usize::from(data.translation) < reach,
-            "data.translation",
-            data.translation,
-            format!("fewer pixels than an image of {shape} has"),
-        )?;
-        check(
-            data.views == 1 || data.translation > 0,
+            data.views == 1 || augmentation.variants() > 1,
             "data.views",
             data.views,
-            "1 where nothing is augmented (data.translation = 0)",
+            "1 where nothing is augmented (no data.translation, data.crop_padding or data.flip)",
         )?;
-        let training_samples = samples - data.held_out;
         check(
             (2..=training_samples.min(65_536)).contains(&training.batch),
             "training.batch",
@@ -157,11 +155,9 @@ impl Plan {
             data: data.name,
             shape,
             training_samples,
+            labelled_samples,
             held_out: data.held_out,
-            augmentation: match data.translation {
-                0 => Augmentation::None,
-                pixels => Augmentation::Translation { pixels },
-            },
+            augmentation,
             two_views: data.views == 2,
             batch: training.batch as usize,
             report_every: training.report_every,
@@ -223,8 +219,9 @@ impl Plan {
         };
         write!(
             text,
-            "readout: {} features, {} epochs, measured on {measured_on}",
+            "readout: {} features of {} samples, {} epochs, measured on {measured_on}",
             self.features(),
+            self.labelled_samples,
             self.readout.epochs
         )
         .expect("text");
@@ -253,6 +250,52 @@ impl Plan {
     fn variants(&self) -> u64 {
         u64::from(self.augmentation.variants())
     }
+}
+
+/// How views differ, by the configuration's `[data]`.
+fn augmentation(config: &Config, shape: Shape) -> Result<Augmentation, PlanError> {
+    let DataConfig { translation, flip, crop_padding: padding, crop_variants: crops, .. } = config.data;
+    let reach = shape.height.min(shape.width);
+    let few_enough = format!("fewer pixels than an image of {shape} has");
+    check(usize::from(translation) < reach, "data.translation", translation, &few_enough)?;
+    check(usize::from(padding) < reach, "data.crop_padding", padding, &few_enough)?;
+    check(
+        padding == 0 || translation == 0,
+        "data.crop_padding",
+        padding,
+        format!("0 where images are translated (data.translation = {translation})"),
+    )?;
+    check(
+        crops == 0 || padding > 0,
+        "data.crop_variants",
+        crops,
+        "0 where nothing is cropped (data.crop_padding = 0)",
+    )?;
+    let all = Moves::Crop { padding }.count();
+    check(
+        crops == 0 || (2..=all).contains(&u32::from(crops)),
+        "data.crop_variants",
+        crops,
+        format!("0 for all {all} crops, or 2 to {all}"),
+    )?;
+    check(!flip || shape.width > 1, "data.flip", flip, format!("false for samples of {shape}"))?;
+    let (moves, key, found) = match (translation, padding, crops) {
+        (0, 0, _) => (Moves::None, "data.flip", u16::from(flip)),
+        (pixels, 0, _) => (Moves::Translation { pixels }, "data.translation", u16::from(pixels)),
+        (_, padding, 0) => (Moves::Crop { padding }, "data.crop_padding", u16::from(padding)),
+        (_, padding, crops) => {
+            (Moves::FewCrops { padding, crops, seed: config.seed }, "data.crop_variants", crops)
+        }
+    };
+    Augmentation::new(moves, flip).ok_or_else(|| PlanError {
+        key: key.to_owned(),
+        found: found.to_string(),
+        expected: format!(
+            "less: it makes {} views with data.flip = {flip}, more than {}",
+            moves.count(),
+            u16::MAX
+        ),
+    })
 }
 
 fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Stage>, PlanError> {
@@ -402,11 +445,16 @@ mod tests {
     use crate::config;
 
     const MNIST: &str = include_str!("../../configs/mnist.toml");
-    const IMAGE: Shape = Shape { channels: 1, height: 28, width: 28 };
+    const IMAGE: Shape = Shape { height: 28, width: 28, channels: 1 };
+    const SAMPLES: TrainingSamples = TrainingSamples::labelled(60_000);
+
+    fn plan_of(shape: Shape, samples: TrainingSamples, overrides: &[&str]) -> Result<Plan, PlanError> {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        Plan::new(&config::parse("mnist.toml", MNIST, &overrides).unwrap(), shape, samples)
+    }
 
     fn plan(overrides: &[&str]) -> Result<Plan, PlanError> {
-        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        Plan::new(&config::parse("mnist.toml", MNIST, &overrides).unwrap(), IMAGE, 60_000)
+        plan_of(IMAGE, SAMPLES, overrides)
     }
 
     #[test]
@@ -442,6 +490,78 @@ mod tests {
         ] {
             let error = plan(&[change]).unwrap_err().to_string();
             assert!(error.starts_with(refusal), "{change}: {error}");
+        }
+    }
+
+    #[test]
+    fn layers_train_on_what_has_no_labels_and_only_labelled_samples_are_held_out() {
+        let plan = |samples| plan_of(IMAGE, samples, &["data.held_out=1000"]).unwrap();
+        let labelled = plan(TrainingSamples::labelled(5_000));
+        assert_eq!((labelled.training_samples, labelled.labelled_samples), (4_000, 4_000));
+        let both = plan(TrainingSamples { labelled: 5_000, unlabeled: 100_000 });
+        assert_eq!((both.training_samples, both.labelled_samples), (100_000, 4_000));
+        assert_eq!(both.stages[0].steps_per_epoch, 1_000);
+    }
+
+    #[test]
+    fn views_are_augmented_as_configured() {
+        let augmentation = |changes: &[&str]| plan(changes).unwrap().augmentation;
+        let views = |moves, flip| Augmentation::new(moves, flip).unwrap();
+        assert_eq!(augmentation(&[]), views(Moves::Translation { pixels: 2 }, false));
+        assert_eq!(augmentation(&["data.translation=0", "data.flip=true"]), views(Moves::None, true));
+        let crop = ["data.translation=0", "data.crop_padding=4", "data.flip=true"];
+        assert_eq!(augmentation(&crop), views(Moves::Crop { padding: 4 }, true));
+        let few = [&crop[..], &["data.crop_variants=8", "seed=5"]].concat();
+        let moves = Moves::FewCrops { padding: 4, crops: 8, seed: Seed(5) };
+        assert_eq!(augmentation(&few), views(moves, true));
+    }
+
+    #[test]
+    fn impossible_augmentations_are_refused_with_key_and_value() {
+        let large = Shape { height: 300, width: 300, channels: 3 };
+        let column = Shape { height: 28, width: 1, channels: 1 };
+        let crop = |padding: u8| format!("data.crop_padding={padding}");
+        for (shape, padding, changes, refusal) in [
+            (
+                IMAGE,
+                4,
+                &["data.translation=2"][..],
+                "data.crop_padding = 4: expected 0 where images are translated",
+            ),
+            (IMAGE, 28, &[], "data.crop_padding = 28: expected fewer pixels than an image of 28x28x1 has"),
+            (
+                IMAGE,
+                0,
+                &["data.crop_variants=3"],
+                "data.crop_variants = 3: expected 0 where nothing is cropped",
+            ),
+            (
+                IMAGE,
+                1,
+                &["data.crop_variants=1"],
+                "data.crop_variants = 1: expected 0 for all 9 crops, or 2 to 9",
+            ),
+            (IMAGE, 1, &["data.crop_variants=10"], "data.crop_variants = 10: expected 0 for all 9 crops"),
+            (column, 0, &["data.flip=true"], "data.flip = true: expected false for samples of 28x1x1"),
+            (large, 128, &[], "data.crop_padding = 128: expected less: it makes 66049 views"),
+            (large, 91, &["data.flip=true"], "data.crop_padding = 91: expected less: it makes 33489 views"),
+            (
+                large,
+                0,
+                &["data.translation=130"],
+                "data.translation = 130: expected less: it makes 68121 views",
+            ),
+            (
+                large,
+                120,
+                &["data.crop_variants=40000", "data.flip=true"],
+                "data.crop_variants = 40000: expected less",
+            ),
+        ] {
+            let crop = crop(padding);
+            let changes = [&["data.translation=0", crop.as_str()], changes].concat();
+            let error = plan_of(shape, SAMPLES, &changes).unwrap_err().to_string();
+            assert!(error.starts_with(refusal), "{changes:?}: {error}");
         }
     }
 }

@@ -33,10 +33,12 @@ pub enum Taps {
     Layers(Vec<bool>),
 }
 
-/// Samples that the readout learns from, and samples that measure it.
+/// Samples that layers and the readout learn from, and samples that measure it.
 #[derive(Clone)]
 pub struct Splits {
-    /// To learn from.
+    /// What layers learn from: those without labels, or else `train`.
+    pub layers: Arc<Examples>,
+    /// What the readout learns from.
     pub train: Arc<Examples>,
     /// To measure on.
     pub measure: Arc<Examples>,
@@ -129,7 +131,7 @@ async fn layer_features(
     examples: &Arc<Examples>,
     precision: Precision,
 ) -> Result<Features, WorkerFailure> {
-    let views = Views { examples: examples.clone(), augmentation: Augmentation::None };
+    let views = Views { examples: examples.clone(), augmentation: Augmentation::NONE };
     let keys: Vec<SampleKey> = plain_keys(examples.len()).collect();
     let begin = wire::TransformBegin {
         run: run.to_owned(),

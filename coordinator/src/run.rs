@@ -17,7 +17,7 @@ use crate::plan::{Plan, Stage};
 use crate::readout::{Splits, Taps, read_out};
 use crate::run_dir::{Carried, RunDir, RunIdentity};
 use crate::schedule::{Command, Event, Schedule};
-use crate::source::{self, DataSet};
+use crate::source::{self, DataSet, Examples};
 use crate::stage::{Assignment, StageError, StageRun};
 use crate::stream::Views;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
@@ -38,21 +38,25 @@ pub struct Surroundings {
 /// Loads the data set of a configuration and plans its run.
 pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
     let set = source::load(config.data.name, data)?;
-    let plan = Plan::new(config, set.train.shape(), set.train.len() as u32)?;
+    let plan = Plan::new(config, set.train.shape(), set.training_samples())?;
     Ok((plan, set))
 }
 
 /// The training samples of a plan, and those that measure: held-out training samples, or else the test set.
 pub fn split(plan: &Plan, set: DataSet) -> Splits {
-    let DataSet { train, test, classes, .. } = set;
-    if plan.held_out == 0 {
-        return Splits { train: Arc::new(train), measure: Arc::new(test), held_out: false, classes };
-    }
+    let DataSet { train, test, unlabeled, classes, .. } = set;
+    let (train, measure) = if plan.held_out == 0 { (train, test) } else { hold_out(plan, &train) };
+    let train = Arc::new(train);
+    let layers = unlabeled.map_or_else(|| train.clone(), Arc::new);
+    Splits { layers, train, measure: Arc::new(measure), held_out: plan.held_out > 0, classes }
+}
+
+/// The training samples that are kept, and those that are held out.
+fn hold_out(plan: &Plan, train: &Examples) -> (Examples, Examples) {
     let mut random = plan.seed.stream(Purpose::HeldOut, NO_LAYER, Epoch(0), Step(0));
     let order = permutation(&mut random, train.len() as u32);
     let (held_out, kept) = order.split_at(plan.held_out as usize);
-    let measure = Arc::new(train.subset(held_out));
-    Splits { train: Arc::new(train.subset(kept)), measure, held_out: true, classes }
+    (train.subset(kept), train.subset(held_out))
 }
 
 /// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
@@ -135,7 +139,7 @@ impl Run {
         let Surroundings { place, local, patience, .. } = surroundings.clone();
         let (frozen, summaries) = dir.frozen(&plan.stages)?.into_iter().unzip();
         Ok(Self {
-            views: Views { examples: splits.train.clone(), augmentation: plan.augmentation },
+            views: Views { examples: splits.layers.clone(), augmentation: plan.augmentation },
             cluster: Cluster::new(identity.id.clone(), place, local, patience),
             plan,
             splits,

@@ -356,7 +356,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::plan::Plan;
-    use crate::source::Shape;
+    use crate::source::{Shape, TrainingSamples};
     use scff::batch::Epoch;
     use scff::seed::{Purpose, Seed};
 
@@ -366,7 +366,8 @@ mod tests {
     }
 
     fn stage() -> Stage {
-        Plan::new(&config(&[]), Shape { channels: 4, height: 1, width: 1 }, 120).unwrap().stages.remove(0)
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        Plan::new(&config(&[]), shape, TrainingSamples::labelled(120)).unwrap().stages.remove(0)
     }
 
     fn state() -> LayerState {

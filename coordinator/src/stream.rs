@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::ledger::Ledger;
 use crate::order::Order;
-use crate::source::{Augmentation, Examples};
+use crate::source::{Augmentation, Examples, Image};
 use crate::transform::Job;
 
 /// The samples of a split with their augmented views.
@@ -25,9 +25,10 @@ pub struct Views {
 }
 
 impl Views {
-    /// The views of `keys`, cut into messages whose rows are at most `row_bytes` long on either side of a transform.
+    /// The views of `keys`, each (height, width, channels), cut into messages whose rows are at most `row_bytes` long on either side of a transform.
     pub fn rows(&self, keys: &[SampleKey], precision: Precision, row_bytes: usize) -> Vec<wire::Rows> {
         let shape = self.examples.shape();
+        let background = self.examples.background();
         let mut sample = vec![0.0; shape.len()];
         let mut view = vec![0.0; shape.len()];
         keys.chunks(rows_per_message(row_bytes))
@@ -35,7 +36,8 @@ impl Views {
                 let mut payload = Vec::with_capacity(keys.len() * shape.len() * precision.bytes());
                 for key in keys {
                     self.examples.write(key.index, &mut sample);
-                    self.augmentation.apply(key.variant, shape, &sample, &mut view);
+                    let image = Image { shape, values: &sample, background: &background };
+                    self.augmentation.apply(*key, image, &mut view);
                     precision.encode(&view, &mut payload);
                 }
                 wire::Rows { rows: keys.len() as u32, payload: Bytes::from(payload) }

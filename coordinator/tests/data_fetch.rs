@@ -1,83 +1,21 @@
 //! Downloads from a server of the test's own: continued, refused, corrupted, and from the next source.
 
+mod server;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
 use coordinator::source::{
-    DataSetName, FetchError, FetchOptions, Fetched, FileEntry, Sha256Sum, fetch, fetch_files, official,
+    DataSetName, FetchError, FetchOptions, Fetched, FileEntry, GzippedFile, Sha256Sum, fetch, fetch_files,
+    official,
 };
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use server::{Server, answer, broken_off, ranged, whole};
 use tempfile::TempDir;
-
-/// A server on loopback that gives every request a prepared answer.
-struct Server {
-    url: String,
-    /// Of each request, the byte that its `Range` starts at.
-    requests: Arc<Mutex<Vec<Option<usize>>>>,
-}
-
-impl Server {
-    /// `answer` gets the number of the request, counted from 0, and the start of its range.
-    fn start(answer: impl Fn(usize, Option<usize>) -> Vec<u8> + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/data/", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&requests);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let range = read_request(&stream);
-                log.lock().unwrap().push(range);
-                let number = log.lock().unwrap().len() - 1;
-                // A client that has seen enough hangs up.
-                let _ = stream.write_all(&answer(number, range));
-            }
-        });
-        Self { url, requests }
-    }
-
-    fn requests(&self) -> Vec<Option<usize>> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-fn read_request(stream: &TcpStream) -> Option<usize> {
-    let lines = BufReader::new(stream).lines().map(Result::unwrap);
-    let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-    assert!(headers[0].starts_with("GET /data/file.gz "), "{headers:?}");
-    let range =
-        headers.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-    range.map(|range| range.strip_suffix('-').unwrap().parse().unwrap())
-}
-
-fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    [format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n").as_bytes(), body].concat()
-}
-
-fn whole(body: &[u8]) -> Vec<u8> {
-    answer("200 OK", &format!("Content-Length: {}\r\n", body.len()), body)
-}
-
-/// The rest of `body` for a request with a range, all of it for one without.
-fn ranged(body: &[u8], range: Option<usize>) -> Vec<u8> {
-    let Some(from) = range else { return whole(body) };
-    let (last, length) = (body.len() - 1, body.len());
-    let headers =
-        format!("Content-Length: {}\r\nContent-Range: bytes {from}-{last}/{length}\r\n", length - from);
-    answer("206 Partial Content", &headers, &body[from..])
-}
-
-/// An answer that promises `body` and breaks off after `sent` bytes of it.
-fn broken_off(body: &[u8], sent: usize) -> Vec<u8> {
-    let mut answer = whole(body);
-    answer.truncate(answer.len() - body.len() + sent);
-    answer
-}
 
 fn not_found() -> Vec<u8> {
     answer("404 Not Found", "Content-Length: 0\r\n", b"")
@@ -87,7 +25,7 @@ fn not_found() -> Vec<u8> {
 struct Fixture {
     packed: Vec<u8>,
     content: Vec<u8>,
-    entry: FileEntry,
+    entry: GzippedFile,
     dir: TempDir,
 }
 
@@ -96,10 +34,12 @@ impl Fixture {
         // Does not compress, so that every part of it counts.
         let content: Vec<u8> = (0_u32..6250).flat_map(|i| Sha256Sum::of(&i.to_le_bytes()).0).collect();
         let packed = gzip(&content);
-        let entry = FileEntry {
-            name: "file",
-            bytes: content.len() as u64,
-            sha256: Sha256Sum::of(&content),
+        let entry = GzippedFile {
+            file: FileEntry {
+                name: "file",
+                bytes: content.len() as u64,
+                sha256: Some(Sha256Sum::of(&content)),
+            },
             gz_bytes: packed.len() as u64,
             gz_sha256: Some(Sha256Sum::of(&packed)),
         };
@@ -109,12 +49,12 @@ impl Fixture {
     /// A server that can do everything.
     fn good_server(&self) -> Server {
         let packed = self.packed.clone();
-        Server::start(move |_, range| ranged(&packed, range))
+        Server::start("file.gz", move |_, range| ranged(&packed, range))
     }
 
     /// A server that gives `body` whatever the range.
     fn server_of(body: Vec<u8>) -> Server {
-        Server::start(move |_, _| body.clone())
+        Server::start("file.gz", move |_, _| body.clone())
     }
 
     fn fetch(&self, servers: &[&Server]) -> Result<(), FetchError> {
@@ -176,7 +116,7 @@ fn a_file_is_fetched_once() {
 fn an_interrupted_download_continues_on_the_next_call() {
     let fixture = Fixture::new();
     let packed = fixture.packed.clone();
-    let server = Server::start(move |number, range| match number {
+    let server = Server::start("file.gz", move |number, range| match number {
         0 => broken_off(&packed, 70_000),
         _ => ranged(&packed, range),
     });
@@ -239,7 +179,7 @@ fn a_refused_or_wrong_range_starts_the_download_anew() {
         let fixture = Fixture::new();
         fixture.leave_part(&fixture.packed[..2_000]);
         let packed = fixture.packed.clone();
-        let server = Server::start(move |_, range| match range {
+        let server = Server::start("file.gz", move |_, range| match range {
             Some(_) => answer_to_range.clone(),
             None => whole(&packed),
         });

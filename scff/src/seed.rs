@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Epoch, LayerIndex, Step};
+use crate::batch::{Epoch, LayerIndex, SampleKey, Step};
 
 /// The number a user gives to a run; all its random choices follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum Purpose {
     ReadoutOrder = 7,
     /// Dropout masks of the readout.
     Dropout = 8,
+    /// The crops of a sample, where it has only a few.
+    Crops = 9,
     /// Which view of each sample the readout learns from in a step.
     ReadoutViews = 10,
 }
@@ -51,6 +53,12 @@ impl Seed {
         key[16..20].copy_from_slice(&epoch.0.to_le_bytes());
         key[20..28].copy_from_slice(&step.0.to_le_bytes());
         ChaCha8Rng::from_seed(key)
+    }
+
+    /// The stream of random numbers of one view of one sample, for a purpose that no layer and no step changes.
+    pub fn view_stream(self, purpose: Purpose, view: SampleKey) -> ChaCha8Rng {
+        let SampleKey { index, variant } = view;
+        self.stream(purpose, NO_LAYER, Epoch(u32::from(variant.0)), Step(u64::from(index)))
     }
 }
 

@@ -1,42 +1,120 @@
 //! Random views of an image.
 
 use rand::Rng;
-use scff::batch::Variant;
-use scff::seed::below;
+use scff::batch::{SampleKey, Variant};
+use scff::seed::{Purpose, Seed, below};
 
-use super::examples::Shape;
+use super::offset::Offset;
+use super::shape::Shape;
 
-/// The largest translation whose variants all have a number.
-pub const MAX_TRANSLATION: u8 = 127;
+/// An image to make a view of.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// Its shape.
+    pub shape: Shape,
+    /// Its numbers, (height, width, channels).
+    pub values: &'a [f32],
+    /// What a pixel outside of it is, (channels).
+    pub background: &'a [f32],
+}
 
-/// What training does to an image before a layer sees it.
+/// What training does to an image before a layer sees it: it is moved, then perhaps mirrored.
 ///
-/// A view is a [`Variant`]: `draw` picks one, `apply` makes it, and variant 0 is the image as it is.
+/// A view is a [`Variant`]: `draw` picks one, `apply` makes it, and variant 0 is the image as it is. Without flips
+/// variants number the moves; with them variant 2m is move m, and variant 2m + 1 is its mirror image, so that
+/// variant 1 is the mirror image of the image itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Augmentation {
-    /// Nothing.
+pub struct Augmentation {
+    moves: Moves,
+    flip: bool,
+}
+
+/// How an image may be moved in its frame. Background is filled in; move 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moves {
+    /// Not at all.
     None,
-    /// Moved along each axis by round(u) pixels, u uniform in [-p, p], zeros filled in.
+    /// Along each axis by round(u) pixels, u uniform in [-p, p].
     ///
-    /// So +-p have probability 1/(4p) each and every offset between them 1/(2p). The variant of an offset is
+    /// So +-p have probability 1/(4p) each and every offset between them 1/(2p). The move of an offset is
     /// (down * (2p + 1) + right) mod (2p + 1)^2.
     Translation {
-        /// p, at most [`MAX_TRANSLATION`].
+        /// p.
         pixels: u8,
+    },
+    /// Along each axis by -p to p pixels, all alike: a random crop out of the image with p pixels of background
+    /// around it. Moves are numbered as those of a translation.
+    Crop {
+        /// p.
+        padding: u8,
+    },
+    /// Each sample has a few crops of its own: move 0, and others that are drawn once for all.
+    FewCrops {
+        /// p.
+        padding: u8,
+        /// How many crops a sample has, together with move 0.
+        crops: u16,
+        /// Which ones follows from it, the sample's index and the move's number.
+        seed: Seed,
     },
 }
 
 impl Augmentation {
+    /// Nothing.
+    pub const NONE: Self = Self { moves: Moves::None, flip: false };
+
+    /// Moves, and, where told, flips: every view is mirrored left to right with probability 1/2.
+    ///
+    /// `None` where there are more variants than a u16 counts.
+    pub fn new(moves: Moves, flip: bool) -> Option<Self> {
+        let mirrored = if flip { 2 } else { 1 };
+        u16::try_from(moves.count() * mirrored).ok().map(|_| Self { moves, flip })
+    }
+
     /// How many variants there are; they are numbered from 0.
     pub fn variants(self) -> u16 {
-        match self {
-            Self::None => 1,
-            Self::Translation { pixels } => Offset::side(pixels).pow(2) as u16,
+        self.moves.count() as u16 * self.sides()
+    }
+
+    /// A random variant: its move, then whether it is mirrored.
+    pub fn draw(self, random: &mut impl Rng) -> Variant {
+        let moved = self.moves.draw(random);
+        let mirrored = if self.flip { below(random, 2) as u16 } else { 0 };
+        Variant(moved.0 * self.sides() + mirrored)
+    }
+
+    /// Writes the view `key` of `image` to `out`, (height, width, channels).
+    pub fn apply(self, key: SampleKey, image: Image<'_>, out: &mut [f32]) {
+        let SampleKey { index, variant } = key;
+        assert!(variant.0 < self.variants(), "{self:?} has no variant {}", variant.0);
+        let moved = SampleKey { index, variant: Variant(variant.0 / self.sides()) };
+        match self.moves.offset(moved) {
+            Offset { down: 0, right: 0 } => out.copy_from_slice(image.values),
+            offset => offset.apply(image, out),
+        }
+        if variant.0 % self.sides() == 1 {
+            mirror(image.shape, out);
         }
     }
 
-    /// A random variant: for a translation the offset down, then the offset right.
-    pub fn draw(self, random: &mut impl Rng) -> Variant {
+    /// How many variants each move has.
+    fn sides(self) -> u16 {
+        if self.flip { 2 } else { 1 }
+    }
+}
+
+impl Moves {
+    /// How many moves there are.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::None => 1,
+            Self::Translation { pixels: p } | Self::Crop { padding: p } => Offset::count(p),
+            Self::FewCrops { crops, .. } => u32::from(crops),
+        }
+    }
+
+    /// A random move: for a translation the offset down, then the offset right.
+    fn draw(self, random: &mut impl Rng) -> Variant {
         match self {
             Self::None | Self::Translation { pixels: 0 } => Variant(0),
             Self::Translation { pixels } => {
@@ -45,15 +123,20 @@ impl Augmentation {
                 let right = offset_of(below(random, bound), pixels);
                 Offset { down, right }.variant(pixels)
             }
+            Self::Crop { .. } | Self::FewCrops { .. } => Variant(below(random, self.count()) as u16),
         }
     }
 
-    /// Writes the view `variant` of `image`, (channels, height, width), to `out`.
-    pub fn apply(self, variant: Variant, shape: Shape, image: &[f32], out: &mut [f32]) {
-        assert!(variant.0 < self.variants(), "{self:?} has no variant {}", variant.0);
+    /// Where the move that `key` numbers takes that sample.
+    fn offset(self, key: SampleKey) -> Offset {
         match self {
-            Self::None => out.copy_from_slice(image),
-            Self::Translation { pixels } => Offset::of(variant, pixels).apply(shape, image, out),
+            Self::None => Offset { down: 0, right: 0 },
+            Self::Translation { pixels: p } | Self::Crop { padding: p } => Offset::of(key.variant, p),
+            Self::FewCrops { padding, .. } if key.variant == Variant(0) => Offset::of(Variant(0), padding),
+            Self::FewCrops { padding, seed, .. } => {
+                let drawn = below(&mut seed.view_stream(Purpose::Crops, key), Offset::count(padding));
+                Offset::of(Variant(drawn as u16), padding)
+            }
         }
     }
 }
@@ -63,51 +146,15 @@ fn offset_of(drawn: u32, pixels: u8) -> i32 {
     drawn.div_ceil(2) as i32 - i32::from(pixels)
 }
 
-/// Where a translation moves an image, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Offset {
-    down: i32,
-    right: i32,
-}
-
-impl Offset {
-    /// How many offsets an axis has: 2p + 1.
-    fn side(pixels: u8) -> i32 {
-        assert!(pixels <= MAX_TRANSLATION, "a translation by {pixels} pixels has more variants than numbers");
-        2 * i32::from(pixels) + 1
-    }
-
-    fn variant(self, pixels: u8) -> Variant {
-        let side = Self::side(pixels);
-        Variant((self.down * side + self.right).rem_euclid(side * side) as u16)
-    }
-
-    fn of(variant: Variant, pixels: u8) -> Self {
-        let (p, side) = (i32::from(pixels), Self::side(pixels));
-        let from_corner = (i32::from(variant.0) + p * side + p) % (side * side);
-        Self { down: from_corner / side - p, right: from_corner % side - p }
-    }
-
-    fn apply(self, shape: Shape, image: &[f32], out: &mut [f32]) {
-        assert_eq!((image.len(), out.len()), (shape.len(), shape.len()), "an image {shape}");
-        out.fill(0.0);
-        let (from_row, to_row, rows) = overlap(self.down, shape.height);
-        let (from_column, to_column, columns) = overlap(self.right, shape.width);
-        for channel in 0..shape.channels {
-            for row in 0..rows {
-                let from = (channel * shape.height + from_row + row) * shape.width + from_column;
-                let to = (channel * shape.height + to_row + row) * shape.width + to_column;
-                out[to..to + columns].copy_from_slice(&image[from..from + columns]);
-            }
+/// Turns the image in `out`, (height, width, channels), into its mirror image, left for right.
+fn mirror(shape: Shape, out: &mut [f32]) {
+    let channels = shape.channels;
+    for row in out.chunks_exact_mut(shape.width * channels) {
+        let (left, right) = row.split_at_mut(shape.width / 2 * channels);
+        for (left, right) in left.chunks_exact_mut(channels).zip(right.rchunks_exact_mut(channels)) {
+            left.swap_with_slice(right);
         }
     }
-}
-
-/// The part of an axis that stays in view: where it starts before and after the move, and its length.
-fn overlap(offset: i32, length: usize) -> (usize, usize, usize) {
-    let distance = (offset.unsigned_abs() as usize).min(length);
-    let kept = length - distance;
-    if offset < 0 { (distance, 0, kept) } else { (0, distance, kept) }
 }
 
 #[cfg(test)]
@@ -115,24 +162,55 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     use scff::batch::{Epoch, LayerIndex, Step};
-    use scff::seed::{Purpose, Seed};
 
     use super::*;
 
-    const SHAPE: Shape = Shape { channels: 2, height: 4, width: 5 };
+    const SHAPE: Shape = Shape { height: 4, width: 5, channels: 2 };
+    const BACKGROUND: [f32; 2] = [-1.0, -2.0];
+    const SEED: Seed = Seed(1);
 
-    /// out[y][x] = image[y - down][x - right], 0 outside.
-    fn naive(offset: Offset, shape: Shape, image: &[f32]) -> Vec<f32> {
+    fn augmentation(moves: Moves, flip: bool) -> Augmentation {
+        Augmentation::new(moves, flip).unwrap()
+    }
+
+    fn few(padding: u8, crops: u16) -> Moves {
+        Moves::FewCrops { padding, crops, seed: SEED }
+    }
+
+    fn every_kind() -> impl Iterator<Item = Augmentation> {
+        let translations = [0, 1, 2, 7].map(|pixels| Moves::Translation { pixels });
+        let crops = [1, 3].map(|padding| Moves::Crop { padding });
+        let moves = [Moves::None, few(2, 5)].into_iter().chain(translations).chain(crops);
+        moves.flat_map(|moves| [false, true].map(|flip| augmentation(moves, flip)))
+    }
+
+    fn key(index: u32, variant: u16) -> SampleKey {
+        SampleKey { index, variant: Variant(variant) }
+    }
+
+    fn stream(number: u64) -> impl Rng {
+        SEED.stream(Purpose::Augmentation, LayerIndex(0), Epoch(0), Step(number))
+    }
+
+    fn view(augmentation: Augmentation, key: SampleKey, values: &[f32]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; SHAPE.len()];
+        augmentation.apply(key, Image { shape: SHAPE, values, background: &BACKGROUND }, &mut out);
+        out
+    }
+
+    /// moved[y][x] = image[y - down][x - right], the background outside; out[y][x] = moved[y][W - 1 - x] where
+    /// mirrored.
+    fn naive(offset: Offset, mirrored: bool, image: &[f32]) -> Vec<f32> {
+        let (height, width) = (SHAPE.height as i32, SHAPE.width as i32);
         let mut out = Vec::new();
-        for channel in 0..shape.channels {
-            for y in 0..shape.height as i32 {
-                for x in 0..shape.width as i32 {
-                    let (y, x) = (y - offset.down, x - offset.right);
-                    let inside =
-                        (0..shape.height as i32).contains(&y) && (0..shape.width as i32).contains(&x);
-                    let at =
-                        (channel * shape.height) as i32 * shape.width as i32 + y * shape.width as i32 + x;
-                    out.push(if inside { image[at as usize] } else { 0.0 });
+        for y in 0..height {
+            for x in 0..width {
+                let x = if mirrored { width - 1 - x } else { x };
+                let (y, x) = (y - offset.down, x - offset.right);
+                let inside = (0..height).contains(&y) && (0..width).contains(&x);
+                for (channel, background) in BACKGROUND.into_iter().enumerate() {
+                    let at = (y * width + x) * 2 + channel as i32;
+                    out.push(if inside { image[at as usize] } else { background });
                 }
             }
         }
@@ -140,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn every_offset_has_exactly_its_probability() {
+    fn every_offset_of_a_translation_has_exactly_its_probability() {
         for p in [1_u8, 2, 3, 127] {
             let mut counts = HashMap::new();
             for drawn in 0..4 * u32::from(p) {
@@ -156,32 +234,15 @@ mod tests {
     }
 
     #[test]
-    fn variants_number_all_offsets_and_0_is_none_of_them() {
-        for pixels in [0, 1, 2, 3, MAX_TRANSLATION] {
-            let variants = Augmentation::Translation { pixels }.variants();
-            assert_eq!(u32::from(variants), (2 * u32::from(pixels) + 1).pow(2));
-            let mut offsets = HashSet::new();
-            for variant in (0..variants).map(Variant) {
-                let offset = Offset::of(variant, pixels);
-                let p = i32::from(pixels);
-                assert!(offset.down.abs() <= p && offset.right.abs() <= p, "{offset:?}");
-                assert_eq!(offset.variant(pixels), variant);
-                offsets.insert((offset.down, offset.right));
-            }
-            assert_eq!(offsets.len(), usize::from(variants));
-            assert_eq!(Offset::of(Variant(0), pixels), Offset { down: 0, right: 0 });
-        }
-    }
-
-    #[test]
     fn every_view_equals_its_naive_twin() {
         let image: Vec<f32> = (1..=SHAPE.len()).map(|i| i as f32).collect();
-        for pixels in [0, 1, 2, 7] {
-            let augmentation = Augmentation::Translation { pixels };
-            for variant in (0..augmentation.variants()).map(Variant) {
-                let mut out = vec![f32::NAN; SHAPE.len()];
-                augmentation.apply(variant, SHAPE, &image, &mut out);
-                assert_eq!(out, naive(Offset::of(variant, pixels), SHAPE, &image), "{variant:?} of {pixels}");
+        for augmentation in every_kind() {
+            for variant in 0..augmentation.variants() {
+                let (moved, mirrored) =
+                    if augmentation.flip { (variant / 2, variant % 2 == 1) } else { (variant, false) };
+                let offset = augmentation.moves.offset(key(6, moved));
+                let found = view(augmentation, key(6, variant), &image);
+                assert_eq!(found, naive(offset, mirrored, &image), "{variant} of {augmentation:?}");
             }
         }
     }
@@ -189,28 +250,43 @@ mod tests {
     #[test]
     fn variant_0_is_the_image_as_it_is() {
         let image: Vec<f32> = (0..SHAPE.len()).map(|i| i as f32).collect();
-        for augmentation in [Augmentation::None, Augmentation::Translation { pixels: 2 }] {
-            let mut out = vec![f32::NAN; SHAPE.len()];
-            augmentation.apply(Variant(0), SHAPE, &image, &mut out);
-            assert_eq!(out, image);
+        for augmentation in every_kind() {
+            assert_eq!(view(augmentation, key(3, 0), &image), image, "{augmentation:?}");
         }
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "pixels are copied, not computed")]
-    fn a_positive_offset_moves_down_and_right() {
-        let shape = Shape { channels: 1, height: 2, width: 2 };
-        let mut out = [0.0; 4];
-        Offset { down: 1, right: 0 }.apply(shape, &[1.0, 2.0, 3.0, 4.0], &mut out);
-        assert_eq!(out, [0.0, 0.0, 1.0, 2.0]);
-        Offset { down: 0, right: 1 }.apply(shape, &[1.0, 2.0, 3.0, 4.0], &mut out);
-        assert_eq!(out, [0.0, 1.0, 0.0, 3.0]);
+    fn with_flips_variant_1_is_the_mirror_image_and_there_are_twice_as_many() {
+        let image: Vec<f32> = (0..SHAPE.len()).map(|i| i as f32).collect();
+        let mirrored = naive(Offset { down: 0, right: 0 }, true, &image);
+        assert_ne!(mirrored, image);
+        for moves in [Moves::None, Moves::Translation { pixels: 2 }, Moves::Crop { padding: 1 }, few(1, 4)] {
+            let flipped = augmentation(moves, true);
+            assert_eq!(view(flipped, key(3, 1), &image), mirrored, "{moves:?}");
+            assert_eq!(flipped.variants(), 2 * augmentation(moves, false).variants());
+        }
+        assert_eq!(augmentation(Moves::None, true).variants(), 2);
     }
 
     #[test]
-    fn drawn_variants_are_spread_as_the_product_of_both_axes() {
-        let augmentation = Augmentation::Translation { pixels: 2 };
-        let mut random = Seed(1).stream(Purpose::Augmentation, LayerIndex(0), Epoch(0), Step(0));
+    fn what_cannot_be_numbered_is_refused() {
+        for (moves, flip, numbered) in [
+            (Moves::Translation { pixels: 127 }, false, true),
+            (Moves::Translation { pixels: 128 }, false, false),
+            (Moves::Crop { padding: 90 }, true, true),
+            (Moves::Crop { padding: 91 }, true, false),
+            (Moves::Crop { padding: 255 }, true, false),
+            (few(4, u16::MAX), false, true),
+            (few(4, u16::MAX), true, false),
+        ] {
+            assert_eq!(Augmentation::new(moves, flip).is_some(), numbered, "{moves:?} {flip}");
+        }
+    }
+
+    #[test]
+    fn drawn_translations_are_spread_as_the_product_of_both_axes() {
+        let augmentation = augmentation(Moves::Translation { pixels: 2 }, false);
+        let mut random = stream(0);
         let mut counts = [0_i32; 25];
         for _ in 0..64_000 {
             counts[usize::from(augmentation.draw(&mut random).0)] += 1;
@@ -225,11 +301,55 @@ mod tests {
     }
 
     #[test]
+    fn drawn_crops_and_flips_are_spread_evenly() {
+        for moves in [Moves::None, Moves::Crop { padding: 1 }, few(3, 9)] {
+            let augmentation = augmentation(moves, true);
+            let mut random = stream(0);
+            let mut counts = vec![0_i32; usize::from(augmentation.variants())];
+            for _ in 0..2_000 * counts.len() {
+                counts[usize::from(augmentation.draw(&mut random).0)] += 1;
+            }
+            // Five standard deviations of a binomial count: 5 * sqrt(2000) = 224.
+            assert!(counts.iter().all(|count| (count - 2_000).abs() < 224), "{moves:?}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn flips_draw_after_moves_and_change_none_of_them() {
+        let moves = Moves::Translation { pixels: 2 };
+        for number in 0..100 {
+            let moved = augmentation(moves, false).draw(&mut stream(number));
+            let flipped = augmentation(moves, true).draw(&mut stream(number));
+            assert_eq!(flipped.0 / 2, moved.0);
+        }
+    }
+
+    #[test]
+    fn a_sample_keeps_its_few_crops_and_others_have_others() {
+        let offsets = |moves: Moves, index: u32| {
+            (0..20).map(|number| moves.offset(key(index, number))).collect::<Vec<_>>()
+        };
+        let moves = few(4, 20);
+        assert_eq!(offsets(moves, 7), offsets(moves, 7));
+        assert_ne!(offsets(moves, 7), offsets(moves, 8));
+        assert_ne!(offsets(moves, 7), offsets(Moves::FewCrops { padding: 4, crops: 20, seed: Seed(2) }, 7));
+    }
+
+    #[test]
+    fn few_crops_reach_every_offset_over_many_samples() {
+        let reached: HashSet<_> = (0..2_000)
+            .map(|index| few(2, 2).offset(key(index, 1)))
+            .map(|offset| (offset.down, offset.right))
+            .collect();
+        assert_eq!(reached.len(), 25);
+    }
+
+    #[test]
     fn without_augmentation_nothing_is_drawn() {
-        let stream = || Seed(1).stream(Purpose::Augmentation, LayerIndex(0), Epoch(0), Step(0));
-        let mut random = stream();
-        assert_eq!(Augmentation::None.draw(&mut random), Variant(0));
-        assert_eq!(Augmentation::Translation { pixels: 0 }.draw(&mut random), Variant(0));
-        assert_eq!(random.next_u64(), stream().next_u64());
+        for none in [Augmentation::NONE, augmentation(Moves::Translation { pixels: 0 }, false)] {
+            let mut random = stream(0);
+            assert_eq!(none.draw(&mut random), Variant(0));
+            assert_eq!(random.next_u64(), stream(0).next_u64());
+        }
     }
 }

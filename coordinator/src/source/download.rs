@@ -1,20 +1,20 @@
-//! One file from one source: into `NAME.gz.part`, continued where it stopped, checked, then renamed.
+//! One file from one source: into `NAME.part`, continued where it stopped, checked, then renamed.
 //!
 //! Invariant: a file without `.part` in its name was whole and right when it was put there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, header};
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, Body};
 
-use super::catalog::FileEntry;
+use super::catalog::{FileEntry, GzippedFile};
 use super::checksum::Sha256Sum;
 use super::folder;
+use super::part::{Part, PartError};
 use super::progress::Progress;
-use super::verify::{FileError, check_content};
+use super::verify::{FileError, check_as_is, check_content};
 
 /// Why a source did not give a file.
 #[derive(Debug, thiserror::Error)]
@@ -63,55 +63,76 @@ pub enum DownloadError {
     },
 }
 
-/// What was done for a file that is now there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileOutcome {
-    /// It was there already.
-    Present,
-    /// It was downloaded.
-    Downloaded,
+impl From<PartError> for DownloadError {
+    fn from(error: PartError) -> Self {
+        match error {
+            PartError::Ended { received, expected, cause } => Self::Interrupted { received, expected, cause },
+            PartError::Oversized { expected } => Self::Oversized { expected },
+            PartError::Storage { path, cause } => Self::Storage { path, cause },
+        }
+    }
 }
 
-/// Downloads `entry` from the folder at `base_url` to `folder`, continuing an earlier attempt.
+/// A file as the sources give it.
+#[derive(Clone, Debug)]
+pub struct Parcel<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its sum, where it is known.
+    pub sha256: Option<Sha256Sum>,
+    /// The file that it is a gzip of, if it is one.
+    pub content: Option<&'a FileEntry>,
+}
+
+impl<'a> Parcel<'a> {
+    /// A file that comes gzipped.
+    pub fn gzipped(gzipped: &'a GzippedFile) -> Self {
+        let GzippedFile { file, gz_bytes, gz_sha256 } = gzipped;
+        Self { name: folder::gz_name(file), bytes: *gz_bytes, sha256: *gz_sha256, content: Some(file) }
+    }
+
+    /// A file that comes as it is.
+    pub fn plain(file: &FileEntry) -> Self {
+        Self { name: file.name.to_owned(), bytes: file.bytes, sha256: file.sha256, content: None }
+    }
+
+    /// Whether the file at `path` is the official one, by its own sum where that is known and by its content.
+    fn check(&self, path: &Path) -> Result<(), FileError> {
+        check_as_is(path, self.bytes, self.sha256)?;
+        self.content.map_or(Ok(()), |content| check_content(path, content))
+    }
+}
+
+/// Downloads `parcel` from the folder at `base_url` to `folder`, continuing an earlier attempt.
 pub fn download(
-    entry: &FileEntry,
+    parcel: &Parcel<'_>,
     base_url: &str,
     folder: &Path,
     show_progress: bool,
 ) -> Result<(), DownloadError> {
-    let name = folder::gz_name(entry);
+    let Parcel { name, bytes, .. } = parcel;
     let url = format!("{base_url}{name}");
-    let mut progress = Progress::new(show_progress, &name, entry.gz_bytes);
+    let mut progress = Progress::new(show_progress, name, *bytes);
     progress.say(&format!("{name}: from {url}"));
 
-    let part = Part { path: folder.join(format!("{name}.part")), expected: entry.gz_bytes };
+    let part = Part::new(folder, name, *bytes);
     let have = part.length()?;
-    if have < part.expected {
+    if have < *bytes {
         transfer(&url, have, &part, &mut progress)?;
     }
-    if let Err(error) = check(&part.path, entry) {
+    if let Err(error) = parcel.check(part.path()) {
         part.remove()?;
         return Err(DownloadError::Corrupt(error));
     }
-    part.finish(&folder.join(&name))
-}
-
-/// Whether the downloaded file is the official one, by its own sum where that is known and by its content.
-fn check(path: &Path, entry: &FileEntry) -> Result<(), FileError> {
-    if let Some(expected) = entry.gz_sha256 {
-        let (_, found) = File::open(path)
-            .and_then(|file| Sha256Sum::of_at_most(entry.gz_bytes, file))
-            .map_err(|cause| FileError::Unreadable { path: path.to_owned(), cause })?;
-        if found != expected {
-            return Err(FileError::Sum { path: path.to_owned(), found, expected });
-        }
-    }
-    check_content(path, entry)
+    Ok(part.finish()?)
 }
 
 /// Appends what `part` lacks after the `have` bytes of an earlier attempt; from the start if the server will
 /// not continue there.
 fn transfer(url: &str, have: u64, part: &Part, progress: &mut Progress) -> Result<(), DownloadError> {
+    let expected = part.expected();
     let mut response = request(url, have)?;
     if have > 0 && refuses_to_continue(&response, have) {
         part.remove()?;
@@ -123,11 +144,12 @@ fn transfer(url: &str, have: u64, part: &Part, progress: &mut Progress) -> Resul
         status => return Err(DownloadError::Status(status)),
     };
     if let Some(length) = response.body().content_length()
-        && length != part.expected - start
+        && length != expected - start
     {
-        return Err(DownloadError::Size { announced: length.saturating_add(start), expected: part.expected });
+        return Err(DownloadError::Size { announced: length.saturating_add(start), expected });
     }
-    part.append(start, response.into_body().into_reader(), progress)
+    let body = response.into_body().into_reader();
+    Ok(part.append(start, body, progress)?)
 }
 
 /// The answer to a request for the file from byte `from` on.
@@ -166,78 +188,5 @@ fn refuses_to_continue(response: &Response<Body>, from: u64) -> bool {
         StatusCode::RANGE_NOT_SATISFIABLE => true,
         StatusCode::PARTIAL_CONTENT => !continues(response, from),
         _ => false,
-    }
-}
-
-/// The file that a download grows in.
-struct Part {
-    path: PathBuf,
-    /// The length it grows to.
-    expected: u64,
-}
-
-impl Part {
-    /// How much an earlier attempt left; too much is worth nothing and is removed.
-    fn length(&self) -> Result<u64, DownloadError> {
-        match fs::metadata(&self.path) {
-            Ok(metadata) if metadata.len() <= self.expected => Ok(metadata.len()),
-            Ok(_) => self.remove().map(|()| 0),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(self.storage(error)),
-        }
-    }
-
-    /// Writes `body` from byte `start` on; it must end where the file does.
-    fn append(&self, start: u64, mut body: BodyReader, progress: &mut Progress) -> Result<(), DownloadError> {
-        let mut file = self.open_at(start).map_err(|error| self.storage(error))?;
-        let mut received = start;
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            progress.set(received);
-            let read = match body.read(&mut buffer) {
-                Ok(0) if received == self.expected => return Ok(()),
-                Ok(0) => return Err(self.interrupted(received, None)),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.interrupted(received, Some(error))),
-            };
-            if received + read as u64 > self.expected {
-                self.remove()?;
-                return Err(DownloadError::Oversized { expected: self.expected });
-            }
-            file.write_all(&buffer[..read]).map_err(|error| self.storage(error))?;
-            received += read as u64;
-        }
-    }
-
-    fn open_at(&self, start: u64) -> io::Result<File> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
-        file.set_len(start)?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(file)
-    }
-
-    fn remove(&self) -> Result<(), DownloadError> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.storage(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives the file its name, for good: the folder is on disk too when this returns.
-    fn finish(self, path: &Path) -> Result<(), DownloadError> {
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&self.path, path))
-            .and_then(|()| path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()))
-            .map_err(|cause| DownloadError::Storage { path: path.to_owned(), cause })
-    }
-
-    fn interrupted(&self, received: u64, cause: Option<io::Error>) -> DownloadError {
-        DownloadError::Interrupted { received, expected: self.expected, cause }
-    }
-
-    fn storage(&self, cause: io::Error) -> DownloadError {
-        DownloadError::Storage { path: self.path.clone(), cause }
     }
 }

@@ -36,7 +36,7 @@ pub enum DataError {
         path: PathBuf,
         /// How much could be unpacked.
         unpacked: u64,
-        /// How much it should unpack to (its IDX header, if that is cut off).
+        /// How much it should unpack to at most (its IDX header, if that is cut off).
         expected: u64,
         /// What the decoder said.
         cause: io::Error,
@@ -70,6 +70,38 @@ pub enum DataError {
         /// The length it should have, unpacked.
         expected: u64,
     },
+    /// A file of records that is empty.
+    #[error("{}: the file is empty, expected 1 to {limit} records of {record} bytes", path.display())]
+    NoRecords {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of a record.
+        record: usize,
+        /// How many records the official file has.
+        limit: usize,
+    },
+    /// A file of records that is longer than the official one.
+    #[error("{}: there are more bytes than those of the expected {limit} records of {record} bytes",
+            path.display())]
+    TooManyRecords {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of a record.
+        record: usize,
+        /// How many records the official file has.
+        limit: usize,
+    },
+    /// A file of records that ends within one.
+    #[error("{}: the file ends after {found} bytes, expected a multiple of the {record} bytes of a record",
+            path.display())]
+    PartialRecord {
+        /// The file.
+        path: PathBuf,
+        /// Its length, unpacked.
+        found: usize,
+        /// Bytes of a record.
+        record: usize,
+    },
     /// An item count that no such data set has.
     #[error("{}: the header announces {found} {kind}, expected 1 to {limit}", path.display())]
     Items {
@@ -98,7 +130,7 @@ pub enum DataError {
         expected_width: usize,
     },
     /// A label that is no class.
-    #[error("{}: label {label} of item {item}, expected 0 to {}", path.display(), classes - 1)]
+    #[error("{}: label {label} of item {item}, expected {first} to {last}", path.display())]
     Label {
         /// The file.
         path: PathBuf,
@@ -106,8 +138,10 @@ pub enum DataError {
         item: usize,
         /// Its label.
         label: u8,
-        /// How many classes there are.
-        classes: usize,
+        /// The label of the first class.
+        first: u8,
+        /// The label of the last class.
+        last: u8,
     },
     /// Images and labels that do not belong together.
     #[error("{} holds {labels} labels, expected {images} as {} holds images",

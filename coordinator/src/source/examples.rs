@@ -1,56 +1,57 @@
-//! Samples with labels, in memory.
+//! Samples in memory, with their labels where they have any.
 
 use std::fmt;
 
-/// The shape of one sample: (channels, height, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Channels, C.
-    pub channels: usize,
-    /// Height, H.
-    pub height: usize,
-    /// Width, W.
-    pub width: usize,
-}
+use super::shape::{ChannelScale, Shape};
 
-impl Shape {
-    /// How many numbers a sample has: C * H * W.
-    #[expect(clippy::len_without_is_empty, reason = "no sample is empty")]
-    pub fn len(self) -> usize {
-        self.channels * self.height * self.width
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
-    }
-}
-
-/// Samples of one shape with their labels. Images are kept as the bytes they are stored in.
+/// Samples of one shape. Images are kept as the bytes they are stored in.
 #[derive(Clone)]
 pub struct Examples {
     shape: Shape,
     values: Values,
+    /// One for each sample, or none at all.
     labels: Vec<u8>,
 }
 
-/// Values of all samples, one after the other, each (channels, height, width).
+/// Values of all samples, one after the other, each (height, width, channels).
 #[derive(Clone)]
 enum Values {
-    /// Given out divided by 255.
-    Pixels(Vec<u8>),
+    /// Given out scaled, one scale for each channel.
+    Pixels { bytes: Vec<u8>, scales: &'static [ChannelScale] },
+    /// Given out as they are.
     Rows(Vec<f32>),
 }
 
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Pixels { bytes, .. } => bytes.len(),
+            Self::Rows(rows) => rows.len(),
+        }
+    }
+}
+
 impl Examples {
-    /// Images of 8-bit pixels, (samples, channels, height, width).
-    pub fn from_pixels(shape: Shape, pixels: Vec<u8>, labels: Vec<u8>) -> Self {
-        assert_eq!(pixels.len(), labels.len() * shape.len(), "pixels of {} images {shape}", labels.len());
-        Self { shape, values: Values::Pixels(pixels), labels }
+    /// Images of 8-bit pixels, (samples, height, width, channels), with the scale of each channel.
+    pub fn from_pixels(
+        shape: Shape,
+        scales: &'static [ChannelScale],
+        pixels: Vec<u8>,
+        labels: Vec<u8>,
+    ) -> Self {
+        let examples = Self::unlabeled(shape, scales, pixels);
+        assert_eq!(labels.len(), examples.len(), "labels of {} images", examples.len());
+        Self { labels, ..examples }
     }
 
-    /// Rows of numbers, (samples, channels, height, width).
+    /// Images without labels: 8-bit pixels, (samples, height, width, channels), with the scale of each channel.
+    pub fn unlabeled(shape: Shape, scales: &'static [ChannelScale], pixels: Vec<u8>) -> Self {
+        assert_eq!(pixels.len() % shape.len(), 0, "pixels of images {shape}");
+        assert_eq!(scales.len(), shape.channels, "scales of the channels of images {shape}");
+        Self { shape, values: Values::Pixels { bytes: pixels, scales }, labels: Vec::new() }
+    }
+
+    /// Rows of numbers, (samples, height, width, channels).
     pub fn from_rows(shape: Shape, rows: Vec<f32>, labels: Vec<u8>) -> Self {
         assert_eq!(rows.len(), labels.len() * shape.len(), "numbers of {} rows {shape}", labels.len());
         Self { shape, values: Values::Rows(rows), labels }
@@ -63,17 +64,25 @@ impl Examples {
 
     /// How many samples there are.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.values.len() / self.shape.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
     }
 
-    /// The label of each sample.
+    /// The label of each sample; empty where they have none.
     pub fn labels(&self) -> &[u8] {
         &self.labels
+    }
+
+    /// What a pixel outside of an image is, (channels): a black one for images, zeros for rows.
+    pub fn background(&self) -> Vec<f32> {
+        match &self.values {
+            Values::Pixels { scales, .. } => scales.iter().map(|scale| scale.apply(0)).collect(),
+            Values::Rows(_) => vec![0.0; self.shape.channels],
+        }
     }
 
     /// The samples of these indices, in this order.
@@ -81,21 +90,27 @@ impl Examples {
     pub fn subset(&self, indices: &[u32]) -> Self {
         let length = self.shape.len();
         let values = match &self.values {
-            Values::Pixels(pixels) => Values::Pixels(select(pixels, length, indices)),
+            Values::Pixels { bytes, scales } => {
+                Values::Pixels { bytes: select(bytes, length, indices), scales }
+            }
             Values::Rows(rows) => Values::Rows(select(rows, length, indices)),
         };
-        Self { shape: self.shape, values, labels: select(&self.labels, 1, indices) }
+        let labels = if self.labels.is_empty() { Vec::new() } else { select(&self.labels, 1, indices) };
+        Self { shape: self.shape, values, labels }
     }
 
-    /// Writes sample `index` to `out`, (channels, height, width); pixels become pixel / 255.
+    /// Writes sample `index` to `out`, (height, width, channels); pixels are scaled.
     pub fn write(&self, index: u32, out: &mut [f32]) {
         let length = self.shape.len();
         assert_eq!(out.len(), length, "room for a sample {}", self.shape);
         let start = index as usize * length;
         match &self.values {
-            Values::Pixels(pixels) => {
-                for (out, &pixel) in out.iter_mut().zip(&pixels[start..start + length]) {
-                    *out = f32::from(pixel) / 255.0;
+            Values::Pixels { bytes, scales } => {
+                let pixels = bytes[start..start + length].chunks_exact(self.shape.channels);
+                for (out, pixel) in out.chunks_exact_mut(self.shape.channels).zip(pixels) {
+                    for ((out, &byte), scale) in out.iter_mut().zip(pixel).zip(*scales) {
+                        *out = scale.apply(byte);
+                    }
                 }
             }
             Values::Rows(rows) => out.copy_from_slice(&rows[start..start + length]),
@@ -123,7 +138,8 @@ fn select<T: Copy>(values: &[T], length: usize, indices: &[u32]) -> Vec<T> {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape = Shape { channels: 1, height: 1, width: 2 };
+    const SHAPE: Shape = Shape { height: 1, width: 2, channels: 1 };
+    const UNIT: &[ChannelScale] = &[ChannelScale::UNIT];
 
     fn sample(examples: &Examples, index: u32) -> Vec<f32> {
         let mut out = vec![f32::NAN; examples.shape().len()];
@@ -133,7 +149,7 @@ mod tests {
 
     #[test]
     fn pixels_are_divided_by_255_and_rows_are_not() {
-        let images = Examples::from_pixels(SHAPE, vec![0, 255, 51, 1], vec![3, 4]);
+        let images = Examples::from_pixels(SHAPE, UNIT, vec![0, 255, 51, 1], vec![3, 4]);
         assert_eq!(sample(&images, 0), [0.0, 1.0]);
         assert_eq!(sample(&images, 1), [51.0 / 255.0, 1.0 / 255.0]);
         let rows = Examples::from_rows(SHAPE, vec![5.1, 3.5], vec![0]);
@@ -141,8 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn each_channel_of_a_pixel_has_its_own_scale_and_the_background_is_a_black_pixel() {
+        const SCALES: &[ChannelScale] =
+            &[ChannelScale { mean: 1.0, deviation: 0.5 }, ChannelScale { mean: 0.0, deviation: 0.25 }];
+        let shape = Shape { height: 1, width: 2, channels: 2 };
+        let images = Examples::from_pixels(shape, SCALES, vec![0, 255, 255, 0], vec![0]);
+        assert_eq!(sample(&images, 0), [-2.0, 4.0, 0.0, 0.0]);
+        assert_eq!(images.background(), [-2.0, 0.0]);
+        assert_eq!(Examples::from_rows(shape, vec![1.0; 4], vec![0]).background(), [0.0, 0.0]);
+    }
+
+    #[test]
     fn a_subset_keeps_samples_and_labels_together() {
-        let images = Examples::from_pixels(SHAPE, vec![0, 1, 2, 3, 4, 5], vec![7, 8, 9]);
+        let images = Examples::from_pixels(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5], vec![7, 8, 9]);
         let subset = images.subset(&[2, 0]);
         assert_eq!((subset.labels(), subset.len()), (&[9, 7][..], 2));
         assert_eq!(sample(&subset, 0), sample(&images, 2));
@@ -150,8 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_is_written_with_crosses() {
-        assert_eq!(Shape { channels: 1, height: 28, width: 28 }.to_string(), "1x28x28");
-        assert_eq!(SHAPE.len(), 2);
+    fn samples_without_labels_are_counted_and_selected() {
+        let images = Examples::unlabeled(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5]);
+        assert_eq!((images.len(), images.is_empty(), images.labels()), (3, false, &[][..]));
+        let subset = images.subset(&[1]);
+        assert_eq!((subset.len(), subset.labels()), (1, &[][..]));
+        assert_eq!(sample(&subset, 0), sample(&images, 1));
     }
 }

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{FileEntry, official};
-use super::download::{DownloadError, FileOutcome, download};
+use super::archive::{self, ArchiveError};
+use super::catalog::{Archive, FileEntry, GzippedFile, Supply, official};
+use super::download::{DownloadError, Parcel, download};
 use super::folder;
 use super::name::DataSetName;
-use super::verify::{FileError, check_content};
+use super::verify::{FileError, check_as_is, check_content};
 
 /// How to fetch.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,9 @@ pub enum FetchError {
         /// What the system said.
         cause: io::Error,
     },
+    /// An archive does not hold what it should.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// No source gave a file.
     #[error("{file} could not be downloaded:{}", lines(attempts))]
     Sources {
@@ -76,10 +80,10 @@ pub struct Attempt {
     pub error: DownloadError,
 }
 
-/// Makes sure that `name` is there: `data_dir/<name>/` gets what it lacks, unless a package has the set.
+/// Makes sure that `name` is there: its folder in `data_dir` gets what it lacks, unless a package has the set.
 pub fn fetch(name: DataSetName, data_dir: &Path, options: &FetchOptions) -> Result<Fetched, FetchError> {
     let Some(official) = official(name) else { return Ok(Fetched::Embedded(name)) };
-    let own = folder::own(name, data_dir);
+    let own = folder::own(official, data_dir);
     let complete_here = folder::find(name, data_dir).is_ok_and(|files| files.folder() == own);
     if !complete_here && let Some(files) = folder::installed(official) {
         return Ok(Fetched::Installed { name, folder: files.folder().to_owned() });
@@ -88,51 +92,93 @@ pub fn fetch(name: DataSetName, data_dir: &Path, options: &FetchOptions) -> Resu
         Some(url) => vec![url.as_str()],
         None => official.mirrors.to_vec(),
     };
-    fetch_files(&official.files, &mirrors, &own, options.progress)
+    match &official.supply {
+        Supply::Gzipped(files) => fetch_files(files, &mirrors, &own, options.progress),
+        Supply::Archive(archive) => fetch_archive(archive, &mirrors, &own, options.progress),
+    }
 }
 
 /// Makes sure that `folder` has these files, downloading what it lacks from the first mirror that gives it.
 pub fn fetch_files(
-    files: &[FileEntry],
+    files: &[GzippedFile],
     mirrors: &[&str],
     folder: &Path,
     progress: bool,
 ) -> Result<Fetched, FetchError> {
-    fs::create_dir_all(folder).map_err(|cause| FetchError::Storage { path: folder.to_owned(), cause })?;
+    create(folder)?;
     let (mut downloaded, mut present) = (0, 0);
-    for entry in files {
-        match fetch_file(entry, mirrors, folder, progress)? {
-            FileOutcome::Downloaded => downloaded += 1,
-            FileOutcome::Present => present += 1,
+    for gzipped in files {
+        if is_present(&gzipped.file, folder)? {
+            present += 1;
+        } else {
+            obtain(&Parcel::gzipped(gzipped), mirrors, folder, progress)?;
+            downloaded += 1;
         }
     }
     Ok(Fetched::InDataDir { folder: folder.to_owned(), downloaded, present })
 }
 
-fn fetch_file(
-    entry: &FileEntry,
+/// Makes sure that `folder` has the files of `archive`. If it lacks any, the archive is downloaded to the folder from
+/// the first mirror that gives it, what is lacking is unpacked, and the archive is removed.
+pub fn fetch_archive(
+    archive: &Archive,
     mirrors: &[&str],
     folder: &Path,
     progress: bool,
-) -> Result<FileOutcome, FetchError> {
-    if let Some(path) = folder::file_in(folder, entry) {
-        check_content(&path, entry).map_err(FetchError::NotOfficial)?;
-        return Ok(FileOutcome::Present);
+) -> Result<Fetched, FetchError> {
+    create(folder)?;
+    let mut lacking = Vec::new();
+    for entry in archive.files {
+        if !is_present(entry, folder)? {
+            lacking.push(entry);
+        }
     }
+    if !lacking.is_empty() {
+        let packed = folder.join(archive.packed.name);
+        if packed.is_file() {
+            check_as_is(&packed, archive.packed.bytes, archive.packed.sha256)
+                .map_err(FetchError::NotOfficial)?;
+        } else {
+            obtain(&Parcel::plain(&archive.packed), mirrors, folder, progress)?;
+        }
+        archive::unpack(&packed, archive, &lacking, folder, progress)?;
+        fs::remove_file(&packed).map_err(|cause| FetchError::Storage { path: packed, cause })?;
+    }
+    let downloaded = lacking.len();
+    Ok(Fetched::InDataDir {
+        folder: folder.to_owned(),
+        downloaded,
+        present: archive.files.len() - downloaded,
+    })
+}
+
+fn create(folder: &Path) -> Result<(), FetchError> {
+    fs::create_dir_all(folder).map_err(|cause| FetchError::Storage { path: folder.to_owned(), cause })
+}
+
+/// Whether `folder` has the file; it is an error if it has another one of that name.
+fn is_present(entry: &FileEntry, folder: &Path) -> Result<bool, FetchError> {
+    let Some(path) = folder::file_in(folder, entry) else { return Ok(false) };
+    check_content(&path, entry).map_err(FetchError::NotOfficial)?;
+    Ok(true)
+}
+
+/// Downloads `parcel` to `folder` from the first mirror that gives it.
+fn obtain(parcel: &Parcel<'_>, mirrors: &[&str], folder: &Path, progress: bool) -> Result<(), FetchError> {
     let mut attempts = Vec::new();
     for &base_url in mirrors {
-        match download(entry, base_url, folder, progress) {
-            Ok(()) => return Ok(FileOutcome::Downloaded),
+        match download(parcel, base_url, folder, progress) {
+            Ok(()) => return Ok(()),
             Err(DownloadError::Storage { path, cause }) => return Err(FetchError::Storage { path, cause }),
             Err(error) => {
                 if progress {
-                    eprintln!("{}: {error}", folder::gz_name(entry));
+                    eprintln!("{}: {error}", parcel.name);
                 }
                 attempts.push(Attempt { base_url: base_url.to_owned(), error });
             }
         }
     }
-    Err(FetchError::Sources { file: folder::gz_name(entry), attempts })
+    Err(FetchError::Sources { file: parcel.name.clone(), attempts })
 }
 
 fn lines(attempts: &[Attempt]) -> String {

@@ -6,11 +6,11 @@ use super::catalog::{FileEntry, Official, official};
 use super::error::DataError;
 use super::name::DataSetName;
 
-/// The four files of a data set in one folder: training images and labels, test images and labels.
+/// The files of a data set in one folder.
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
-    paths: [PathBuf; 4],
+    paths: Vec<PathBuf>,
 }
 
 impl Files {
@@ -20,20 +20,26 @@ impl Files {
     }
 
     /// The files, in the catalog's order.
-    pub fn as_paths(&self) -> [&Path; 4] {
-        self.paths.each_ref().map(PathBuf::as_path)
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().map(PathBuf::as_path)
+    }
+
+    /// The files, in the catalog's order, of a data set that has `N` of them.
+    pub fn all<const N: usize>(&self) -> [&Path; N] {
+        let paths: Vec<&Path> = self.paths().collect();
+        paths.try_into().expect("as many files as the catalog names")
     }
 }
 
-/// The folder of `name` in the user's data folder.
-pub fn own(name: DataSetName, data_dir: &Path) -> PathBuf {
-    data_dir.join(name.as_str())
+/// The folder of `official` in the user's data folder.
+pub fn own(official: &Official, data_dir: &Path) -> PathBuf {
+    data_dir.join(official.folder)
 }
 
-/// The files of `name` in the first folder that has all four: the user's, then the system package's.
+/// The files of `name` in the first folder that has all of them: the user's, then the system package's.
 pub fn find(name: DataSetName, data_dir: &Path) -> Result<Files, DataError> {
     let official = official(name).expect("only data sets of files are looked for in folders");
-    let folder = own(name, data_dir);
+    let folder = own(official, data_dir);
     let missing = match all_in(&folder, official) {
         Ok(files) => return Ok(files),
         Err(missing) => missing,
@@ -45,7 +51,7 @@ pub fn find(name: DataSetName, data_dir: &Path) -> Result<Files, DataError> {
     Err(DataError::Missing { file: folder.join(missing.name), name, package })
 }
 
-/// The files that the system package installed, if all four are there.
+/// The files that the system package installed, if all of them are there.
 pub fn installed(official: &Official) -> Option<Files> {
     all_in(Path::new(official.installed?.folder), official).ok()
 }
@@ -63,13 +69,10 @@ pub fn gz_name(entry: &FileEntry) -> String {
     format!("{}.gz", entry.name)
 }
 
-/// The four files in `folder`, or the first one it lacks.
-fn all_in<'a>(folder: &Path, official: &'a Official) -> Result<Files, &'a FileEntry> {
-    let mut paths = [const { PathBuf::new() }; 4];
-    for (path, entry) in paths.iter_mut().zip(&official.files) {
-        *path = file_in(folder, entry).ok_or(entry)?;
-    }
-    Ok(Files { folder: folder.to_owned(), paths })
+/// The files in `folder`, or the first one it lacks.
+fn all_in(folder: &Path, official: &Official) -> Result<Files, &'static FileEntry> {
+    let paths = official.files().into_iter().map(|entry| file_in(folder, entry).ok_or(entry));
+    Ok(Files { folder: folder.to_owned(), paths: paths.collect::<Result<_, _>>()? })
 }
 
 #[cfg(test)]

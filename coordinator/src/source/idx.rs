@@ -1,15 +1,16 @@
 //! IDX files: big-endian u32 magic, u32 sizes, then u8 data; raw or gzipped.
 //!
-//! The header is believed only after each of its numbers was found to be one that such a file can have, and
-//! memory is taken as bytes arrive, never on the header's word.
+//! The header is believed only after each of its numbers was found to be one that such a file can have.
 
 use std::fmt;
-use std::io::{self, Read};
 use std::path::Path;
 
+use super::catalog::Official;
+use super::data_file::DataFile;
 use super::error::DataError;
-use super::examples::{Examples, Shape};
-use super::unpack::{self, Stored};
+use super::examples::Examples;
+use super::label;
+use super::shape::Shape;
 
 /// The most items a file may announce: the larger half of MNIST and Fashion-MNIST.
 const MAX_ITEMS: u32 = 60_000;
@@ -56,30 +57,17 @@ impl fmt::Display for Kind {
 }
 
 /// The images of one file with the labels of another.
-pub fn examples(
-    image_file: &Path,
-    label_file: &Path,
-    shape: Shape,
-    classes: usize,
-) -> Result<Examples, DataError> {
-    let pixels = images(image_file, shape)?;
-    let labels = labels(label_file, classes)?;
-    let images = pixels.len() / shape.len();
-    if images != labels.len() {
-        return Err(DataError::Count {
-            image_file: image_file.to_owned(),
-            images,
-            label_file: label_file.to_owned(),
-            labels: labels.len(),
-        });
-    }
-    Ok(Examples::from_pixels(shape, pixels, labels))
+pub fn examples(image_file: &Path, label_file: &Path, official: &Official) -> Result<Examples, DataError> {
+    let pixels = images(image_file, official.shape)?;
+    let labels = labels(label_file, official.classes)?;
+    label::belong(image_file, pixels.len() / official.shape.len(), label_file, labels.len())?;
+    Ok(Examples::from_pixels(official.shape, official.scales, pixels, labels))
 }
 
-/// The pixels of a file of images of one channel, (items, height, width).
+/// The pixels of a file of images of one channel, (items, height, width, 1).
 fn images(path: &Path, shape: Shape) -> Result<Vec<u8>, DataError> {
-    let mut file = IdxFile::open(path)?;
-    let [items, height, width] = file.sizes(Kind::Images)?;
+    let mut file = DataFile::open(path)?;
+    let [items, height, width] = sizes(&mut file, Kind::Images)?;
     if (height as usize, width as usize) != (shape.height, shape.width) {
         return Err(DataError::Dimensions {
             path: path.to_owned(),
@@ -89,98 +77,38 @@ fn images(path: &Path, shape: Shape) -> Result<Vec<u8>, DataError> {
             expected_width: shape.width,
         });
     }
-    file.data(items as usize * shape.len())
+    file.rest(items as usize * shape.len())
 }
 
 /// The labels of a file of labels, each below `classes`.
 fn labels(path: &Path, classes: usize) -> Result<Vec<u8>, DataError> {
-    let mut file = IdxFile::open(path)?;
-    let [items] = file.sizes(Kind::Labels)?;
-    let labels = file.data(items as usize)?;
-    match labels.iter().position(|&label| usize::from(label) >= classes) {
-        Some(item) => Err(DataError::Label { path: path.to_owned(), item, label: labels[item], classes }),
-        None => Ok(labels),
-    }
+    let mut file = DataFile::open(path)?;
+    let [items] = sizes(&mut file, Kind::Labels)?;
+    label::numbered(path, file.rest(items as usize)?, 0, classes)
 }
 
-/// A file being read from front to back.
-struct IdxFile<'a> {
-    path: &'a Path,
-    stored: Stored,
-    reader: Box<dyn Read>,
-    /// How many unpacked bytes were read.
-    position: u64,
-}
-
-impl<'a> IdxFile<'a> {
-    fn open(path: &'a Path) -> Result<Self, DataError> {
-        let (stored, reader) =
-            unpack::open(path).map_err(|cause| DataError::Unreadable { path: path.to_owned(), cause })?;
-        Ok(Self { path, stored, reader, position: 0 })
+/// The header's sizes after its magic number and its item count were found good.
+fn sizes<const DIMENSIONS: usize>(
+    file: &mut DataFile<'_>,
+    kind: Kind,
+) -> Result<[u32; DIMENSIONS], DataError> {
+    let length = kind.header_bytes();
+    let header = file.read_at_most(length, length as u64)?;
+    let number = |i: usize| {
+        header.get(4 * i..4 * i + 4).map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    if let Some(found) = number(0)
+        && found != kind.magic()
+    {
+        return Err(DataError::Magic { path: file.path().to_owned(), found, expected: kind });
     }
-
-    /// The header's sizes after its magic number and its item count were found good.
-    fn sizes<const DIMENSIONS: usize>(&mut self, kind: Kind) -> Result<[u32; DIMENSIONS], DataError> {
-        let length = kind.header_bytes();
-        let header = self.read_at_most(length, length as u64)?;
-        let number = |i: usize| {
-            header
-                .get(4 * i..4 * i + 4)
-                .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
-        if let Some(found) = number(0)
-            && found != kind.magic()
-        {
-            return Err(DataError::Magic { path: self.path.to_owned(), found, expected: kind });
-        }
-        self.expect_length(header.len(), length)?;
-        let sizes: [u32; DIMENSIONS] =
-            std::array::from_fn(|i| number(i + 1).expect("the header is complete"));
-        if !(1..=MAX_ITEMS).contains(&sizes[0]) {
-            let path = self.path.to_owned();
-            return Err(DataError::Items { path, found: sizes[0], kind, limit: MAX_ITEMS });
-        }
-        Ok(sizes)
+    file.expect_length(header.len(), length)?;
+    let sizes: [u32; DIMENSIONS] = std::array::from_fn(|i| number(i + 1).expect("the header is complete"));
+    if !(1..=MAX_ITEMS).contains(&sizes[0]) {
+        let path = file.path().to_owned();
+        return Err(DataError::Items { path, found: sizes[0], kind, limit: MAX_ITEMS });
     }
-
-    /// The `length` bytes after the header, which must be all there is.
-    fn data(&mut self, length: usize) -> Result<Vec<u8>, DataError> {
-        let expected = self.position + length as u64;
-        let data = self.read_at_most(length + 1, expected)?;
-        if data.len() > length {
-            return Err(DataError::Oversized { path: self.path.to_owned(), expected });
-        }
-        self.expect_length(data.len(), length)?;
-        Ok(data)
-    }
-
-    /// The next `length` bytes, fewer at the end of the file; `expected` is the position that an error names.
-    fn read_at_most(&mut self, length: usize, expected: u64) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::new();
-        let result = self.reader.by_ref().take(length as u64).read_to_end(&mut bytes);
-        self.position += bytes.len() as u64;
-        match result {
-            Ok(_) => Ok(bytes),
-            Err(cause) => Err(self.broken(cause, expected)),
-        }
-    }
-
-    fn broken(&self, cause: io::Error, expected: u64) -> DataError {
-        let path = self.path.to_owned();
-        match self.stored {
-            Stored::Gzipped => DataError::Gzip { path, unpacked: self.position, expected, cause },
-            Stored::Raw => DataError::Unreadable { path, cause },
-        }
-    }
-
-    /// An error if the last read gave `found` bytes where there should be `expected`.
-    fn expect_length(&self, found: usize, expected: usize) -> Result<(), DataError> {
-        if found == expected {
-            return Ok(());
-        }
-        let expected = self.position + (expected - found) as u64;
-        Err(DataError::Truncated { path: self.path.to_owned(), found: self.position, expected })
-    }
+    Ok(sizes)
 }
 
 #[cfg(test)]

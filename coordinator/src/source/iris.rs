@@ -1,8 +1,9 @@
 //! Fisher's iris flowers: 150 rows of 4 measures in centimetres, 50 rows for each of 3 species.
 
 use super::DataSet;
-use super::examples::{Examples, Shape};
+use super::examples::Examples;
 use super::name::DataSetName;
+use super::shape::Shape;
 
 /// Every fifth row of a species is a test row.
 const TEST_EVERY: usize = 5;
@@ -14,7 +15,7 @@ const TEST_EVERY: usize = 5;
 /// raw: layers standardise each sample themselves.
 pub fn iris() -> DataSet {
     let table = linfa_datasets::iris();
-    let shape = Shape { channels: 4, height: 1, width: 1 };
+    let shape = Shape { height: 1, width: 1, channels: 4 };
     let (mut train, mut test) = (Rows::default(), Rows::default());
     let mut seen = [0; 3];
     for (row, &species) in table.records.rows().into_iter().zip(&table.targets) {
@@ -24,7 +25,13 @@ pub fn iris() -> DataSet {
         part.labels.push(species as u8);
     }
     assert_eq!(seen, [50; 3], "the embedded iris table has 50 rows for each species");
-    DataSet { name: DataSetName::Iris, classes: 3, train: train.examples(shape), test: test.examples(shape) }
+    DataSet {
+        name: DataSetName::Iris,
+        classes: 3,
+        train: train.examples(shape),
+        test: test.examples(shape),
+        unlabeled: None,
+    }
 }
 
 #[derive(Default)]
@@ -58,7 +65,7 @@ mod tests {
             counts
         };
         assert_eq!((counts(&iris.train), counts(&iris.test)), ([40; 3], [10; 3]));
-        assert_eq!(iris.train.shape().to_string(), "4x1x1");
+        assert_eq!(iris.train.shape().to_string(), "1x1x4");
     }
 
     #[test]

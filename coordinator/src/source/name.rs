@@ -6,21 +6,27 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// A data set this program knows; written `mnist`, `fashion-mnist`, `iris`.
+/// A data set this program knows; written `mnist`, `fashion-mnist`, `iris`, `cifar-10`, `stl10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataSetName {
-    /// Handwritten digits, 60,000 + 10,000 images 1x28x28.
+    /// Handwritten digits, 60,000 + 10,000 images 28x28x1.
     Mnist,
-    /// Articles of clothing, 60,000 + 10,000 images 1x28x28.
+    /// Articles of clothing, 60,000 + 10,000 images 28x28x1.
     FashionMnist,
     /// Iris flowers, 120 + 30 rows of 4 measures; part of the program.
     Iris,
+    /// Photographs of ten kinds of animals and vehicles, 50,000 + 10,000 images 32x32x3.
+    #[serde(rename = "cifar-10")]
+    #[value(name = "cifar-10")]
+    Cifar10,
+    /// Photographs of ten kinds of animals and vehicles, 5,000 + 8,000 images 96x96x3, and 100,000 without labels.
+    Stl10,
 }
 
 impl DataSetName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Mnist, Self::FashionMnist, Self::Iris];
+    pub const ALL: [Self; 5] = [Self::Mnist, Self::FashionMnist, Self::Iris, Self::Cifar10, Self::Stl10];
 
     /// The name as configs, folders and the command line write it.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +34,8 @@ impl DataSetName {
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion-mnist",
             Self::Iris => "iris",
+            Self::Cifar10 => "cifar-10",
+            Self::Stl10 => "stl10",
         }
     }
 }
@@ -40,7 +48,7 @@ impl fmt::Display for DataSetName {
 
 /// A name that no data set has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no data set {0:?}; the known ones are mnist, fashion-mnist and iris")]
+#[error("there is no data set {0:?}; the known ones are mnist, fashion-mnist, iris, cifar-10 and stl10")]
 pub struct UnknownDataSet(pub String);
 
 impl FromStr for DataSetName {

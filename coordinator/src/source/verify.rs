@@ -1,7 +1,8 @@
 //! Are the files on disk the official ones? By the sum of what they unpack to, so that any gzip will do.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::catalog::{FileEntry, official};
@@ -61,44 +62,75 @@ pub enum Verified {
     /// It is part of this program.
     Embedded(DataSetName),
     /// These files were read and are right.
-    Files(Vec<PathBuf>),
+    Files(Vec<VerifiedFile>),
+}
+
+/// A file that was found right.
+#[derive(Debug)]
+pub struct VerifiedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether its sum was compared, and not only its size.
+    pub summed: bool,
 }
 
 /// Reads all files of `name` and compares them with the official ones.
 pub fn verify(name: DataSetName, data_dir: &Path) -> Result<Verified, VerifyError> {
     let Some(official) = official(name) else { return Ok(Verified::Embedded(name)) };
     let files = folder::find(name, data_dir)?;
-    let checked = official.files.iter().zip(files.as_paths());
-    let errors: Vec<_> = checked.filter_map(|(entry, path)| check_content(path, entry).err()).collect();
-    if errors.is_empty() {
-        Ok(Verified::Files(files.as_paths().map(Path::to_owned).to_vec()))
-    } else {
-        Err(VerifyError::Files(errors))
+    let (mut verified, mut errors) = (Vec::new(), Vec::new());
+    for (entry, path) in official.files().into_iter().zip(files.paths()) {
+        match check_content(path, entry) {
+            Ok(()) => verified.push(VerifiedFile { path: path.to_owned(), summed: entry.sha256.is_some() }),
+            Err(error) => errors.push(error),
+        }
     }
+    if errors.is_empty() { Ok(Verified::Files(verified)) } else { Err(VerifyError::Files(errors)) }
 }
 
 /// Whether the file at `path`, raw or gzipped, holds what `entry` says.
 pub fn check_content(path: &Path, entry: &FileEntry) -> Result<(), FileError> {
-    let (found, sum) = unpack::open(path)
-        .and_then(|(_, reader)| Sha256Sum::of_at_most(entry.bytes, reader))
+    let reader = unpack::open(path).map(|(_, reader)| reader);
+    check(path, reader, entry.bytes, entry.sha256)
+}
+
+/// Whether the file at `path`, as it stands there, has this size and, where one is known, this sum.
+pub fn check_as_is(path: &Path, bytes: u64, sha256: Option<Sha256Sum>) -> Result<(), FileError> {
+    check(path, File::open(path), bytes, sha256)
+}
+
+fn check(
+    path: &Path,
+    reader: io::Result<impl Read>,
+    bytes: u64,
+    sha256: Option<Sha256Sum>,
+) -> Result<(), FileError> {
+    let (found, sum) = reader
+        .and_then(|reader| Sha256Sum::of_at_most(bytes, reader))
         .map_err(|cause| FileError::Unreadable { path: path.to_owned(), cause })?;
-    if found != entry.bytes {
-        return Err(FileError::Size { path: path.to_owned(), found, expected: entry.bytes });
+    if found != bytes {
+        return Err(FileError::Size { path: path.to_owned(), found, expected: bytes });
     }
-    if sum != entry.sha256 {
-        return Err(FileError::Sum { path: path.to_owned(), found: sum, expected: entry.sha256 });
+    match sha256 {
+        Some(expected) if sum != expected => {
+            Err(FileError::Sum { path: path.to_owned(), found: sum, expected })
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+impl fmt::Display for VerifiedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.summed { "ok" } else { "of the right size (no sum of it is published)" };
+        write!(f, "{}: {how}", self.path.display())
+    }
 }
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded(name) => write!(f, "{name} is part of this program; there are no files to verify"),
-            Self::Files(paths) => {
-                let lines: Vec<String> = paths.iter().map(|path| format!("{}: ok", path.display())).collect();
-                f.write_str(&lines.join("\n"))
-            }
+            Self::Files(files) => f.write_str(&lines(files)),
         }
     }
 }
@@ -107,8 +139,8 @@ fn at_most(found: u64, expected: u64) -> String {
     if found > expected { format!("more than {expected}") } else { found.to_string() }
 }
 
-fn lines(errors: &[FileError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+fn lines(files: &[impl fmt::Display]) -> String {
+    files.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -119,13 +151,7 @@ mod tests {
     const CONTENT: &[u8] = b"what the official file holds";
 
     fn entry() -> FileEntry {
-        FileEntry {
-            name: "file",
-            bytes: CONTENT.len() as u64,
-            sha256: Sha256Sum::of(CONTENT),
-            gz_bytes: 1,
-            gz_sha256: None,
-        }
+        FileEntry { name: "file", bytes: CONTENT.len() as u64, sha256: Some(Sha256Sum::of(CONTENT)) }
     }
 
     fn check(bytes: &[u8]) -> Result<(), String> {
@@ -156,6 +182,16 @@ mod tests {
         assert!(check(&CONTENT[1..]).unwrap_err().contains("holds 27 unpacked bytes, expected 28"));
         assert!(check(&gzip(&[0; 99])).unwrap_err().contains("more than 28 unpacked bytes, expected 28"));
         assert!(check(&gzip(CONTENT)[..20]).unwrap_err().contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_file_whose_sum_is_not_known_is_checked_by_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, [0; 28]).unwrap();
+        check_content(&path, &FileEntry { sha256: None, ..entry() }).unwrap();
+        let found = VerifiedFile { path, summed: false }.to_string();
+        assert!(found.ends_with("of the right size (no sum of it is published)"), "{found}");
     }
 
     #[test]

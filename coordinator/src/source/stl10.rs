@@ -1,0 +1,159 @@
+//! STL-10's binary version: files of images as three planes (red, green, blue), column-major, and files of labels
+//! counted from 1.
+
+use std::path::Path;
+
+use super::catalog::Official;
+use super::data_file::DataFile;
+use super::error::DataError;
+use super::examples::Examples;
+use super::label;
+use super::planes::{Plane, channels_last};
+
+/// How many images an official file has. A file of fewer is read as a smaller one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// 5,000.
+    Train,
+    /// 8,000.
+    Test,
+    /// 100,000.
+    Unlabeled,
+}
+
+impl Part {
+    fn max_images(self) -> usize {
+        match self {
+            Self::Train => 5_000,
+            Self::Test => 8_000,
+            Self::Unlabeled => 100_000,
+        }
+    }
+}
+
+/// The images of one file with the labels of another.
+pub fn examples(
+    image_file: &Path,
+    label_file: &Path,
+    part: Part,
+    official: &Official,
+) -> Result<Examples, DataError> {
+    let Official { shape, scales, classes, .. } = *official;
+    let pixels = images(image_file, part, official)?;
+    let labels = DataFile::open(label_file)?.records(1, part.max_images())?;
+    let labels = label::numbered(label_file, labels, 1, classes)?;
+    label::belong(image_file, pixels.len() / shape.len(), label_file, labels.len())?;
+    Ok(Examples::from_pixels(shape, scales, pixels, labels))
+}
+
+/// The images of a file without labels.
+pub fn unlabeled(image_file: &Path, official: &Official) -> Result<Examples, DataError> {
+    let pixels = images(image_file, Part::Unlabeled, official)?;
+    Ok(Examples::unlabeled(official.shape, official.scales, pixels))
+}
+
+/// The pixels of a file of images, (items, height, width, channels). They are turned in place: there are gigabytes.
+fn images(path: &Path, part: Part, official: &Official) -> Result<Vec<u8>, DataError> {
+    let shape = official.shape;
+    let mut pixels = DataFile::open(path)?.records(shape.len(), part.max_images())?;
+    let mut stored = vec![0; shape.len()];
+    for image in pixels.chunks_exact_mut(shape.len()) {
+        stored.copy_from_slice(image);
+        channels_last(shape, Plane::ColumnMajor, &stored, image);
+    }
+    Ok(pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use crate::source::{DataSetName, load};
+
+    const IMAGE: usize = 96 * 96 * 3;
+
+    /// The value of a channel at row y and column x of an image: all differ from their neighbours.
+    fn value(image: usize, channel: usize, y: usize, x: usize) -> u8 {
+        (image * 101 + channel * 57 + y * 31 + x * 3) as u8
+    }
+
+    /// A file of these images.
+    fn images(images: std::ops::Range<usize>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for image in images {
+            for channel in 0..3 {
+                for x in 0..96 {
+                    bytes.extend((0..96).map(|y| value(image, channel, y, x)));
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Three training, two test and four unlabeled images; `spoil` may change the file `spoilt`.
+    fn set(spoilt: &str, spoil: impl Fn(&mut Vec<u8>)) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("stl10_binary");
+        fs::create_dir(&folder).unwrap();
+        for (name, mut bytes) in [
+            ("train_X.bin", images(0..3)),
+            ("train_y.bin", vec![10, 1, 4]),
+            ("test_X.bin", images(3..5)),
+            ("test_y.bin", vec![2, 9]),
+            ("unlabeled_X.bin", images(5..9)),
+        ] {
+            if name == spoilt {
+                spoil(&mut bytes);
+            }
+            fs::write(folder.join(name), bytes).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn images_are_planes_of_columns_and_labels_count_from_1() {
+        let set = load(DataSetName::Stl10, set("", |_| {}).path()).unwrap();
+        assert_eq!((set.train.labels(), set.test.labels()), (&[9, 0, 3][..], &[1, 8][..]));
+        let unlabeled = set.unlabeled.unwrap();
+        assert_eq!((unlabeled.len(), unlabeled.labels()), (4, &[][..]));
+        let mut image = vec![0.0; IMAGE];
+        unlabeled.write(1, &mut image);
+        for (channel, (mean, deviation)) in
+            [(0.4914, 0.2471), (0.4822, 0.2435), (0.4465, 0.2616)].into_iter().enumerate()
+        {
+            for (y, x) in [(0, 0), (0, 95), (95, 0), (17, 4)] {
+                let expected = (f64::from(value(6, channel, y, x)) / 255.0 - mean) / deviation;
+                let found = f64::from(image[(y * 96 + x) * 3 + channel]);
+                assert!((found - expected).abs() < 1e-5, "{channel} {y} {x}: {found}, expected {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_what_was_found_and_expected() {
+        type Spoil = fn(&mut Vec<u8>);
+        let cases: [(&str, Spoil, &str); 8] = [
+            ("train_X.bin", |bytes| bytes.clear(), "is empty, expected 1 to 5000 records of 27648 bytes"),
+            ("test_X.bin", |bytes| bytes.truncate(30_000), "ends after 30000 bytes, expected a multiple of"),
+            ("unlabeled_X.bin", |bytes| bytes.push(0), "ends after 110593 bytes, expected a multiple of"),
+            ("train_y.bin", |bytes| bytes[2] = 0, "label 0 of item 2, expected 1 to 10"),
+            ("test_y.bin", |bytes| bytes[1] = 11, "label 11 of item 1, expected 1 to 10"),
+            ("train_y.bin", |bytes| bytes.push(1), "holds 4 labels, expected 3 as"),
+            ("test_X.bin", |bytes| bytes.truncate(IMAGE), "holds 2 labels, expected 1 as"),
+            (
+                "test_y.bin",
+                |bytes| bytes.resize(8_001, 1),
+                "more bytes than those of the expected 8000 records",
+            ),
+        ];
+        for (spoilt, spoil, refusal) in cases {
+            let dir = set(spoilt, spoil);
+            let error = load(DataSetName::Stl10, dir.path()).unwrap_err().to_string();
+            assert!(error.contains(refusal), "{error:?} says {refusal:?}");
+            assert!(error.contains(&format!("stl10_binary/{spoilt}")), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}

@@ -65,9 +65,9 @@ impl Order {
     }
 }
 
-/// The keys of samples as they are, in order: what the readout reads.
-pub fn plain_keys(samples: usize) -> impl Iterator<Item = SampleKey> {
-    (0..samples as u32).map(|index| SampleKey { index, variant: Variant(0) })
+/// The keys of one view of all samples, in order: what the readout reads.
+pub fn keys_of(samples: usize, variant: Variant) -> impl Iterator<Item = SampleKey> {
+    (0..samples as u32).map(move |index| SampleKey { index, variant })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use proto::rows::{Precision, RowBytes, decode_f16};
 use proto::wire;
 use scff::analysis::effective_rank;
-use scff::batch::{Epoch, SampleKey};
+use scff::batch::{Epoch, SampleKey, Variant};
 use scff::layer::{ChannelRange, Tensors};
 use scff::normalize::{Counting, standardize_rows};
 use scff::readout::{Features, ReadoutSpec, train};
@@ -17,7 +17,7 @@ use scff::seed::Seed;
 use tokio::sync::mpsc;
 
 use crate::cluster::{Worker, WorkerFailure};
-use crate::order::plain_keys;
+use crate::order::keys_of;
 use crate::progress::bar;
 use crate::source::{Augmentation, Examples};
 use crate::stream::Views;
@@ -40,6 +40,8 @@ pub struct Splits {
     pub layers: Arc<Examples>,
     /// What the readout learns from.
     pub train: Arc<Examples>,
+    /// Whether the readout learns from their mirror images too.
+    pub flips: bool,
     /// To measure on.
     pub measure: Arc<Examples>,
     /// Whether these are held-out training samples, not the test set.
@@ -60,10 +62,11 @@ pub async fn read_out(
 ) -> Result<(Tensors, ReadoutSummary), WorkerFailure> {
     let began = Instant::now();
     let mut features = Vec::new();
-    for examples in [&splits.train, &splits.measure] {
+    // The readout learns from images and their mirror images where layers do, and is measured on images as they are.
+    for (examples, flips) in [(&splits.train, splits.flips), (&splits.measure, false)] {
         features.push(match taps {
             Taps::Input => input_features(examples, precision),
-            Taps::Layers(taps) => layer_features(workers, run, taps, examples, precision).await?,
+            Taps::Layers(taps) => layer_features(workers, run, taps, examples, flips, precision).await?,
         });
     }
     let measured = features.pop().expect("two splits");
@@ -129,10 +132,14 @@ async fn layer_features(
     run: &str,
     taps: &[bool],
     examples: &Arc<Examples>,
+    flips: bool,
     precision: Precision,
 ) -> Result<Features, WorkerFailure> {
-    let views = Views { examples: examples.clone(), augmentation: Augmentation::NONE };
-    let keys: Vec<SampleKey> = plain_keys(examples.len()).collect();
+    let augmentation = if flips { Augmentation::FLIPS } else { Augmentation::NONE };
+    let views = Views { examples: examples.clone(), augmentation };
+    let variants = (0..augmentation.variants()).map(Variant);
+    let keys: Vec<SampleKey> = variants.flat_map(|variant| keys_of(examples.len(), variant)).collect();
+    let rows = keys.len();
     let begin = wire::TransformBegin {
         run: run.to_owned(),
         inputs: examples.shape().len() as u64,
@@ -151,10 +158,9 @@ async fn layer_features(
             }
         }
     });
-    let progress =
-        bar(examples.len() as u64, "  features {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
+    let progress = bar(rows as u64, "  features {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
     let collect = async {
-        let mut matrix = FeatureMatrix::new(examples.len(), precision);
+        let mut matrix = FeatureMatrix::new(rows, precision);
         while let Some(Job { rows, .. }) = arrived.recv().await {
             for message in rows {
                 progress.inc(u64::from(message.rows));

@@ -48,7 +48,14 @@ pub fn split(plan: &Plan, set: DataSet) -> Splits {
     let (train, measure) = if plan.held_out == 0 { (train, test) } else { hold_out(plan, &train) };
     let train = Arc::new(train);
     let layers = unlabeled.map_or_else(|| train.clone(), Arc::new);
-    Splits { layers, train, measure: Arc::new(measure), held_out: plan.held_out > 0, classes }
+    Splits {
+        layers,
+        train,
+        flips: plan.augmentation.flips(),
+        measure: Arc::new(measure),
+        held_out: plan.held_out > 0,
+        classes,
+    }
 }
 
 /// The training samples that are kept, and those that are held out.

@@ -12,7 +12,7 @@ pub mod rows;
 pub mod state;
 
 /// The generated messages, client and server.
-#[allow(missing_docs, clippy::pedantic, reason = "generated code")]
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod wire {
     tonic::include_proto!("strata.v1");
 }

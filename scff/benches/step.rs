@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ndarray::parallel::prelude::*;
 use ndarray::Axis;
+use ndarray::parallel::prelude::*;
 use rayon::ThreadPoolBuilder;
 use scff::batch::{Epoch, Step};
 use scff::blas;

@@ -62,6 +62,8 @@ pub enum Moves {
 impl Augmentation {
     /// Nothing.
     pub const NONE: Self = Self { moves: Moves::None, flip: false };
+    /// Mirror images and nothing else.
+    pub const FLIPS: Self = Self { moves: Moves::None, flip: true };
 
     /// Moves, and, where told, flips: every view is mirrored left to right with probability 1/2.
     ///
@@ -69,6 +71,11 @@ impl Augmentation {
     pub fn new(moves: Moves, flip: bool) -> Option<Self> {
         let mirrored = if flip { 2 } else { 1 };
         u16::try_from(moves.count() * mirrored).ok().map(|_| Self { moves, flip })
+    }
+
+    /// Whether views are mirrored.
+    pub fn flips(self) -> bool {
+        self.flip
     }
 
     /// How many variants there are; they are numbered from 0.

@@ -291,8 +291,9 @@ fn augmentation(config: &Config, shape: Shape) -> Result<Augmentation, PlanError
         key: key.to_owned(),
         found: found.to_string(),
         expected: format!(
-            "less: it makes {} views with data.flip = {flip}, more than {}",
+            "less: {} moves{} make more than {} views",
             moves.count(),
+            if flip { " and their mirror images" } else { "" },
             u16::MAX
         ),
     })
@@ -543,13 +544,18 @@ mod tests {
             ),
             (IMAGE, 1, &["data.crop_variants=10"], "data.crop_variants = 10: expected 0 for all 9 crops"),
             (column, 0, &["data.flip=true"], "data.flip = true: expected false for samples of 28x1x1"),
-            (large, 128, &[], "data.crop_padding = 128: expected less: it makes 66049 views"),
-            (large, 91, &["data.flip=true"], "data.crop_padding = 91: expected less: it makes 33489 views"),
+            (large, 128, &[], "data.crop_padding = 128: expected less: 66049 moves make more than 65535"),
+            (
+                large,
+                91,
+                &["data.flip=true"],
+                "data.crop_padding = 91: expected less: 33489 moves and their mirror images make more",
+            ),
             (
                 large,
                 0,
                 &["data.translation=130"],
-                "data.translation = 130: expected less: it makes 68121 views",
+                "data.translation = 130: expected less: 68121 moves make more",
             ),
             (
                 large,

@@ -341,3 +341,59 @@ fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
     let mut random = plan.seed.stream(Purpose::Initialization, stage.layer, Epoch(0), Step(0));
     LayerState::initial(&stage.spec.map, &mut random)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::source::{DataSetName, Shape};
+
+    /// Rows of four equal numbers from `first` on, labelled 0.
+    fn rows(first: u16, count: u16) -> Examples {
+        let values = (first..first + count).flat_map(|row| [f32::from(row); 4]).collect();
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        Examples::from_rows(shape, values, vec![0; usize::from(count)])
+    }
+
+    /// The number that each row repeats.
+    fn numbers(examples: &Examples) -> Vec<u16> {
+        let mut row = [0.0; 4];
+        let mut number = |index| {
+            examples.write(index, &mut row);
+            row[0] as u16
+        };
+        (0..examples.len() as u32).map(&mut number).collect()
+    }
+
+    fn splits(unlabeled: Option<Examples>) -> Splits {
+        let set = ["data.held_out=10".to_owned()];
+        let config = config::parse("iris", include_str!("../../configs/iris.toml"), &set).unwrap();
+        let set = DataSet {
+            name: DataSetName::Iris,
+            classes: 3,
+            train: rows(0, 40),
+            test: rows(100, 5),
+            unlabeled,
+        };
+        split(&Plan::new(&config, set.train.shape(), set.training_samples()).unwrap(), set)
+    }
+
+    #[test]
+    fn no_layer_sees_what_is_held_out() {
+        let Splits { layers, train, measure, held_out, .. } = splits(None);
+        assert!(held_out);
+        assert_eq!((numbers(&layers), measure.len()), (numbers(&train), 10));
+        let mut all = [numbers(&train), numbers(&measure)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn layers_learn_from_what_has_no_labels_and_the_readout_from_what_has() {
+        let unlabeled = splits(Some(rows(200, 50)));
+        assert_eq!(numbers(&unlabeled.layers), (200..250).collect::<Vec<_>>());
+        let labelled = splits(None);
+        assert_eq!(numbers(&unlabeled.train), numbers(&labelled.train));
+        assert_eq!(numbers(&unlabeled.measure), numbers(&labelled.measure));
+    }
+}

@@ -25,7 +25,8 @@ pub struct Views {
 }
 
 impl Views {
-    /// The views of `keys`, each (height, width, channels), cut into messages whose rows are at most `row_bytes` long on either side of a transform.
+    /// The views of `keys`, each (height, width, channels), cut into messages whose rows are at most `row_bytes` long
+    /// on either side of a transform.
     pub fn rows(&self, keys: &[SampleKey], precision: Precision, row_bytes: usize) -> Vec<wire::Rows> {
         let shape = self.examples.shape();
         let background = self.examples.background();
@@ -73,5 +74,34 @@ impl BatchSource {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scff::batch::Variant;
+
+    use super::*;
+    use crate::source::{ChannelScale, Moves, Shape};
+
+    #[test]
+    fn a_view_is_moved_mirrored_and_filled_with_black_pixels_that_are_scaled_too() {
+        const SCALES: &[ChannelScale] =
+            &[ChannelScale { mean: 1.0, deviation: 0.5 }, ChannelScale { mean: 0.0, deviation: 0.25 }];
+        let shape = Shape { height: 1, width: 3, channels: 2 };
+        let pixels = vec![255, 0, 0, 255, 255, 255];
+        let views = Views {
+            examples: Arc::new(Examples::unlabeled(shape, SCALES, pixels)),
+            augmentation: Augmentation::new(Moves::Crop { padding: 1 }, true).unwrap(),
+        };
+        // As it is; one pixel to the right; the mirror image of that. The scales are chosen to be exact.
+        let keys = [0, 2, 3].map(|variant| SampleKey { index: 0, variant: Variant(variant) });
+        let rows = views.rows(&keys, Precision::F32, 24);
+        let mut found = vec![0.0; 18];
+        let payload: Vec<u8> = rows.iter().flat_map(|rows| rows.payload.to_vec()).collect();
+        Precision::F32.decode(&payload, &mut found);
+        assert_eq!(found[..6], [0.0, 0.0, -2.0, 4.0, 0.0, 4.0]);
+        assert_eq!(found[6..12], [-2.0, 0.0, 0.0, 0.0, -2.0, 4.0]);
+        assert_eq!(found[12..], [-2.0, 4.0, 0.0, 0.0, -2.0, 0.0]);
     }
 }

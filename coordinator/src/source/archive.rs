@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::catalog::{Archive, FileEntry};
 use super::part::{Part, PartError};
 use super::progress::Progress;
-use super::verify::{FileError, check_content};
+use super::verify::{FileError, check_as_is};
 
 /// What an archive may hold beside the files that are wanted.
 const OTHER_BYTES: u64 = 1 << 24;
@@ -134,9 +134,10 @@ fn write(
         }
     };
     let mut progress = Progress::new(show_progress, entry.name, entry.bytes);
+    progress.say(&format!("{}: from {}", entry.name, archive.display()));
     let part = Part::new(folder, entry.name, entry.bytes);
     part.append(0, member, &mut progress).map_err(failed)?;
-    if let Err(error) = check_content(part.path(), entry) {
+    if let Err(error) = check_as_is(part.path(), entry.bytes, entry.sha256) {
         part.remove().map_err(failed)?;
         let error = Box::new(error);
         return Err(ArchiveError::Content { path: archive.to_owned(), file: entry.name, error });

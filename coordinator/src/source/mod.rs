@@ -127,19 +127,17 @@ mod tests {
 
     use super::*;
 
-    /// The folder `path` in the folder of real data sets that `STRATA_DATA` names; `test` is skipped without it.
-    fn real_data(test: &str, path: &str) -> Option<PathBuf> {
-        let data = std::env::var_os("STRATA_DATA").map(PathBuf::from);
-        let folder = data.map(|data| data.join(path)).filter(|folder| folder.is_dir());
+    /// The folder `path` in the folder of real data sets that `STRATA_DATA` names, if it holds `set`.
+    fn real_data(test: &str, path: &str, set: &str) -> Option<PathBuf> {
+        let folder = std::env::var_os("STRATA_DATA").map(|data| PathBuf::from(data).join(path));
+        let folder = folder.filter(|folder| folder.join(set).is_dir());
         if folder.is_none() {
-            println!("skipped: {test}: STRATA_DATA names no folder that holds {path}/");
+            println!(
+                "skipped: {test}: STRATA_DATA names no folder that holds {}",
+                Path::new(path).join(set).display()
+            );
         }
         folder
-    }
-
-    /// The folder of real data sets, if it holds `set`.
-    fn real_set(test: &str, set: &str) -> Option<PathBuf> {
-        real_data(test, set).and_then(|folder| folder.parent().map(Path::to_owned))
     }
 
     fn counts(examples: &Examples) -> Vec<usize> {
@@ -184,7 +182,7 @@ mod tests {
 
     #[test]
     fn real_mnist_has_its_published_counts() {
-        let Some(dir) = real_set("real_mnist_has_its_published_counts", "mnist") else { return };
+        let Some(dir) = real_data("real_mnist_has_its_published_counts", "", "mnist") else { return };
         let mnist = load(DataSetName::Mnist, &dir).unwrap();
         assert_eq!(counts(&mnist.train), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
         assert_eq!(counts(&mnist.test), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
@@ -194,7 +192,7 @@ mod tests {
     #[test]
     fn real_cifar_10_has_its_published_counts_and_is_standardised() {
         let test = "real_cifar_10_has_its_published_counts_and_is_standardised";
-        let Some(dir) = real_set(test, "cifar-10-batches-bin") else { return };
+        let Some(dir) = real_data(test, "", "cifar-10-batches-bin") else { return };
         let cifar = load(DataSetName::Cifar10, &dir).unwrap();
         assert_eq!((counts(&cifar.train), counts(&cifar.test)), (vec![5000; 10], vec![1000; 10]));
         assert_eq!(cifar.training_samples(), official(DataSetName::Cifar10).unwrap().training);
@@ -208,7 +206,7 @@ mod tests {
     #[test]
     fn a_small_part_of_real_stl_10_loads_as_a_small_data_set() {
         let test = "a_small_part_of_real_stl_10_loads_as_a_small_data_set";
-        let Some(dir) = real_set(test, "stl10-sample/stl10_binary") else { return };
+        let Some(dir) = real_data(test, "stl10-sample", "stl10_binary") else { return };
         let stl = load(DataSetName::Stl10, &dir).unwrap();
         assert_eq!(stl.training_samples(), TrainingSamples { labelled: 44, unlabeled: 246 });
         assert_eq!(counts(&stl.train), [4, 3, 3, 1, 1, 1, 1, 7, 11, 12]);

@@ -15,12 +15,16 @@ pub enum Stored {
     Gzipped,
 }
 
+/// How a gzip file starts: its magic number, then 8 for deflate, the only method there is. Files of pixels have no
+/// header of their own to tell them by.
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+
 /// The content of the file at `path`, unpacked if it starts like a gzip file, whatever it is called.
 ///
 /// Anything behind the end of the gzip data is an error when it is reached.
 pub fn open(path: &Path) -> io::Result<(Stored, Box<dyn Read>)> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
-    if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+    if file.fill_buf()?.starts_with(&GZIP) {
         Ok((Stored::Gzipped, Box::new(MultiGzDecoder::new(file))))
     } else {
         Ok((Stored::Raw, Box::new(file)))

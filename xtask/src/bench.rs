@@ -9,10 +9,10 @@ pub struct Arguments {
     quick: bool,
 }
 
-/// Measures a training step, then the stream of activations to a worker.
+/// Measures training steps of dense layers and of convolutions, then the stream of activations to a worker.
 pub fn run(Arguments { quick }: &Arguments) -> anyhow::Result<()> {
     packages::for_building()?;
-    for (package, bench) in [("scff", "step"), ("worker", "stream")] {
+    for (package, bench) in [("scff", "step"), ("scff", "conv"), ("worker", "stream")] {
         let mut command = shell::cargo(&["bench", "-p", package, "--bench", bench]);
         if *quick {
             command.args(["--", "--quick"]);

@@ -9,6 +9,7 @@ use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use crate::blas::{product, product_row_by_row, row_period};
 use crate::layer::{Conv, LayerSpec, LinearMap, MapShape, Pool, ShapeError, Tensors, Transmit};
 use crate::normalize::{Counting, standardize_rows};
+use crate::optimizer::weight_sums;
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
 use crate::scratch::buffer;
 use crate::train::{Tiles, lower};
@@ -37,7 +38,7 @@ impl FrozenLayer {
         parameters.check("parameters", &spec.map)?;
         let bias_factor = if spec.makes_pairs() { 2.0 } else { 1.0 };
         let bias = parameters.bias.mapv(|b| b * bias_factor);
-        Ok(Self { weight_sums: parameters.weight.sum_axis(Axis(1)), bias, spec, parameters })
+        Ok(Self { weight_sums: weight_sums(&parameters.weight), bias, spec, parameters })
     }
 
     /// What is fixed about the layer.

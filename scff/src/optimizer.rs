@@ -1,6 +1,7 @@
 //! AdamW (decoupled weight decay, bias correction) and the step schedule of the learning rate.
 
 use multiversion::multiversion;
+use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
@@ -59,7 +60,8 @@ impl Update {
         }
     }
 
-    /// Updates `values` and their moments with `gradient + shift`, and returns the sum of the new values.
+    /// Updates `values` and their moments with `gradient + shift`, and returns the sum of the new values, which is
+    /// [`sum`] of them to the last bit.
     ///
     /// m = .9 m + .1 G;  v = .999 v + .001 G^2;  p = p (1 - lr wd) - lr/(1-.9^t) m / (sqrt(v)/sqrt(1-.999^t) + 1e-8)
     pub fn apply(
@@ -74,6 +76,33 @@ impl Update {
     }
 }
 
+/// Numbers are summed in so many lanes.
+const LANES: usize = 16;
+
+/// w of each channel: the sums of the rows of a weight, (channels, fan-in).
+///
+/// In the order in which an update sums them, so that a layer that is taken up again has the bits of one that was never
+/// put down.
+pub(crate) fn weight_sums(weight: &Array2<f32>) -> Array1<f32> {
+    weight.outer_iter().map(|row| sum(row.to_slice().expect("weights are contiguous"))).collect()
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn sum(values: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value;
+        }
+    }
+    for value in rest {
+        sums[0] += value;
+    }
+    sums.iter().sum()
+}
+
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
 fn apply(
     update: &Update,
@@ -83,7 +112,6 @@ fn apply(
     gradient: &[f32],
     shift: f32,
 ) -> f32 {
-    const LANES: usize = 16;
     let Update { keep, rate, second_scale } = *update;
     let one = |p: &mut f32, m: &mut f32, v: &mut f32, g: f32| {
         let g = g + shift;
@@ -112,4 +140,23 @@ fn apply(
         sums[0] += one(p, m, v, g);
     }
     sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "they are the same to the last bit")]
+    fn an_update_sums_what_it_leaves_as_sum_does() {
+        for length in [1, 15, 16, 75, 864, 3456] {
+            let numbers = |salt: usize| -> Vec<f32> {
+                (0..length).map(|i| (i * salt * 7919 % 1009) as f32 / 1009.0 - 0.4).collect()
+            };
+            let (mut values, mut first, mut second) = (numbers(1), numbers(2), vec![0.1; length]);
+            let update = Update::new(0.01, 1e-4, Step(3));
+            let found = update.apply(&mut values, &mut first, &mut second, &numbers(3), 0.01);
+            assert_eq!(found, sum(&values), "{length} values");
+        }
+    }
 }

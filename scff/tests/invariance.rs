@@ -222,6 +222,23 @@ fn resume_equals_uninterrupted() {
     }
 }
 
+#[test]
+fn a_resumed_convolution_equals_an_uninterrupted_one() {
+    for shape in CONVS {
+        let map = conv(shape);
+        let batch =
+            |step| PairedRows::make(rows(step, shape.5, map.inputs()), &map, false, &[1 + step as usize % 5]);
+        let mut uninterrupted = fresh(map, PairSource::Makes, MAX, shape.4);
+        let mut resumed = fresh(map, PairSource::Makes, MAX, shape.4);
+        for step in 0..5 {
+            let expected = uninterrupted.step(&batch(step));
+            assert_eq!(resumed.step(&batch(step)), expected, "{shape:?}, step {step}");
+            resumed = TrainingLayer::new(resumed.spec().clone(), HYPERPARAMETERS, &resumed.state()).unwrap();
+        }
+        assert_eq!(resumed.state(), uninterrupted.state(), "{shape:?}");
+    }
+}
+
 /// What a group of workers relies on.
 #[test]
 fn a_block_does_not_depend_on_the_blocks_beside_it() {

@@ -60,6 +60,15 @@ impl Process {
         fs::read_to_string(self.log.with_extension("err")).expect("its log")
     }
 
+    /// The most memory that it has had resident so far, in bytes.
+    pub fn peak_rss_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("it has not been waited for");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says");
+        let kibibytes = line.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
+        1024 * kibibytes.expect("a number of kB")
+    }
+
     /// It, as something that outlives this handle.
     pub fn pid(&self) -> Pid {
         let stat = Stat::read(self.child.id()).expect("it has not been waited for");

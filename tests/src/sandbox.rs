@@ -30,13 +30,22 @@ impl Sandbox {
     /// The name of its configuration file.
     pub const CONFIG: &str = "small.toml";
 
-    /// A new one.
+    /// A new one, with the configuration of three dense layers.
     #[expect(clippy::new_without_default, reason = "it writes files")]
     pub fn new() -> Self {
+        Self::with(include_str!("small.toml"))
+    }
+
+    /// A new one, with the configuration of three convolutions.
+    pub fn of_convolutions() -> Self {
+        Self::with(include_str!("convolutions.toml"))
+    }
+
+    fn with(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         data::write(&folder.path().join("data/mnist"));
         fs::create_dir(folder.path().join("logs")).expect("a new folder");
-        fs::write(folder.path().join(Self::CONFIG), include_str!("small.toml")).expect("a new file");
+        fs::write(folder.path().join(Self::CONFIG), config).expect("a new file");
         Self { folder, started: Cell::new(0) }
     }
 

@@ -13,7 +13,7 @@ use rayon::slice::ParallelSliceMut;
 use super::Tiles;
 use crate::blas::product;
 use crate::layer::{ChannelRange, Conv, LayerState, Tensors};
-use crate::optimizer::Update;
+use crate::optimizer::{Update, weight_sums};
 use crate::pair::{Pair, PairedRows};
 use crate::scratch::{Buffer, buffer};
 
@@ -200,7 +200,7 @@ impl Block {
         let parameters = state.parameters.slice(channels);
         Self {
             channels,
-            weight_sums: parameters.weight.sum_axis(Axis(1)),
+            weight_sums: weight_sums(&parameters.weight),
             parameters,
             first_moments: state.first_moments.slice(channels),
             second_moments: state.second_moments.slice(channels),

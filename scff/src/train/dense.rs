@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use super::row;
 use crate::layer::{ChannelRange, LayerState, Tensors};
-use crate::optimizer::Update;
+use crate::optimizer::{Update, weight_sums};
 use crate::pair::{Pair, PairedRows};
 
 /// The channel blocks of a dense layer.
@@ -67,7 +67,7 @@ impl Block {
         let parameters = state.parameters.slice(channels);
         Self {
             channels,
-            weight_sums: parameters.weight.sum_axis(Axis(1)),
+            weight_sums: weight_sums(&parameters.weight),
             parameters,
             first_moments: state.first_moments.slice(channels),
             second_moments: state.second_moments.slice(channels),

@@ -13,7 +13,7 @@ use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
 use scff::train::{Hyperparameters, TrainingLayer};
 
-use crate::naive::{AdamW, Layer, Pairs, Rows, standardize, widen};
+use crate::naive::{AdamW, Layer, Pairs, Rows, check, standardize, widen};
 
 #[path = "common/naive.rs"]
 mod naive;
@@ -242,15 +242,4 @@ fn rows_of(rows: ArrayView2<'_, f32>) -> Rows {
 
 fn check_rows<'a>(what: &str, found: impl IntoIterator<Item = &'a f32>, expected: &Rows) {
     check(what, found, &expected.concat());
-}
-
-/// Within 1e-5 of the largest element.
-fn check<'a>(what: &str, found: impl IntoIterator<Item = &'a f32>, expected: &[f64]) {
-    let found: Vec<f64> = found.into_iter().map(|&value| f64::from(value)).collect();
-    assert_eq!(found.len(), expected.len(), "{what}: elements");
-    let largest = expected.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
-    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let off = (found - expected).abs();
-        assert!(off <= 1e-5 * largest, "{what} [{index}]: {found}, not {expected}, off by {off:e}");
-    }
 }

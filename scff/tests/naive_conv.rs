@@ -10,7 +10,7 @@ use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
 use scff::train::{Hyperparameters, TrainingLayer};
 
-use crate::naive::{Halves, Layer, Rows, standardize, widen};
+use crate::naive::{Halves, Layer, Rows, check, standardize, widen};
 use crate::naive_conv::{Patches, loss_and_gradient, make_pair, make_pairs, passed_on, take_pair};
 
 #[path = "common/naive.rs"]
@@ -183,15 +183,4 @@ fn check_step(case: &Case, source: PairSource, input: &PairedRows, slow_pairs: &
     let moments = layer.state().first_moments;
     check("weight gradient", &(moments.weight * 10.0), &gradient.weight.concat());
     check("bias gradient", &(moments.bias * 10.0), &gradient.bias);
-}
-
-/// Within 1e-5 of the largest element.
-fn check<'a>(what: &str, found: impl IntoIterator<Item = &'a f32>, expected: &[f64]) {
-    let found: Vec<f64> = found.into_iter().map(|&value| f64::from(value)).collect();
-    assert_eq!(found.len(), expected.len(), "{what}: elements");
-    let largest = expected.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
-    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let off = (found - expected).abs();
-        assert!(off <= 1e-5 * largest, "{what} [{index}]: {found}, not {expected}, off by {off:e}");
-    }
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use ndarray::{Array2, Axis, concatenate};
 use scff::batch::{Epoch, Step};
 use scff::frozen::{FrozenLayer, features};
-use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Tensors, Transmit};
+use scff::layer::{Dense, LayerSpec, LinearMap, PairSource, Tensors, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Readout, halvings};
-use scff::train::{Hyperparameters, TrainingLayer};
 
 use crate::fixture::Fixture;
 
 #[path = "common/fixture.rs"]
 mod fixture;
+#[path = "common/golden.rs"]
+mod golden;
 
 #[test]
 fn dense_one_view_matches_pytorch() {
@@ -152,60 +152,10 @@ fn check_outputs(fixture: &Fixture, names: (&str, &str), source: PairSource, inp
     fixture.check("z_neg", &(&above.negative() - &below.negative()));
 }
 
-/// Goodness, loss, gradients and five steps.
 fn check_training(fixture: &Fixture, spec: &LayerSpec, names: (&str, &str), input: &PairedRows) {
-    let hp = |name: &str| fixture.number(&format!("hp.{name}"));
-    let loss = LossParameters {
-        theta_pos: hp("th1") as f32,
-        theta_neg: hp("th2") as f32,
-        lambda: hp("lambda_") as f32,
-    };
-    let optimizer = OptimizerParameters {
-        learning_rate: hp("lr"),
-        weight_decay: hp("weight_decay"),
-        gamma: 1.0,
-        period: 1,
-    };
-    let state = LayerState {
-        step: Step(0),
-        parameters: parameters(fixture, names, 1.0),
-        first_moments: Tensors::zeros(&spec.map),
-        second_moments: Tensors::zeros(&spec.map),
-    };
-    let mut layer = TrainingLayer::new(spec.clone(), Hyperparameters { loss, optimizer }, &state).unwrap();
-
-    let goodness = layer.forward(input).total(spec.map.channels(), input.pairs().len());
-    let (positive, negative) = goodness.0.view().split_at(Axis(0), input.positives());
-    fixture.check("g_pos", positive);
-    fixture.check("g_neg", negative);
-
-    let reports: Vec<_> = (1..=5)
-        .map(|step| {
-            let report = layer.step(input);
-            let state = layer.state();
-            if step == 1 {
-                // m = .1 G
-                let Tensors { weight, bias } = &state.first_moments;
-                let gradients = Tensors { weight: weight * 10.0, bias: bias * 10.0 };
-                check_tensors(fixture, "grad.", names, &gradients);
-            }
-            if step == 1 || step == 5 {
-                check_tensors(fixture, &format!("step{step}."), names, &state.parameters);
-            }
-            report.loss
-        })
-        .collect();
-    let state = layer.state();
-    check_tensors(fixture, "step5.exp_avg.", names, &state.first_moments);
-    check_tensors(fixture, "step5.exp_avg_sq.", names, &state.second_moments);
-
-    // PyTorch's own f32 is off by 1.6e-5 where a term of the loss is near 0.
-    let near_zero = Some(1e-5 * reports[0].total());
-    fixture.check_values("loss", [reports[0].total()], None);
-    fixture.check_values("loss_pos", [reports[0].positive], near_zero);
-    fixture.check_values("loss_neg", [reports[0].negative], near_zero);
-    fixture.check_values("loss_pen", [reports[0].penalty], near_zero);
-    fixture.check_values("losses5", reports.iter().map(scff::goodness::Loss::total), None);
+    golden::check_training(fixture, spec, parameters(fixture, names, 1.0), input, |prefix, found| {
+        check_tensors(fixture, prefix, names, found);
+    });
 }
 
 fn check_tensors(fixture: &Fixture, prefix: &str, names: (&str, &str), found: &Tensors) {

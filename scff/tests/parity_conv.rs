@@ -5,21 +5,17 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
-use scff::batch::Step;
 use scff::frozen::{FrozenLayer, features, transform};
-use scff::goodness::{Loss, LossParameters};
-use scff::layer::{
-    Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
-};
+use scff::layer::{Conv, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit};
 use scff::normalize::{Counting, standardize_rows};
-use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
-use scff::train::{Hyperparameters, TrainingLayer};
 
 use crate::fixture::Fixture;
 
 #[path = "common/fixture.rs"]
 mod fixture;
+#[path = "common/golden.rs"]
+mod golden;
 
 const MAX: Pool = Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 };
 
@@ -273,58 +269,9 @@ fn padded(input: &PairedRows, spec: &LayerSpec) -> Array2<f32> {
     })
 }
 
-/// Goodness, loss, gradients and five steps.
 fn check_training(fixture: &Fixture, layer: &str, spec: &LayerSpec, input: &PairedRows) {
-    let hp = |name: &str| fixture.number(&format!("hp.{name}"));
-    let loss = LossParameters {
-        theta_pos: hp("th1") as f32,
-        theta_neg: hp("th2") as f32,
-        lambda: hp("lambda_") as f32,
-    };
-    let optimizer = OptimizerParameters {
-        learning_rate: hp("lr"),
-        weight_decay: hp("weight_decay"),
-        gamma: 1.0,
-        period: 1,
-    };
-    let state = LayerState {
-        step: Step(0),
-        parameters: parameters(fixture, layer, 1.0),
-        first_moments: Tensors::zeros(&spec.map),
-        second_moments: Tensors::zeros(&spec.map),
-    };
-    let mut training = TrainingLayer::new(spec.clone(), Hyperparameters { loss, optimizer }, &state).unwrap();
-
-    let goodness = training.forward(input).total(spec.map.channels(), input.pairs().len());
-    let (positive, negative) = goodness.0.view().split_at(Axis(0), input.positives());
-    fixture.check("g_pos", positive);
-    fixture.check("g_neg", negative);
-
-    let check = |prefix: &str, found: &Tensors| {
+    golden::check_training(fixture, spec, parameters(fixture, layer, 1.0), input, |prefix, found| {
         fixture.check_channels_last(&format!("{prefix}W{layer}"), &found.weight);
         fixture.check(&format!("{prefix}b{layer}"), &found.bias);
-    };
-    let mut losses = Vec::new();
-    for step in 1..=5 {
-        losses.push(training.step(input).loss);
-        let state = training.state();
-        if step == 1 {
-            // m = .1 G
-            let Tensors { weight, bias } = &state.first_moments;
-            check("grad.", &Tensors { weight: weight * 10.0, bias: bias * 10.0 });
-        }
-        if step == 1 || step == 5 {
-            check(&format!("step{step}."), &state.parameters);
-        }
-    }
-    let state = training.state();
-    check("step5.exp_avg.", &state.first_moments);
-    check("step5.exp_avg_sq.", &state.second_moments);
-    // PyTorch's own f32 is off by 1.6e-5 where a term of the loss is near 0.
-    let near_zero = Some(1e-5 * losses[0].total());
-    fixture.check_values("loss", [losses[0].total()], None);
-    fixture.check_values("loss_pos", [losses[0].positive], near_zero);
-    fixture.check_values("loss_neg", [losses[0].negative], near_zero);
-    fixture.check_values("loss_pen", [losses[0].penalty], near_zero);
-    fixture.check_values("losses5", losses.iter().map(Loss::total), None);
+    });
 }

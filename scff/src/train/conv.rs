@@ -7,13 +7,14 @@
 use multiversion::multiversion;
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::slice::ParallelSliceMut;
 
 use super::Tiles;
+use super::block::Block;
 use crate::blas::product;
 use crate::layer::{ChannelRange, Conv, LayerState, Tensors};
-use crate::optimizer::{Update, weight_sums};
+use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
 use crate::scratch::{Buffer, buffer};
 
@@ -25,15 +26,6 @@ pub(super) struct ConvLayer {
     mapped: Vec<Vec<f32>>,
     /// Of each group and block.
     gradients: Vec<Vec<Gradient>>,
-}
-
-struct Block {
-    channels: ChannelRange,
-    parameters: Tensors,
-    first_moments: Tensors,
-    second_moments: Tensors,
-    /// w[c]: the sum of each channel's weights.
-    weight_sums: Array1<f32>,
 }
 
 /// One group's part of a block's gradient.
@@ -70,9 +62,7 @@ impl ConvLayer {
 
     /// The parameters and moments of every block.
     pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
-        self.blocks
-            .iter()
-            .map(|block| (block.channels, [&block.parameters, &block.first_moments, &block.second_moments]))
+        self.blocks.iter().map(Block::tensors)
     }
 
     /// Writes the partial goodness of every pair: (blocks, pairs * positions).
@@ -196,17 +186,6 @@ fn matrix_mut(numbers: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
 }
 
 impl Block {
-    fn new(channels: ChannelRange, state: &LayerState) -> Self {
-        let parameters = state.parameters.slice(channels);
-        Self {
-            channels,
-            weight_sums: weight_sums(&parameters.weight),
-            parameters,
-            first_moments: state.first_moments.slice(channels),
-            second_moments: state.second_moments.slice(channels),
-        }
-    }
-
     /// What z of a pair is besides its U: bias factor * b - offset * w.
     fn shift(&self, pair: &Pair, bias_factor: f32, shift: &mut [f32]) {
         for ((shift, bias), sum) in shift.iter_mut().zip(&self.parameters.bias).zip(&self.weight_sums) {
@@ -244,13 +223,7 @@ impl Block {
                 // dL/dw reaches every weight of its channel alike (the rank-one term).
                 *sum = update.apply(values, first, second, gradient, shift);
             });
-        update.apply(
-            self.parameters.bias.as_slice_mut().expect(standard),
-            self.first_moments.bias.as_slice_mut().expect(standard),
-            self.second_moments.bias.as_slice_mut().expect(standard),
-            &first.bias,
-            0.0,
-        );
+        self.update_bias(update, &first.bias);
     }
 }
 

@@ -5,28 +5,27 @@ use std::cell::RefCell;
 use multiversion::multiversion;
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
+use super::block::Block;
 use super::row;
 use crate::layer::{ChannelRange, LayerState, Tensors};
-use crate::optimizer::{Update, weight_sums};
+use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
 
 /// The channel blocks of a dense layer.
 pub(super) struct DenseLayer {
-    blocks: Vec<Block>,
+    blocks: Vec<DenseBlock>,
 }
 
 impl DenseLayer {
     pub(super) fn new(blocks: &[ChannelRange], state: &LayerState) -> Self {
-        Self { blocks: blocks.iter().map(|&channels| Block::new(channels, state)).collect() }
+        Self { blocks: blocks.iter().map(|&channels| DenseBlock::new(channels, state)).collect() }
     }
 
     /// The parameters and moments of every block.
     pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
-        self.blocks
-            .iter()
-            .map(|block| (block.channels, [&block.parameters, &block.first_moments, &block.second_moments]))
+        self.blocks.iter().map(|block| block.own.tensors())
     }
 
     /// Writes the partial goodness of every pair: (blocks, pairs).
@@ -44,13 +43,8 @@ impl DenseLayer {
 }
 
 /// The part of a layer that one thread computes at a time.
-struct Block {
-    channels: ChannelRange,
-    parameters: Tensors,
-    first_moments: Tensors,
-    second_moments: Tensors,
-    /// w[c]: the sum of each channel's weights.
-    weight_sums: Array1<f32>,
+struct DenseBlock {
+    own: Block,
     /// U of every row, then dL/dU: (rows, channels).
     mapped: Array2<f32>,
     /// relu(z) of every pair: (pairs, channels).
@@ -62,28 +56,23 @@ thread_local! {
     static GRADIENT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Block {
+impl DenseBlock {
     fn new(channels: ChannelRange, state: &LayerState) -> Self {
-        let parameters = state.parameters.slice(channels);
         Self {
-            channels,
-            weight_sums: weight_sums(&parameters.weight),
-            parameters,
-            first_moments: state.first_moments.slice(channels),
-            second_moments: state.second_moments.slice(channels),
+            own: Block::new(channels, state),
             mapped: Array2::zeros((0, 0)),
             hidden: Array2::zeros((0, 0)),
         }
     }
 
     fn forward(&mut self, input: &PairedRows, partial: &mut [f32]) {
-        let (rows, pairs, channels) = (input.rows(), input.pairs(), self.channels.len());
+        let (rows, pairs, channels) = (input.rows(), input.pairs(), self.own.channels.len());
         resize(&mut self.mapped, rows.nrows(), channels);
         resize(&mut self.hidden, pairs.len(), channels);
-        general_mat_mul(1.0, &rows, &self.parameters.weight.t(), 0.0, &mut self.mapped);
-        let bias = self.parameters.bias.mapv(|b| b * input.bias_factor());
+        general_mat_mul(1.0, &rows, &self.own.parameters.weight.t(), 0.0, &mut self.mapped);
+        let bias = self.own.parameters.bias.mapv(|b| b * input.bias_factor());
         let constants =
-            (self.weight_sums.as_slice().expect("contiguous"), bias.as_slice().expect("contiguous"));
+            (self.own.weight_sums.as_slice().expect("contiguous"), bias.as_slice().expect("contiguous"));
         let mapped = self.mapped.as_slice().expect("contiguous");
         let hidden = self.hidden.as_slice_mut().expect("contiguous");
         for ((pair, hidden), partial) in pairs.iter().zip(hidden.chunks_exact_mut(channels)).zip(partial) {
@@ -94,7 +83,7 @@ impl Block {
     }
 
     fn backward(&mut self, input: &PairedRows, coefficients: &[f32], update: &Update) {
-        let channels = self.channels.len();
+        let channels = self.own.channels.len();
         let mut bias_gradient = vec![0.0_f32; channels];
         let mut sum_gradient = vec![0.0_f32; channels];
         let mapped = self.mapped.as_slice_mut().expect("contiguous");
@@ -112,7 +101,7 @@ impl Block {
                 add_scaled(&mut sum_gradient, -coefficient * pair.offset, hidden);
             }
         }
-        let weights = self.parameters.weight.dim();
+        let weights = self.own.parameters.weight.dim();
         GRADIENT.with_borrow_mut(|gradient| {
             gradient.resize(gradient.len().max(weights.0 * weights.1), 0.0);
             let mut gradient = ArrayViewMut2::from_shape(weights, &mut gradient[..weights.0 * weights.1])
@@ -131,21 +120,15 @@ impl Block {
         sum_gradient: &[f32],
     ) {
         for (channel, (gradient, &shift)) in gradient.outer_iter().zip(sum_gradient).enumerate() {
-            self.weight_sums[channel] = update.apply(
-                row(&mut self.parameters.weight, channel),
-                row(&mut self.first_moments.weight, channel),
-                row(&mut self.second_moments.weight, channel),
+            self.own.weight_sums[channel] = update.apply(
+                row(&mut self.own.parameters.weight, channel),
+                row(&mut self.own.first_moments.weight, channel),
+                row(&mut self.own.second_moments.weight, channel),
                 gradient.as_slice().expect("contiguous"),
                 shift,
             );
         }
-        update.apply(
-            self.parameters.bias.as_slice_mut().expect("contiguous"),
-            self.first_moments.bias.as_slice_mut().expect("contiguous"),
-            self.second_moments.bias.as_slice_mut().expect("contiguous"),
-            bias_gradient,
-            0.0,
-        );
+        self.own.update_bias(update, bias_gradient);
     }
 }
 

@@ -10,6 +10,7 @@
 //! Each channel block owns its weights and moments. Products are single-threaded BLAS calls of a fixed shape, cut by
 //! channel blocks and, in convolutions, by tiles of samples, so neither threads nor shards show in the result.
 
+mod block;
 mod conv;
 mod dense;
 mod tiles;

@@ -162,3 +162,14 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len() as f64;
     values.sum::<f64>() / count
 }
+
+/// Within 1e-5 of the largest element.
+pub fn check<'a>(what: &str, found: impl IntoIterator<Item = &'a f32>, expected: &[f64]) {
+    let found: Vec<f64> = found.into_iter().map(|&value| f64::from(value)).collect();
+    assert_eq!(found.len(), expected.len(), "{what}: elements");
+    let largest = expected.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let off = (found - expected).abs();
+        assert!(off <= 1e-5 * largest, "{what} [{index}]: {found}, not {expected}, off by {off:e}");
+    }
+}

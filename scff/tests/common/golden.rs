@@ -1,0 +1,71 @@
+//! Five training steps against PyTorch's.
+
+use ndarray::Axis;
+use scff::batch::Step;
+use scff::goodness::{Loss, LossParameters};
+use scff::layer::{LayerSpec, LayerState, Tensors};
+use scff::optimizer::OptimizerParameters;
+use scff::pair::PairedRows;
+use scff::train::{Hyperparameters, TrainingLayer};
+
+use crate::fixture::Fixture;
+
+/// Goodness, loss, gradients and five steps from `parameters`. `check` compares tensors with the golden ones whose names
+/// begin with a prefix.
+pub fn check_training(
+    fixture: &Fixture,
+    spec: &LayerSpec,
+    parameters: Tensors,
+    input: &PairedRows,
+    check: impl Fn(&str, &Tensors),
+) {
+    let hp = |name: &str| fixture.number(&format!("hp.{name}"));
+    let loss = LossParameters {
+        theta_pos: hp("th1") as f32,
+        theta_neg: hp("th2") as f32,
+        lambda: hp("lambda_") as f32,
+    };
+    let optimizer = OptimizerParameters {
+        learning_rate: hp("lr"),
+        weight_decay: hp("weight_decay"),
+        gamma: 1.0,
+        period: 1,
+    };
+    let state = LayerState {
+        step: Step(0),
+        parameters,
+        first_moments: Tensors::zeros(&spec.map),
+        second_moments: Tensors::zeros(&spec.map),
+    };
+    let mut layer = TrainingLayer::new(spec.clone(), Hyperparameters { loss, optimizer }, &state).unwrap();
+
+    let goodness = layer.forward(input).total(spec.map.channels(), input.pairs().len());
+    let (positive, negative) = goodness.0.view().split_at(Axis(0), input.positives());
+    fixture.check("g_pos", positive);
+    fixture.check("g_neg", negative);
+
+    let mut losses = Vec::new();
+    for step in 1..=5 {
+        losses.push(layer.step(input).loss);
+        let state = layer.state();
+        if step == 1 {
+            // m = .1 G
+            let Tensors { weight, bias } = &state.first_moments;
+            check("grad.", &Tensors { weight: weight * 10.0, bias: bias * 10.0 });
+        }
+        if step == 1 || step == 5 {
+            check(&format!("step{step}."), &state.parameters);
+        }
+    }
+    let state = layer.state();
+    check("step5.exp_avg.", &state.first_moments);
+    check("step5.exp_avg_sq.", &state.second_moments);
+
+    // PyTorch's own f32 is off by 1.6e-5 where a term of the loss is near 0.
+    let near_zero = Some(1e-5 * losses[0].total());
+    fixture.check_values("loss", [losses[0].total()], None);
+    fixture.check_values("loss_pos", [losses[0].positive], near_zero);
+    fixture.check_values("loss_neg", [losses[0].negative], near_zero);
+    fixture.check_values("loss_pen", [losses[0].penalty], near_zero);
+    fixture.check_values("losses5", losses.iter().map(Loss::total), None);
+}

@@ -104,7 +104,7 @@ impl Plan {
     /// Plans a run of `config` on a data set of so many training samples of the given shape.
     pub fn new(config: &Config, shape: Shape, samples: TrainingSamples) -> Result<Self, PlanError> {
         let Config { data, training, readout, .. } = config;
-        let TrainingSamples { labelled, unlabeled } = samples;
+        let TrainingSamples { labelled, unlabeled } = used(data, samples)?;
         check(
             data.held_out < labelled,
             "data.held_out",
@@ -250,6 +250,18 @@ impl Plan {
     fn variants(&self) -> u64 {
         u64::from(self.augmentation.variants())
     }
+}
+
+/// The training samples that are used of those there are.
+fn used(data: &DataConfig, all: TrainingSamples) -> Result<TrainingSamples, PlanError> {
+    let TrainingSamples { labelled, unlabeled } = all;
+    let most = if unlabeled > 0 { unlabeled } else { labelled };
+    check(data.samples <= most, "data.samples", data.samples, format!("1 to {most}, or 0 for all"))?;
+    Ok(match (data.samples, unlabeled) {
+        (0, _) => all,
+        (samples, 0) => TrainingSamples::labelled(samples),
+        (samples, _) => TrainingSamples { labelled, unlabeled: samples },
+    })
 }
 
 /// How views differ, by the configuration's `[data]`.
@@ -481,6 +493,8 @@ mod tests {
             ("data.translation=0", "data.views = 2: expected 1 where nothing is augmented"),
             ("data.translation=28", "data.translation = 28"),
             ("data.held_out=60000", "data.held_out = 60000: expected fewer than the 60000 samples"),
+            ("data.samples=60001", "data.samples = 60001: expected 1 to 60000, or 0 for all"),
+            ("data.samples=99", "training.batch = 100: expected 2 to 99"),
             ("layers.0.pairs=takes", "layers[0].pairs = takes: expected `makes`"),
             ("layers.1.units=0", "layers[1].units = 0: expected 1 to"),
             ("layers.1.lr=-1.0", "layers[1].lr = -1: expected a positive number"),
@@ -501,6 +515,16 @@ mod tests {
         let both = plan(TrainingSamples { labelled: 5_000, unlabeled: 100_000 });
         assert_eq!((both.training_samples, both.labelled_samples), (100_000, 4_000));
         assert_eq!(both.stages[0].steps_per_epoch, 1_000);
+    }
+
+    #[test]
+    fn layers_train_on_as_many_samples_as_configured() {
+        let plan = |samples, changes: &[&str]| plan_of(IMAGE, samples, changes).unwrap();
+        let few = plan(SAMPLES, &["data.samples=5000", "data.held_out=1000"]);
+        assert_eq!((few.training_samples, few.labelled_samples, few.held_out), (4_000, 4_000, 1_000));
+        let unlabeled = TrainingSamples { labelled: 5_000, unlabeled: 100_000 };
+        let few = plan(unlabeled, &["data.samples=30000", "data.held_out=1000"]);
+        assert_eq!((few.training_samples, few.labelled_samples), (30_000, 4_000));
     }
 
     #[test]

@@ -1,8 +1,5 @@
 //! What will happen: shapes inferred, every impossible combination refused.
 
-use std::fmt::Write as _;
-
-use bytesize::ByteSize;
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
@@ -75,6 +72,11 @@ impl Stage {
     /// Steps in all.
     pub fn steps(&self) -> Step {
         Step(self.steps_per_epoch * u64::from(self.epochs))
+    }
+
+    /// Bytes of an activation at the cut point, on the wire and kept.
+    pub fn row_bytes(&self, plan: &Plan) -> u64 {
+        (self.elements * plan.precision.bytes()) as u64
     }
 }
 
@@ -182,73 +184,39 @@ impl Plan {
         self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.features()).sum()
     }
 
-    /// The plan as a table for people.
-    pub fn describe(&self) -> String {
-        let mut text = String::new();
-        let Self { data, shape, training_samples, batch, .. } = self;
-        writeln!(text, "{data}: {training_samples} training samples of {shape}, batches of {batch}")
-            .expect("text");
-        writeln!(
-            text,
-            "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12} {:>14} {:>14}",
-            "layer", "in-out", "parameters", "epochs", "steps", "GFLOP/step", "bytes/sample", "keeps at most"
-        )
-        .expect("text");
-        for stage in &self.stages {
-            let row_bytes = stage.elements * self.precision.bytes();
-            let views =
-                if stage.cut_point == 0 { u64::from(self.augmentation.variants()) } else { self.variants() };
-            let all = row_bytes as u64 * u64::from(*training_samples) * views;
-            writeln!(
-                text,
-                "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12.2} {:>14} {:>14}",
-                stage.spec.name,
-                format!("{}-{}", stage.spec.map.inputs(), stage.spec.outputs()),
-                stage.spec.map.parameters(),
-                stage.epochs,
-                stage.steps().0,
-                self.operations(stage) as f64 * 1e-9,
-                row_bytes,
-                ByteSize(all).to_string(),
-            )
-            .expect("text");
-        }
-        let measured_on = match self.held_out {
-            0 => "the test set".to_owned(),
-            held_out => format!("{held_out} held-out training samples"),
-        };
-        write!(
-            text,
-            "readout: {} features of {} samples, {} epochs, measured on {measured_on}",
-            self.features(),
-            self.labelled_samples,
-            self.readout.epochs
-        )
-        .expect("text");
-        text
-    }
-
     /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the linear
     /// maps and weight gradients, one map per sample view (or per pair for layers that take pairs).
     pub fn operations(&self, stage: &Stage) -> u64 {
-        let views = if self.two_views { 2 } else { 1 };
-        let pairs = 1 + stage.negatives as u64;
-        let maps = |spec: &LayerSpec| {
-            let rows = if spec.makes_pairs() { views } else { pairs };
-            2 * rows * self.batch as u64 * spec.map.multiply_adds()
-        };
+        let maps = |spec: &LayerSpec| 2 * self.rows_of(stage, spec) * spec.map.multiply_adds();
         let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
         prefix.iter().map(|stage| maps(&stage.spec)).sum::<u64>() + 2 * maps(&stage.spec)
+    }
+
+    /// Samples that come to a training step, each view counted.
+    pub fn rows_per_step(&self) -> u64 {
+        let views = if self.two_views { 2 } else { 1 };
+        views * self.batch as u64
+    }
+
+    /// Pairs of a training step of a stage.
+    pub fn pairs_per_step(&self, stage: &Stage) -> u64 {
+        (1 + stage.negatives as u64) * self.batch as u64
+    }
+
+    /// Rows that a layer of a stage's pair prefix, or its own, maps in a training step.
+    pub fn rows_of(&self, stage: &Stage, layer: &LayerSpec) -> u64 {
+        if layer.makes_pairs() { self.rows_per_step() } else { self.pairs_per_step(stage) }
+    }
+
+    /// Views of a sample that the readout learns from: with its mirror image where layers see it too.
+    pub fn readout_views(&self) -> usize {
+        if self.augmentation.flips() { 2 } else { 1 }
     }
 
     /// Elements of the widest of a sample and its activations up to a stage's cut point.
     pub fn widest(&self, stage: &Stage) -> usize {
         let below = self.stages[..stage.cut_point as usize].iter().map(|stage| stage.spec.outputs());
         below.fold(self.shape.len(), usize::max)
-    }
-
-    fn variants(&self) -> u64 {
-        u64::from(self.augmentation.variants())
     }
 }
 

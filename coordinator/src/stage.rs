@@ -113,8 +113,7 @@ impl StageRun<'_> {
     ) {
         let Self { plan, stage, assignment, .. } = self;
         let state_bytes = Bytes::from(encode_state(state, proto::state::Header::new()));
-        let row_bytes = stage.elements * plan.precision.bytes();
-        let kept_rows = (assignment.trainer.description.cache_bytes / row_bytes as u64) as usize;
+        let kept_rows = (assignment.trainer.description.cache_bytes / stage.row_bytes(plan)) as usize;
         let begin = wire::TrainBegin {
             run: self.run.to_owned(),
             layer: stage.layer.0,

@@ -13,6 +13,7 @@
 mod conv;
 mod dense;
 mod tiles;
+mod trial;
 
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ use crate::pair::PairedRows;
 
 use conv::ConvLayer;
 use dense::DenseLayer;
+
+pub use trial::ProductTrial;
 
 pub(crate) use conv::lower;
 pub(crate) use tiles::Tiles;

@@ -8,8 +8,10 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proto::process::KernelChoice;
 
+use crate::calibration::calibrate;
 use crate::cluster::{LocalOptions, Place};
 use crate::config;
+use crate::estimate::{Estimate, Workers, table};
 use crate::plan::Plan;
 use crate::run::{self, Surroundings, Wanted};
 use crate::source::{self, DataSetName, FetchOptions, official};
@@ -45,16 +47,18 @@ pub enum Command {
         #[command(flatten)]
         cluster: ClusterArgs,
     },
-    /// Show what a run would do: shapes, parameters, operations, bytes.
+    /// Show what a run would do and how long it would take: shapes, parameters, operations, bytes, seconds.
+    ///
+    /// Seconds follow from a second's measurement of this machine. The data set's files are not needed.
     Plan {
         /// The configuration file.
         config: PathBuf,
-        /// The folder of data sets.
-        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
-        data: PathBuf,
         /// Override a key of the configuration.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
+        /// What to plan for.
+        #[command(flatten)]
+        cluster: PlannedArgs,
     },
     /// Train and measure a readout on the frozen layers of a run, or on its input.
     Eval {
@@ -117,6 +121,25 @@ pub struct ClusterArgs {
     data: PathBuf,
 }
 
+/// Which workers a run is planned for.
+#[derive(Debug, Args)]
+pub struct PlannedArgs {
+    /// So many workers, each on a machine of its own like this one; several numbers with commas between are compared.
+    /// Several workers on one machine are no faster than one.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Vec<u16>,
+    /// Threads of each worker [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Memory that each worker may fill with kept activations, such as 4GiB [default: a quarter of the machine's memory].
+    #[arg(long, value_name = "SIZE")]
+    cache_memory: Option<ByteSize>,
+    /// The folder of data sets.
+    #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+    data: PathBuf,
+}
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
@@ -163,6 +186,22 @@ impl ClusterArgs {
     }
 }
 
+impl PlannedArgs {
+    /// The plan with estimates, after a second's calibration.
+    fn table(&self, plan: &Plan, test_samples: usize) -> String {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let rates = calibrate(plan, self.threads.map_or(cores, |threads| cores.min(threads.into())));
+        let quarter = || proto::machine::memory_bytes() / 4;
+        let cache_bytes = self.cache_memory.map_or_else(quarter, |size| size.as_u64());
+        let estimate = |&count| {
+            let workers = Workers { count: usize::from(count), cache_bytes };
+            (workers, Estimate::new(plan, test_samples, &rates, workers))
+        };
+        let estimates: Vec<_> = self.workers.iter().map(estimate).collect();
+        table(plan, &rates, &scff::blas::kernel(), &estimates)
+    }
+}
+
 impl Cli {
     /// Does it.
     pub async fn execute(self) -> anyhow::Result<()> {
@@ -180,9 +219,11 @@ impl Cli {
                 println!("{}", conclusion(&summary));
                 println!("run directory: {}", out.display());
             }
-            Command::Plan { config: file, data, set } => {
+            Command::Plan { config: file, set, cluster } => {
                 let config = config::load(&file, &set)?;
-                println!("{}", plan(&config, &data).with_context(|| file.display().to_string())?.describe());
+                let (plan, test_samples) =
+                    plan(&config, &cluster.data).with_context(|| file.display().to_string())?;
+                println!("{}", tokio::task::block_in_place(|| cluster.table(&plan, test_samples)));
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
@@ -195,10 +236,14 @@ impl Cli {
     }
 }
 
-/// A plan needs the data set's shape, and not its files where the shape is known without them.
-fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<Plan> {
-    let Some(official) = official(config.data.name) else { return Ok(run::prepare(config, data)?.0) };
-    Ok(Plan::new(config, official.shape, official.training)?)
+/// The plan, and how many samples are in the test set: the data set's files are needed only where their number is not known
+/// without them.
+fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<(Plan, usize)> {
+    let Some(official) = official(config.data.name) else {
+        let (plan, set) = run::prepare(config, data)?;
+        return Ok((plan, set.test.len()));
+    };
+    Ok((Plan::new(config, official.shape, official.training)?, official.test_samples as usize))
 }
 
 fn data_command(command: DataCommand) -> anyhow::Result<()> {

@@ -47,6 +47,10 @@ pub enum WireFormat {
 pub struct DataConfig {
     /// Which data set.
     pub name: DataSetName,
+    /// How many samples layers train on, of the unlabeled ones or else of the labelled ones: the first so many in a random
+    /// order. 0 for all. They are chosen before any are set aside.
+    #[serde(default)]
+    pub samples: u32,
     /// Training samples set aside; if there are any, the readout is measured on them and the test set stays unread.
     #[serde(default)]
     pub held_out: u32,

@@ -4,6 +4,9 @@ pub mod cli;
 pub mod config;
 pub mod plan;
 
+pub mod calibration;
+pub mod estimate;
+
 pub mod source;
 
 pub mod order;

@@ -1,8 +1,5 @@
 //! What will happen: shapes inferred, every impossible combination refused.
 
-use std::fmt::Write as _;
-
-use bytesize::ByteSize;
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
@@ -76,6 +73,11 @@ impl Stage {
     pub fn steps(&self) -> Step {
         Step(self.steps_per_epoch * u64::from(self.epochs))
     }
+
+    /// Bytes of an activation at the cut point, on the wire and kept.
+    pub fn row_bytes(&self, plan: &Plan) -> u64 {
+        (self.elements * plan.precision.bytes()) as u64
+    }
 }
 
 /// A configuration that says something impossible.
@@ -104,7 +106,7 @@ impl Plan {
     /// Plans a run of `config` on a data set of so many training samples of the given shape.
     pub fn new(config: &Config, shape: Shape, samples: TrainingSamples) -> Result<Self, PlanError> {
         let Config { data, training, readout, .. } = config;
-        let TrainingSamples { labelled, unlabeled } = samples;
+        let TrainingSamples { labelled, unlabeled } = used(data, samples)?;
         check(
             data.held_out < labelled,
             "data.held_out",
@@ -182,63 +184,33 @@ impl Plan {
         self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.features()).sum()
     }
 
-    /// The plan as a table for people.
-    pub fn describe(&self) -> String {
-        let mut text = String::new();
-        let Self { data, shape, training_samples, batch, .. } = self;
-        writeln!(text, "{data}: {training_samples} training samples of {shape}, batches of {batch}")
-            .expect("text");
-        writeln!(
-            text,
-            "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12} {:>14} {:>14}",
-            "layer", "in-out", "parameters", "epochs", "steps", "GFLOP/step", "bytes/sample", "keeps at most"
-        )
-        .expect("text");
-        for stage in &self.stages {
-            let row_bytes = stage.elements * self.precision.bytes();
-            let views =
-                if stage.cut_point == 0 { u64::from(self.augmentation.variants()) } else { self.variants() };
-            let all = row_bytes as u64 * u64::from(*training_samples) * views;
-            writeln!(
-                text,
-                "{:<10} {:>16} {:>12} {:>8} {:>10} {:>12.2} {:>14} {:>14}",
-                stage.spec.name,
-                format!("{}-{}", stage.spec.map.inputs(), stage.spec.outputs()),
-                stage.spec.map.parameters(),
-                stage.epochs,
-                stage.steps().0,
-                self.operations(stage) as f64 * 1e-9,
-                row_bytes,
-                ByteSize(all).to_string(),
-            )
-            .expect("text");
-        }
-        let measured_on = match self.held_out {
-            0 => "the test set".to_owned(),
-            held_out => format!("{held_out} held-out training samples"),
-        };
-        write!(
-            text,
-            "readout: {} features of {} samples, {} epochs, measured on {measured_on}",
-            self.features(),
-            self.labelled_samples,
-            self.readout.epochs
-        )
-        .expect("text");
-        text
-    }
-
     /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the linear
     /// maps and weight gradients, one map per sample view (or per pair for layers that take pairs).
     pub fn operations(&self, stage: &Stage) -> u64 {
-        let views = if self.two_views { 2 } else { 1 };
-        let pairs = 1 + stage.negatives as u64;
-        let maps = |spec: &LayerSpec| {
-            let rows = if spec.makes_pairs() { views } else { pairs };
-            2 * rows * self.batch as u64 * spec.map.multiply_adds()
-        };
+        let maps = |spec: &LayerSpec| 2 * self.rows_of(stage, spec) * spec.map.multiply_adds();
         let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
         prefix.iter().map(|stage| maps(&stage.spec)).sum::<u64>() + 2 * maps(&stage.spec)
+    }
+
+    /// Samples that come to a training step, each view counted.
+    pub fn rows_per_step(&self) -> u64 {
+        let views = if self.two_views { 2 } else { 1 };
+        views * self.batch as u64
+    }
+
+    /// Pairs of a training step of a stage.
+    pub fn pairs_per_step(&self, stage: &Stage) -> u64 {
+        (1 + stage.negatives as u64) * self.batch as u64
+    }
+
+    /// Rows that a layer of a stage's pair prefix, or its own, maps in a training step.
+    pub fn rows_of(&self, stage: &Stage, layer: &LayerSpec) -> u64 {
+        if layer.makes_pairs() { self.rows_per_step() } else { self.pairs_per_step(stage) }
+    }
+
+    /// Views of a sample that the readout learns from: with its mirror image where layers see it too.
+    pub fn readout_views(&self) -> usize {
+        if self.augmentation.flips() { 2 } else { 1 }
     }
 
     /// Elements of the widest of a sample and its activations up to a stage's cut point.
@@ -246,10 +218,18 @@ impl Plan {
         let below = self.stages[..stage.cut_point as usize].iter().map(|stage| stage.spec.outputs());
         below.fold(self.shape.len(), usize::max)
     }
+}
 
-    fn variants(&self) -> u64 {
-        u64::from(self.augmentation.variants())
-    }
+/// The training samples that are used of those there are.
+fn used(data: &DataConfig, all: TrainingSamples) -> Result<TrainingSamples, PlanError> {
+    let TrainingSamples { labelled, unlabeled } = all;
+    let most = if unlabeled > 0 { unlabeled } else { labelled };
+    check(data.samples <= most, "data.samples", data.samples, format!("1 to {most}, or 0 for all"))?;
+    Ok(match (data.samples, unlabeled) {
+        (0, _) => all,
+        (samples, 0) => TrainingSamples::labelled(samples),
+        (samples, _) => TrainingSamples { labelled, unlabeled: samples },
+    })
 }
 
 /// How views differ, by the configuration's `[data]`.
@@ -482,6 +462,8 @@ mod tests {
             ("data.translation=0", "data.views = 2: expected 1 where nothing is augmented"),
             ("data.translation=28", "data.translation = 28"),
             ("data.held_out=60000", "data.held_out = 60000: expected fewer than the 60000 samples"),
+            ("data.samples=60001", "data.samples = 60001: expected 1 to 60000, or 0 for all"),
+            ("data.samples=99", "training.batch = 100: expected 2 to 99"),
             ("layers.0.pairs=takes", "layers[0].pairs = takes: expected `makes`"),
             ("layers.1.units=0", "layers[1].units = 0: expected 1 to"),
             ("layers.1.lr=-1.0", "layers[1].lr = -1: expected a positive number"),
@@ -502,6 +484,16 @@ mod tests {
         let both = plan(TrainingSamples { labelled: 5_000, unlabeled: 100_000 });
         assert_eq!((both.training_samples, both.labelled_samples), (100_000, 4_000));
         assert_eq!(both.stages[0].steps_per_epoch, 1_000);
+    }
+
+    #[test]
+    fn layers_train_on_as_many_samples_as_configured() {
+        let plan = |samples, changes: &[&str]| plan_of(IMAGE, samples, changes).unwrap();
+        let few = plan(SAMPLES, &["data.samples=5000", "data.held_out=1000"]);
+        assert_eq!((few.training_samples, few.labelled_samples, few.held_out), (4_000, 4_000, 1_000));
+        let unlabeled = TrainingSamples { labelled: 5_000, unlabeled: 100_000 };
+        let few = plan(unlabeled, &["data.samples=30000", "data.held_out=1000"]);
+        assert_eq!((few.training_samples, few.labelled_samples), (30_000, 4_000));
     }
 
     #[test]

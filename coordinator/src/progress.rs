@@ -31,6 +31,8 @@ pub struct Metrics {
     pub learning_rate: f64,
     /// Samples a second, over the last second or so.
     pub samples_per_second: f64,
+    /// Seconds that the trainer waited for batches.
+    pub waiting_seconds: f64,
 }
 
 /// Follows one stage: adds up its steps, writes its metrics, shows its progress.
@@ -55,6 +57,7 @@ struct Sums {
     loss: f64,
     goodness_pos: f64,
     goodness_neg: f64,
+    waiting_seconds: f64,
 }
 
 /// Steps a second. Reports of short steps come in bursts, so it is taken over half a second at least.
@@ -126,6 +129,8 @@ impl StageProgress {
         self.sums.loss += report.loss_positive + report.loss_negative + report.loss_penalty;
         self.sums.goodness_pos += report.goodness_pos;
         self.sums.goodness_neg += report.goodness_neg;
+        self.sums.waiting_seconds += report.waiting_seconds;
+        self.last.waiting_seconds += report.waiting_seconds;
         self.bar.set_position(report.step + 1);
         let taken = report.step + 1;
         let last = taken == self.steps_per_epoch * u64::from(self.epochs);
@@ -135,9 +140,9 @@ impl StageProgress {
         Ok(())
     }
 
-    /// Goodness of both signs in the last report.
-    pub fn goodness(&self) -> (f64, f64) {
-        (self.last.goodness_pos, self.last.goodness_neg)
+    /// Goodness of both signs in the last report, and all the waiting so far; what else is carried is not known here.
+    pub fn carried(&self) -> Carried {
+        self.last
     }
 
     fn report(&mut self, report: &wire::StepReport, taken: u64, last: bool) -> std::io::Result<()> {
@@ -152,6 +157,7 @@ impl StageProgress {
             goodness_neg: sums.goodness_neg / steps,
             learning_rate: report.learning_rate,
             samples_per_second: self.rate.per_second(taken) * self.batch as f64,
+            waiting_seconds: sums.waiting_seconds,
         };
         self.last.goodness_pos = metrics.goodness_pos;
         self.last.goodness_neg = metrics.goodness_neg;

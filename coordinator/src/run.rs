@@ -45,6 +45,8 @@ pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> 
 /// The training samples of a plan, and those that measure: held-out training samples, or else the test set.
 pub fn split(plan: &Plan, set: DataSet) -> Splits {
     let DataSet { train, test, unlabeled, classes, .. } = set;
+    let train = some_of(plan, train, plan.labelled_samples + plan.held_out);
+    let unlabeled = unlabeled.map(|unlabeled| some_of(plan, unlabeled, plan.training_samples));
     let (train, measure) = if plan.held_out == 0 { (train, test) } else { hold_out(plan, &train) };
     let train = Arc::new(train);
     let layers = unlabeled.map_or_else(|| train.clone(), Arc::new);
@@ -56,6 +58,16 @@ pub fn split(plan: &Plan, set: DataSet) -> Splits {
         held_out: plan.held_out > 0,
         classes,
     }
+}
+
+/// The first `count` samples in a random order; all of them in their own order where there are no more.
+fn some_of(plan: &Plan, examples: Examples, count: u32) -> Examples {
+    if examples.len() == count as usize {
+        return examples;
+    }
+    let mut random = plan.seed.stream(Purpose::Samples, NO_LAYER, Epoch(0), Step(0));
+    let order = permutation(&mut random, examples.len() as u32);
+    examples.subset(&order[..count as usize])
 }
 
 /// The training samples that are kept, and those that are held out.
@@ -287,6 +299,7 @@ impl Run {
                 / carried.seconds.max(f64::MIN_POSITIVE),
             goodness_pos: carried.goodness_pos,
             goodness_neg: carried.goodness_neg,
+            waiting_seconds: carried.waiting_seconds,
             bytes_sent: carried.bytes_sent,
             weights_sha256: weights_sha256([&state.parameters]),
         };
@@ -395,5 +408,37 @@ mod tests {
         let labelled = splits(None);
         assert_eq!(numbers(&unlabeled.train), numbers(&labelled.train));
         assert_eq!(numbers(&unlabeled.measure), numbers(&labelled.measure));
+    }
+
+    /// What a run on iris with these overrides learns from and measures on, each sample as its bits.
+    fn split_of_iris(overrides: &[&str]) -> [Vec<Vec<u32>>; 2] {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let text = include_str!("../../configs/iris.toml");
+        let config = crate::config::parse("iris.toml", text, &overrides).unwrap();
+        let (plan, set) = prepare(&config, Path::new("nowhere")).unwrap();
+        let Splits { train, measure, .. } = split(&plan, set);
+        [train, measure].map(|examples| {
+            let row = |index| {
+                let mut row = [0.0; 4];
+                examples.write(index, &mut row);
+                row.map(f32::to_bits).to_vec()
+            };
+            (0..examples.len() as u32).map(row).collect()
+        })
+    }
+
+    #[test]
+    fn the_first_samples_of_an_order_of_the_seed_are_used_and_then_some_are_held_out() {
+        let [forty, test] = split_of_iris(&["data.samples=40"]);
+        assert_eq!((forty.len(), test.len()), (40, 30));
+        let [sixty, _] = split_of_iris(&["data.samples=60"]);
+        assert_eq!(sixty[..40], forty);
+        assert_ne!(split_of_iris(&["data.samples=40", "seed=2"])[0], forty);
+        let [kept, held_out] = split_of_iris(&["data.samples=40", "data.held_out=10"]);
+        let mut both = [kept, held_out].concat();
+        let mut all = forty;
+        both.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(both, all);
     }
 }

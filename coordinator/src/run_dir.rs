@@ -101,6 +101,9 @@ pub struct Carried {
     pub goodness_pos: f64,
     /// Mean goodness of negative pairs in the last report.
     pub goodness_neg: f64,
+    /// Seconds that the trainer waited for batches so far.
+    #[serde(default)]
+    pub waiting_seconds: f64,
 }
 
 /// An open run directory; it is locked until it is dropped.

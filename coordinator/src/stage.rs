@@ -113,8 +113,7 @@ impl StageRun<'_> {
     ) {
         let Self { plan, stage, assignment, .. } = self;
         let state_bytes = Bytes::from(encode_state(state, proto::state::Header::new()));
-        let row_bytes = stage.elements * plan.precision.bytes();
-        let kept_rows = (assignment.trainer.description.cache_bytes / row_bytes as u64) as usize;
+        let kept_rows = (assignment.trainer.description.cache_bytes / stage.row_bytes(plan)) as usize;
         let begin = wire::TrainBegin {
             run: self.run.to_owned(),
             layer: stage.layer.0,
@@ -248,12 +247,10 @@ impl Listener<'_> {
         let bytes = std::mem::take(&mut self.part);
         let (state, _) = decode_state(&bytes).map_err(|error| WorkerFailure::protocol(trainer, error))?;
         state.check(&stage.spec.map).map_err(|error| WorkerFailure::protocol(trainer, error))?;
-        let (goodness_pos, goodness_neg) = self.progress.goodness();
         let carried = Carried {
             seconds: self.carried.seconds + self.began.elapsed().as_secs_f64(),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
-            goodness_pos,
-            goodness_neg,
+            ..self.progress.carried()
         };
         if state.step >= stage.steps() {
             self.last = Some((state, carried));

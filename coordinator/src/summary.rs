@@ -44,6 +44,9 @@ pub struct LayerSummary {
     pub goodness_pos: f64,
     /// Mean goodness of negative pairs in the last report.
     pub goodness_neg: f64,
+    /// Seconds that the trainer waited for batches.
+    #[serde(default)]
+    pub waiting_seconds: f64,
     /// Bytes that the coordinator sent to workers.
     pub bytes_sent: u64,
     /// SHA-256 of weight and bias.

@@ -38,6 +38,8 @@ pub enum Purpose {
     Crops = 9,
     /// Which view of each sample the readout learns from in a step.
     ReadoutViews = 10,
+    /// Which training samples are used, where not all are.
+    Samples = 11,
 }
 
 /// Numbers that belong to no layer (the readout, the held-out split) are drawn under this index.

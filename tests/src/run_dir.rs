@@ -39,11 +39,13 @@ impl RunDir {
         self.metrics().iter().filter(|line| line["layer"] == layer).count()
     }
 
-    /// The metrics without the speed, which differs between any two runs.
+    /// The metrics without speed and waiting, which differ between any two runs.
     pub fn course(&self) -> Vec<Value> {
         let mut metrics = self.metrics();
         for line in &mut metrics {
-            line.as_object_mut().expect("an object").remove("samples_per_second").expect("a speed");
+            for time in ["samples_per_second", "waiting_seconds"] {
+                line.as_object_mut().expect("an object").remove(time).expect("a number");
+            }
         }
         metrics
     }

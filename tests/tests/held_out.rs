@@ -76,6 +76,7 @@ fn the_summary_has_its_documented_fields() {
         "samples_per_second",
         "goodness_pos",
         "goodness_neg",
+        "waiting_seconds",
         "bytes_sent",
         "weights_sha256",
     ];
@@ -105,6 +106,7 @@ fn every_report_has_its_documented_fields() {
         "goodness_neg",
         "learning_rate",
         "samples_per_second",
+        "waiting_seconds",
     ];
     let metrics = sandbox.run_dir("run").metrics();
     for line in &metrics {

@@ -1,6 +1,7 @@
 //! The thread of one training session: it owns the layer and the kept activations, and carries out orders.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use bytes::Bytes;
 use ndarray::Array2;
@@ -48,8 +49,14 @@ fn obey(
     let mut trainer = Trainer::open(plan, compute, state)?;
     let mut listening = replies.blocking_send(Ok(Reply::Ready(wire::Ready {}))).is_ok();
     while listening {
-        listening = match orders.blocking_recv() {
-            Some(Order::Step(batch)) => replies.blocking_send(Ok(Reply::Step(trainer.step(&batch)?))).is_ok(),
+        let waiting = Instant::now();
+        let order = orders.blocking_recv();
+        let waiting_seconds = waiting.elapsed().as_secs_f64();
+        listening = match order {
+            Some(Order::Step(batch)) => {
+                let report = wire::StepReport { waiting_seconds, ..trainer.step(&batch)? };
+                replies.blocking_send(Ok(Reply::Step(report))).is_ok()
+            }
             Some(Order::Checkpoint) => {
                 trainer.checkpoint().all(|part| replies.blocking_send(Ok(Reply::State(part))).is_ok())
             }
@@ -161,5 +168,6 @@ fn report_message(report: &StepReport) -> wire::StepReport {
         loss_penalty: loss.penalty,
         goodness_pos: loss.goodness_pos,
         goodness_neg: loss.goodness_neg,
+        waiting_seconds: 0.0,
     }
 }

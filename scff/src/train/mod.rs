@@ -14,6 +14,7 @@ mod block;
 mod conv;
 mod dense;
 mod tiles;
+mod trial;
 
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ use crate::pair::PairedRows;
 
 use conv::ConvLayer;
 use dense::DenseLayer;
+
+pub use trial::ProductTrial;
 
 pub(crate) use conv::lower;
 pub(crate) use tiles::Tiles;

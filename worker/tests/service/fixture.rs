@@ -214,6 +214,7 @@ impl Stage {
                     loss_penalty: report.loss.penalty,
                     goodness_pos: report.loss.goodness_pos,
                     goodness_neg: report.loss.goodness_neg,
+                    waiting_seconds: 0.0,
                 }
             })
             .collect();

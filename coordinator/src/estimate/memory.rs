@@ -1,0 +1,25 @@
+//! What a worker holds in memory.
+
+use crate::plan::{Plan, Stage};
+
+/// Bytes of a number.
+const NUMBER: u64 = 4;
+/// Numbers for each parameter of the layer in training: itself, its two moments, its gradient.
+const TRAINED: u64 = 4;
+/// Batches that are under way.
+const BATCHES: u64 = 4;
+
+/// About how many bytes the trainer of a stage holds besides kept activations: the layers, and what a step makes.
+pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
+    let below = &plan.stages[..stage.layer.0 as usize];
+    let parameters = |stage: &Stage| stage.spec.map.parameters() as u64;
+    let layers = below.iter().map(parameters).sum::<u64>() + TRAINED * parameters(stage);
+    let batches =
+        plan.rows_per_step() * (BATCHES * stage.row_bytes(plan) + 2 * NUMBER * stage.elements as u64);
+    let computed = below[stage.cut_point as usize..].iter().chain([stage]).map(|layer| {
+        let mapped = plan.rows_of(stage, &layer.spec) * layer.spec.map.output().len() as u64;
+        // Passed on, and standardised by the layer above.
+        mapped + 2 * plan.pairs_per_step(stage) * layer.spec.outputs() as u64
+    });
+    NUMBER * (layers + computed.sum::<u64>()) + batches
+}

@@ -1,0 +1,244 @@
+//! How long a run will take and what its workers hold: pure functions from a plan and measured [`Rates`].
+//!
+//! What takes time, and at which rate it goes:
+//!
+//! - products, of the layer in training, its pair prefix and transforms: measured in each layer's shapes;
+//! - passes over activations (standardising, lowering, z of every pair, transmitting): bytes at the rate of memory;
+//! - AdamW: measured on as many parameters;
+//! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
+//!
+//! One worker trains a layer, on all of its threads; the others transform for it meanwhile. A worker that is alone does
+//! both. Starting workers, handing layers over and a network slower than the workers are not in it.
+
+mod arrivals;
+mod memory;
+mod rates;
+mod table;
+mod work;
+
+use crate::plan::{Plan, Stage};
+
+pub use arrivals::{activations, arrivals};
+pub use memory::working_bytes;
+pub use rates::{LayerRates, Rates};
+pub use table::table;
+
+/// Seconds of a core for sending a byte of activations to another process: writing, both ends, reading.
+const SEND: f64 = 2e-9;
+/// Seconds of a core for one feature of one sample in a step of the readout: reading it, two products, and dropout.
+const READ_OUT: f64 = 1.7e-9;
+/// Features that a thread of the readout takes at a time.
+const READOUT_BLOCK: usize = 1024;
+/// Samples whose effective rank is computed, and operations a second of LAPACK on one thread.
+const RANKED: f64 = 1000.0;
+const RANKING: f64 = 20e9;
+
+/// Machines like the one whose rates were measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Workers {
+    /// How many.
+    pub count: usize,
+    /// What each may fill with kept activations, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// What a run takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// The stages, in order.
+    pub stages: Vec<StageEstimate>,
+    /// Seconds of computing the readout's features on all workers.
+    pub features: f64,
+    /// Seconds of training and measuring the readout on them, on the head node.
+    pub readout: f64,
+}
+
+/// What one stage takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageEstimate {
+    /// Seconds of one training step.
+    pub step: f64,
+    /// Seconds of all training steps, activations sent and taken in.
+    pub training: f64,
+    /// Seconds that training waits for transforms.
+    pub transforms: f64,
+    /// Bytes that the trainer keeps in the end.
+    pub kept_bytes: u64,
+    /// Bytes that it would keep with room for all.
+    pub cache_bytes: u64,
+    /// Bytes that it holds besides.
+    pub working_bytes: u64,
+}
+
+impl StageEstimate {
+    /// All of its seconds.
+    pub fn seconds(&self) -> f64 {
+        self.training + self.transforms
+    }
+
+    fn new(plan: &Plan, stage: &Stage, rates: &Rates, workers: Workers) -> Self {
+        let row_bytes = stage.row_bytes(plan);
+        let capacity = workers.cache_bytes / row_bytes;
+        let layers = stage.cut_point as usize;
+        // Samples go to the trainer, or to a transformer and activations from there over the head node to the trainer.
+        let sample_bytes = (plan.shape.len() * plan.precision.bytes()) as u64;
+        let sent = if layers == 0 { sample_bytes } else { sample_bytes + 2 * row_bytes };
+        let send = SEND * sent as f64 / rates.threads as f64;
+        let transform = work::transform_seconds(plan, layers, rates);
+        let step = work::step_seconds(plan, stage, rates);
+        let (mut training, mut transforms, mut arrived) = (0.0, 0.0, 0.0);
+        for arriving in arrivals(plan, stage, capacity as f64) {
+            let busy = stage.steps_per_epoch as f64 * step + arriving * send;
+            training += busy;
+            transforms += match workers.count {
+                1 => arriving * transform,
+                count => (arriving * transform / (count - 1) as f64 - busy).max(0.0),
+            };
+            arrived += arriving;
+        }
+        Self {
+            step,
+            training,
+            transforms,
+            kept_bytes: capacity.min(arrived as u64).min(activations(plan)) * row_bytes,
+            cache_bytes: activations(plan) * row_bytes,
+            working_bytes: working_bytes(plan, stage),
+        }
+    }
+}
+
+impl Estimate {
+    /// Estimates a run on `workers`; `test_samples` are in the test set.
+    pub fn new(plan: &Plan, test_samples: usize, rates: &Rates, workers: Workers) -> Self {
+        assert_eq!(plan.stages.len(), rates.layers.len(), "rates of every layer");
+        assert!(workers.count > 0, "somebody must do it");
+        let stages =
+            plan.stages.iter().map(|stage| StageEstimate::new(plan, stage, rates, workers)).collect();
+        let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
+        let learned = plan.labelled_samples as usize;
+        let samples = (learned * plan.readout_views() + measured) as f64;
+        let sent = ((plan.shape.len() + plan.features()) * plan.precision.bytes()) as f64;
+        let transform = work::transform_seconds(plan, plan.stages.len(), rates);
+        let send = SEND * sent / rates.threads as f64;
+        let width = plan.features() as f64;
+        let threads = rates.threads.min(plan.features().div_ceil(READOUT_BLOCK)) as f64;
+        // Every epoch, and once more to measure.
+        let passes = learned as f64 * (f64::from(plan.readout.epochs) + 1.0) + measured as f64;
+        let ranked = RANKED.min(learned as f64).min(width);
+        // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
+        let longer = RANKED.min(learned as f64).max(width);
+        let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
+        Self {
+            stages,
+            features: samples * (transform / workers.count as f64 + send),
+            readout: passes * width * READ_OUT / threads + rank,
+        }
+    }
+
+    /// All of its seconds.
+    pub fn seconds(&self) -> f64 {
+        self.stages.iter().map(StageEstimate::seconds).sum::<f64>() + self.features + self.readout
+    }
+}
+
+/// Plans of the configurations, for tests.
+#[cfg(test)]
+mod fixture {
+    use crate::config;
+    use crate::plan::Plan;
+    use crate::source::official;
+
+    fn plan(text: &str) -> Plan {
+        let config = config::parse("a configuration", text, &[]).unwrap();
+        let official = official(config.data.name).unwrap();
+        Plan::new(&config, official.shape, official.training).unwrap()
+    }
+
+    pub fn mnist() -> Plan {
+        plan(include_str!("../../../configs/mnist.toml"))
+    }
+
+    pub fn fashion_mnist() -> Plan {
+        plan(include_str!("../../../configs/fashion-mnist.toml"))
+    }
+
+    pub fn cifar_10() -> Plan {
+        plan(include_str!("../../../configs/cifar10.toml"))
+    }
+
+    pub fn stl10() -> Plan {
+        plan(include_str!("../../../configs/stl10.toml"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    /// Two cores with AVX-512, on which all that is measured below was measured.
+    fn rates(layers: usize) -> Rates {
+        let layer = LayerRates { operations: 430e9, updates: 4e9 };
+        Rates { threads: 2, layers: vec![layer; layers], bytes: 105e9 }
+    }
+
+    fn estimate(plan: &Plan, test_samples: usize, count: usize, cache_bytes: u64) -> Estimate {
+        Estimate::new(plan, test_samples, &rates(plan.stages.len()), Workers { count, cache_bytes })
+    }
+
+    fn check(what: &str, estimated: f64, measured: f64) {
+        let ratio = estimated / measured;
+        assert!((0.8..1.25).contains(&ratio), "{what}: {estimated}, measured {measured}");
+    }
+
+    #[test]
+    fn mnist_takes_what_it_took() {
+        let estimate = estimate(&fixture::mnist(), 10_000, 1, 6 * GIB);
+        check("layer 1", estimate.stages[0].seconds(), 53.0);
+        check("layer 2", estimate.stages[1].seconds(), 85.0);
+        check("readout", estimate.features + estimate.readout, 14.6);
+        check("all", estimate.seconds(), 147.5);
+    }
+
+    #[test]
+    fn fashion_mnist_takes_what_it_took() {
+        let estimate = estimate(&fixture::fashion_mnist(), 10_000, 1, 6 * GIB);
+        check("layer 1", estimate.stages[0].seconds(), 8.0);
+        check("layer 2", estimate.stages[1].seconds(), 15.2);
+        check("readout", estimate.features + estimate.readout, 8.8);
+        check("all", estimate.seconds(), 31.9);
+    }
+
+    #[test]
+    fn a_step_of_cifar_10_takes_what_it_took() {
+        let estimate = estimate(&fixture::cifar_10(), 10_000, 1, 6 * GIB);
+        for (stage, milliseconds) in estimate.stages.iter().zip([26.0, 168.0, 322.0]) {
+            check("a step", 1e3 * stage.step, milliseconds);
+        }
+    }
+
+    #[test]
+    fn what_a_cache_does_not_hold_is_transformed_in_every_epoch() {
+        let plan = fixture::cifar_10();
+        let transforms = |cache_bytes| estimate(&plan, 10_000, 1, cache_bytes).stages[2].transforms;
+        let (all, half, none) = (transforms(5 * GIB), transforms(5 * GIB / 2), transforms(0));
+        // 21 epochs of one view in two: nearly every view once, or 21 times one of them.
+        assert!((none / all - 10.5).abs() < 0.1, "{none} {all}");
+        assert!((0.4..0.7).contains(&(half / none)), "{half} {none}");
+        let kept = estimate(&plan, 10_000, 1, 5 * GIB / 2).stages[2].kept_bytes;
+        assert!((5 * GIB / 2 - kept) < 100_000, "{kept}");
+    }
+
+    #[test]
+    fn more_workers_take_transforms_and_features_off_the_trainer_and_nothing_else() {
+        let plan = fixture::stl10();
+        let [one, four, sixteen] = [1, 4, 16].map(|count| estimate(&plan, 8_000, count, 6 * GIB));
+        let training = |estimate: &Estimate| estimate.stages.iter().map(|stage| stage.training).sum::<f64>();
+        assert!((training(&one) - training(&sixteen)).abs() < 1e-6);
+        assert!(one.stages[3].transforms > 0.1 * one.stages[3].training);
+        assert!(four.stages[3].transforms < 1e-6, "three transform faster than one trains");
+        assert!(sixteen.seconds() < four.seconds() && four.seconds() < one.seconds());
+        assert!(sixteen.seconds() > training(&one));
+    }
+}

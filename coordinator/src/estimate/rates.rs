@@ -1,0 +1,21 @@
+//! How fast a machine is.
+
+/// What a machine does in a second, on all threads of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rates {
+    /// Threads of a worker.
+    pub threads: usize,
+    /// Of each layer.
+    pub layers: Vec<LayerRates>,
+    /// Bytes that a copy reads and writes.
+    pub bytes: f64,
+}
+
+/// What a machine does in a second for one layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerRates {
+    /// Floating-point operations of products in the layer's shapes.
+    pub operations: f64,
+    /// Parameters that AdamW updates.
+    pub updates: f64,
+}

@@ -1,0 +1,192 @@
+//! A plan and its estimates for people, at most 120 columns wide.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+use scff::layer::{LinearMap, MapShape};
+
+use super::{Estimate, Rates, StageEstimate, Workers};
+use crate::plan::{Plan, Stage};
+
+/// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
+pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Estimate)]) -> String {
+    let mut text = String::new();
+    let (_, first) = estimates.first().expect("an estimate");
+    layers(&mut text, plan, first);
+    readout(&mut text, plan, first);
+    writeln!(text, "total: {}\n", duration(first.seconds())).expect("text");
+    workers(&mut text, estimates);
+    limits(&mut text, rates, kernel);
+    text
+}
+
+fn layers(text: &mut String, plan: &Plan, estimate: &Estimate) {
+    let Plan { data, shape, training_samples, batch, .. } = plan;
+    writeln!(text, "{data}: {training_samples} training samples of {shape}, batches of {batch}")
+        .expect("text");
+    let mut row = |cells: [String; 11]| {
+        let [name, reads, passes, parameters, epochs, steps, work, bytes, cache, step, seconds] = cells;
+        writeln!(
+            text,
+            "{name:<10} {reads:>11} {passes:>11} {parameters:>10} {epochs:>6} {steps:>7} {work:>10} {bytes:>12} \
+             {cache:>12} {step:>8} {seconds:>9}"
+        )
+        .expect("text");
+    };
+    row([
+        "layer",
+        "in",
+        "out",
+        "parameters",
+        "epochs",
+        "steps",
+        "GFLOP/step",
+        "bytes/sample",
+        "cache needed",
+        "ms/step",
+        "expected",
+    ]
+    .map(str::to_owned));
+    for (stage, expected) in plan.stages.iter().zip(&estimate.stages) {
+        row([
+            stage.spec.name.clone(),
+            reads(stage),
+            map(stage.spec.output()),
+            stage.spec.map.parameters().to_string(),
+            stage.epochs.to_string(),
+            stage.steps().0.to_string(),
+            format!("{:.2}", plan.operations(stage) as f64 * 1e-9),
+            stage.row_bytes(plan).to_string(),
+            ByteSize(expected.cache_bytes).to_string(),
+            format!("{:.1}", 1e3 * expected.step),
+            duration(expected.seconds()),
+        ]);
+    }
+}
+
+fn readout(text: &mut String, plan: &Plan, estimate: &Estimate) {
+    let measured_on = match plan.held_out {
+        0 => "the test set".to_owned(),
+        held_out => format!("{held_out} held-out training samples"),
+    };
+    writeln!(
+        text,
+        "readout: {} features of {} samples, {} epochs, measured on {measured_on}: {}",
+        plan.features(),
+        plan.labelled_samples,
+        plan.readout.epochs,
+        duration(estimate.features + estimate.readout)
+    )
+    .expect("text");
+}
+
+fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
+    let mut row = |cells: [String; 8]| {
+        let [count, expected, training, transforms, features, readout, working, cache] = cells;
+        writeln!(
+            text,
+            "{count:<8} {expected:>9} {training:>9} {transforms:>11} {features:>9} {readout:>9} {working:>17} \
+             {cache:>24}"
+        )
+        .expect("text");
+    };
+    row([
+        "workers",
+        "expected",
+        "training",
+        "transforms",
+        "features",
+        "readout",
+        "layers, batches",
+        "kept of all there are",
+    ]
+    .map(str::to_owned));
+    for (Workers { count, .. }, estimate) in estimates {
+        let total = |part: fn(&StageEstimate) -> f64| duration(estimate.stages.iter().map(part).sum());
+        let most = |part: fn(&StageEstimate) -> u64| estimate.stages.iter().map(part).max().unwrap_or(0);
+        let kept = ByteSize(most(|stage| stage.kept_bytes));
+        let needed = ByteSize(most(|stage| stage.cache_bytes));
+        row([
+            count.to_string(),
+            duration(estimate.seconds()),
+            total(|stage| stage.training),
+            total(|stage| stage.transforms),
+            duration(estimate.features),
+            duration(estimate.readout),
+            ByteSize(most(|stage| stage.working_bytes)).to_string(),
+            format!("{kept} of {needed}"),
+        ]);
+    }
+}
+
+/// What bounds the estimates, and what they rest on.
+fn limits(text: &mut String, rates: &Rates, kernel: &str) {
+    let products: Vec<_> =
+        rates.layers.iter().map(|layer| format!("{:.0}", layer.operations * 1e-9)).collect();
+    write!(
+        text,
+        "One worker trains a layer and keeps its activations; the others transform for it and do not make training \
+         shorter.\nEach is a machine like this one, the network is no limit, and memory that of the worker that needs \
+         most.\nMeasured now: memory {:.0} GB/s, products {} GF/s, {} threads, {kernel}.",
+        rates.bytes * 1e-9,
+        products.join(" / "),
+        rates.threads
+    )
+    .expect("text");
+}
+
+fn reads(stage: &Stage) -> String {
+    match stage.spec.map {
+        LinearMap::Dense(dense) => dense.inputs.to_string(),
+        LinearMap::Conv(conv) => map(conv.input),
+    }
+}
+
+/// `16x16x96`, or only how many there are where there is one position.
+fn map(shape: MapShape) -> String {
+    if shape.positions() == 1 { shape.channels.to_string() } else { shape.to_string() }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..10.0 => format!("{seconds:.1} s"),
+        ..600.0 => format!("{seconds:.0} s"),
+        ..7_200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3_600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LayerRates, fixture};
+    use super::*;
+
+    fn text(plan: &Plan, counts: &[usize]) -> String {
+        let layer = LayerRates { operations: 430e9, updates: 4e9 };
+        let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()], bytes: 105e9 };
+        let of = |&count| {
+            let workers = Workers { count, cache_bytes: 6 << 30 };
+            (workers, Estimate::new(plan, 10_000, &rates, workers))
+        };
+        let estimates: Vec<_> = counts.iter().map(of).collect();
+        table(plan, &rates, "SkylakeX", &estimates)
+    }
+
+    #[test]
+    fn the_table_fits_120_columns_and_has_a_line_for_every_layer_and_number_of_workers() {
+        for plan in [fixture::mnist(), fixture::cifar_10(), fixture::stl10()] {
+            let text = text(&plan, &[1, 4, 16]);
+            assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+            let starts =
+                |word: &str| text.lines().filter(|line| line.split(' ').next() == Some(word)).count();
+            assert!(plan.stages.iter().all(|stage| starts(&stage.spec.name) == 1), "{text}");
+            assert!(["readout:", "total:", "1", "4", "16"].iter().all(|word| starts(word) == 1), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_at_a_glance() {
+        let read = [0.04, 53.2, 1_800.0, 86_400.0].map(duration);
+        assert_eq!(read, ["0.0 s", "53 s", "30 min", "24.0 h"]);
+    }
+}

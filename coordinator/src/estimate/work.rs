@@ -1,0 +1,112 @@
+//! What steps and transforms consist of, and how long that takes at given rates.
+
+use scff::layer::{LayerSpec, LinearMap};
+
+use super::rates::{LayerRates, Rates};
+use crate::plan::{Plan, Stage};
+
+/// Seconds of one core for the loss at one position of one pair: an exponential and a logarithm of libm.
+const LOSS: f64 = 25e-9;
+/// Seconds of a step for handing it from thread to thread.
+const STEP: f64 = 100e-6;
+
+/// How much longer products take in a step than alone, where their data are in cache already.
+const PRODUCT: f64 = 1.08;
+
+/// How much longer a byte takes in an elementwise pass than in a copy, since something is computed too.
+const PASS: f64 = 1.75;
+/// Bytes that standardising moves for each element of a row: moments and two passes over the row.
+const STANDARDIZE: f64 = 24.0;
+/// Bytes that lowering moves for each element of a patch, which mostly stays in cache.
+const LOWER: f64 = 4.0;
+/// Bytes that transmitting moves for each element of a pair's z: both halves' U, z itself, and pooling.
+const TRANSMIT: f64 = 20.0;
+/// Bytes of a number.
+const NUMBER: f64 = 4.0;
+
+/// Some work, for one layer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    /// Floating-point operations of products.
+    operations: f64,
+    /// Bytes that elementwise passes move.
+    bytes: f64,
+    /// Parameters to update.
+    updates: f64,
+    /// Positions of pairs whose loss is computed.
+    losses: f64,
+}
+
+impl Work {
+    fn seconds(&self, layer: LayerRates, rates: &Rates) -> f64 {
+        PRODUCT * self.operations / layer.operations
+            + PASS * self.bytes / rates.bytes
+            + self.updates / layer.updates
+            + LOSS * self.losses / rates.threads as f64
+    }
+}
+
+/// Seconds of one training step of a stage: its pair prefix and the layer itself.
+pub fn step_seconds(plan: &Plan, stage: &Stage, rates: &Rates) -> f64 {
+    let prefix = stage.cut_point as usize..stage.layer.0 as usize;
+    let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
+    let below: f64 = below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates)).sum();
+    STEP + below + training(plan, stage).seconds(rates.layers[stage.layer.0 as usize], rates)
+}
+
+/// Seconds of taking one sample through the first `layers` layers.
+pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
+    let stages = plan.stages[..layers].iter().zip(&rates.layers);
+    stages.map(|(stage, rate)| passing(&stage.spec, 1.0, 1.0).seconds(*rate, rates)).sum()
+}
+
+/// A step of the layer in training: lowering and products twice, and passes over U for z of every pair.
+fn training(plan: &Plan, stage: &Stage) -> Work {
+    let spec = &stage.spec;
+    let (rows, pairs) = (plan.rows_of(stage, spec) as f64, plan.pairs_per_step(stage) as f64);
+    let mut work = mapping(spec, rows);
+    work.operations *= 2.0;
+    work.bytes += lowering(spec, rows);
+    // Forward, z of every pair is computed of one or two rows of U; backward again for each row that it depends on,
+    // and added to that row's gradient.
+    let (halves, dependent) = if spec.makes_pairs() {
+        let positives = plan.batch as f64;
+        (2.0, (if plan.two_views { 2.0 } else { 1.0 }) * positives + 2.0 * (pairs - positives))
+    } else {
+        (1.0, pairs)
+    };
+    let z = spec.map.output();
+    work.bytes += z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
+    work.updates = spec.map.parameters() as f64;
+    work.losses = pairs * z.positions() as f64;
+    work
+}
+
+/// A frozen layer of a stage's pair prefix, on the pairs of a step.
+fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
+    passing(&below.spec, plan.rows_of(stage, &below.spec) as f64, plan.pairs_per_step(stage) as f64)
+}
+
+/// A frozen layer on so many rows that so many pairs are read from.
+fn passing(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
+    let mut work = mapping(spec, rows);
+    work.bytes += TRANSMIT * pairs * spec.map.output().len() as f64;
+    work
+}
+
+/// Standardised rows, lowered and mapped: U.
+fn mapping(spec: &LayerSpec, rows: f64) -> Work {
+    let (inputs, outputs) = (spec.map.inputs() as f64, spec.map.output().len() as f64);
+    Work {
+        operations: 2.0 * rows * spec.map.multiply_adds() as f64,
+        bytes: rows * (STANDARDIZE * inputs + NUMBER * outputs) + lowering(spec, rows),
+        ..Work::default()
+    }
+}
+
+fn lowering(spec: &LayerSpec, rows: f64) -> f64 {
+    match &spec.map {
+        LinearMap::Dense(_) => 0.0,
+        LinearMap::Conv(conv) => LOWER * rows * (conv.output().positions() * conv.fan_in()) as f64,
+    }
+}

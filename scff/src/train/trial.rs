@@ -1,0 +1,95 @@
+//! The products of a training step on numbers of their own, for whoever measures how fast a machine is.
+
+use ndarray::Array2;
+use ndarray::linalg::general_mat_mul;
+
+use super::Tiles;
+use crate::blas::product;
+use crate::layer::{LayerSpec, LinearMap};
+
+/// A call of more rows is no faster.
+const ROWS: usize = 2048;
+/// Weights of more blocks lie beyond the caches as well.
+const WEIGHTS: usize = 4 << 20;
+
+/// One call forward and one for the weight gradient, of one channel block after the other: what one of the threads does
+/// that share a layer's blocks.
+pub struct ProductTrial {
+    /// (rows of a call, fan-in).
+    rows: Array2<f32>,
+    /// Of each of the thread's blocks, (channels of a block, fan-in).
+    weights: Vec<Array2<f32>>,
+    /// Whose turn it is.
+    next: usize,
+    /// (rows of a call, channels of a block).
+    mapped: Array2<f32>,
+    /// (channels of a block, fan-in).
+    gradient: Array2<f32>,
+}
+
+impl ProductTrial {
+    /// In the shapes that a step of a layer has which maps `rows` rows on so many threads.
+    pub fn new(spec: &LayerSpec, rows: usize, threads: usize) -> Self {
+        let tall = match &spec.map {
+            LinearMap::Dense(_) => rows,
+            LinearMap::Conv(conv) => {
+                let samples = Tiles::new(conv, rows).tiles().map(|tile| tile.len()).max().unwrap_or(1);
+                samples * conv.output().positions()
+            }
+        };
+        let (tall, channels, fan_in) = (tall.clamp(1, ROWS), spec.blocks()[0].len(), spec.map.fan_in());
+        let numbers = |rows, columns| Array2::from_elem((rows, columns), 0.5);
+        let blocks = spec.blocks().len().div_ceil(threads).min(WEIGHTS / (channels * fan_in)).max(1);
+        Self {
+            rows: numbers(tall, fan_in),
+            weights: vec![numbers(channels, fan_in); blocks],
+            next: 0,
+            mapped: numbers(tall, channels),
+            gradient: numbers(channels, fan_in),
+        }
+    }
+
+    /// Floating-point operations of a run: two for each multiply-add.
+    pub fn operations(&self) -> u64 {
+        4 * (self.rows.len() * self.mapped.ncols()) as u64
+    }
+
+    /// Computes both products of the next block, on this thread.
+    pub fn run(&mut self) {
+        let weight = &self.weights[self.next];
+        self.next = (self.next + 1) % self.weights.len();
+        product(self.rows.view(), weight.view(), &mut self.mapped.view_mut());
+        general_mat_mul(1.0, &self.mapped.t(), &self.rows, 0.0, &mut self.gradient);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Conv, Dense, MapShape, PairSource, Transmit};
+
+    fn trial(map: LinearMap, block: usize) -> ProductTrial {
+        let spec = LayerSpec {
+            name: "layer".into(),
+            map,
+            pairs: PairSource::Makes,
+            transmit: Transmit::Relu,
+            pool: None,
+            readout_pool: None,
+            block,
+        };
+        ProductTrial::new(&spec, 100, 2)
+    }
+
+    #[test]
+    fn a_trial_has_the_shapes_of_a_step() {
+        let dense = trial(LinearMap::Dense(Dense { inputs: 784, outputs: 2000 }), 200);
+        assert_eq!((dense.operations(), dense.weights.len()), (4 * 100 * 784 * 200, 5));
+        // 100 samples of 64 positions in 14 tiles.
+        let input = MapShape { height: 8, width: 8, channels: 384 };
+        let mut conv = trial(LinearMap::Conv(Conv { input, channels: 1536, kernel: 3, padding: 1 }), 384);
+        assert_eq!(conv.operations(), 4 * (8 * 64) * (9 * 384) * 384);
+        conv.run();
+        assert!((conv.mapped[(0, 0)] - 0.25 * 9.0 * 384.0).abs() < 1e-3);
+    }
+}

@@ -75,6 +75,9 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
+    /// In which order layers train.
+    #[serde(default)]
+    pub schedule: TrainingSchedule,
     /// Samples of a batch.
     pub batch: u32,
     /// Channels of a block: the unit in which layers are computed and sharded. Part of what fixes the bits. A layer may
@@ -87,6 +90,17 @@ pub struct TrainingConfig {
     /// Steps between two checkpoints; a multiple of `report_every`.
     #[serde(default = "default_checkpoint_every")]
     pub checkpoint_every: u64,
+}
+
+/// In which order layers train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainingSchedule {
+    /// Each layer trains and is frozen before the next.
+    #[default]
+    Greedy,
+    /// Every layer steps on every batch, on the outputs of the layer below as it is then, until its own epochs are over.
+    Joint,
 }
 
 /// `[[layers]]`

@@ -21,7 +21,9 @@ pub mod transform;
 
 pub mod progress;
 pub mod run_dir;
-pub mod stage;
+
+pub mod phase;
+
 pub mod summary;
 
 pub mod readout;

@@ -9,7 +9,10 @@ use crate::source::Augmentation;
 /// The batches of one stage.
 pub struct Order {
     seed: Seed,
-    layer: LayerIndex,
+    /// Whose order and views.
+    samples_of: LayerIndex,
+    /// Whose negative pairs.
+    pairs_of: LayerIndex,
     samples: u32,
     batch: usize,
     negatives: usize,
@@ -25,7 +28,8 @@ impl Order {
     pub fn new(plan: &Plan, stage: &Stage) -> Self {
         Self {
             seed: plan.seed,
-            layer: stage.layer,
+            samples_of: stage.samples_of,
+            pairs_of: stage.pairs_of,
             samples: plan.training_samples,
             batch: plan.batch,
             negatives: stage.negatives,
@@ -42,7 +46,7 @@ impl Order {
         let batch = self.batch;
         let start = (step.0 % self.steps_per_epoch) as usize * batch;
         let indices = self.epoch(epoch)[start..start + batch].to_vec();
-        let mut augmentation = self.seed.stream(Purpose::Augmentation, self.layer, epoch, step);
+        let mut augmentation = self.seed.stream(Purpose::Augmentation, self.samples_of, epoch, step);
         let mut views = || -> Vec<SampleKey> {
             indices
                 .iter()
@@ -51,14 +55,14 @@ impl Order {
         };
         let first = views();
         let second = self.two_views.then(views);
-        let mut negatives = self.seed.stream(Purpose::NegativePairs, self.layer, epoch, step);
+        let mut negatives = self.seed.stream(Purpose::NegativePairs, self.pairs_of, epoch, step);
         let shifts = distinct_shifts(&mut negatives, self.batch, self.negatives);
         Batch { step, first, second, shifts }
     }
 
     fn epoch(&mut self, epoch: Epoch) -> &[u32] {
         if self.epoch.as_ref().is_none_or(|(known, _)| *known != epoch) {
-            let mut random = self.seed.stream(Purpose::Order, self.layer, epoch, Step(0));
+            let mut random = self.seed.stream(Purpose::Order, self.samples_of, epoch, Step(0));
             self.epoch = Some((epoch, permutation(&mut random, self.samples)));
         }
         &self.epoch.as_ref().expect("just set").1

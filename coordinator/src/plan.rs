@@ -1,5 +1,7 @@
 //! What will happen: shapes inferred, every impossible combination refused.
 
+use std::ops::Range;
+
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
@@ -7,9 +9,9 @@ use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool}
 use scff::optimizer::OptimizerParameters;
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
-use scff::train::Hyperparameters;
+use scff::train::{Hyperparameters, PassOn};
 
-use crate::config::{Config, DataConfig, LayerConfig, LayerKind, PoolConfig, WireFormat};
+use crate::config::{Config, DataConfig, LayerConfig, LayerKind, PoolConfig, TrainingSchedule, WireFormat};
 use crate::source::{Augmentation, DataSetName, Moves, Shape, TrainingSamples};
 
 /// Everything about a run that is known before it starts.
@@ -39,8 +41,12 @@ pub struct Plan {
     pub precision: Precision,
     /// All random choices follow from it.
     pub seed: Seed,
+    /// In which order layers train.
+    pub schedule: TrainingSchedule,
     /// The stages, in order: one layer each.
     pub stages: Vec<Stage>,
+    /// Which stages are at work at the same time, one phase after another.
+    pub phases: Vec<Phase>,
     /// How the readout is trained.
     pub readout: ReadoutSpec,
 }
@@ -66,6 +72,10 @@ pub struct Stage {
     pub elements: usize,
     /// Whether the readout reads the layer.
     pub tapped: bool,
+    /// The layer whose order and views of samples the stage goes by: in a joint schedule, all have the first one's.
+    pub samples_of: LayerIndex,
+    /// The layer whose negative pairs the stage goes by: in a joint schedule, the one that makes them.
+    pub pairs_of: LayerIndex,
 }
 
 impl Stage {
@@ -77,6 +87,36 @@ impl Stage {
     /// Bytes of an activation at the cut point, on the wire and kept.
     pub fn row_bytes(&self, plan: &Plan) -> u64 {
         (self.elements * plan.precision.bytes()) as u64
+    }
+}
+
+/// A time in which the same layers train.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Steps, counted from when its layers began.
+    pub steps: Range<u64>,
+    /// The layers in training, from the input up; the others are frozen, or not yet begun.
+    pub members: Vec<Member>,
+}
+
+/// A layer in training during a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The layer.
+    pub layer: LayerIndex,
+    /// Frozen layers from here up to the layer run on what arrives.
+    pub from: u32,
+    /// Whether what arrives is passed on by the member below; otherwise samples arrive.
+    pub live: bool,
+    /// What is passed on to the member above.
+    pub pass_on: PassOn,
+}
+
+impl Phase {
+    /// Epochs of the phase.
+    pub fn epochs(&self, plan: &Plan) -> u32 {
+        let steps_per_epoch = plan.stages[self.members[0].layer.0 as usize].steps_per_epoch;
+        ((self.steps.end - self.steps.start) / steps_per_epoch) as u32
     }
 }
 
@@ -153,7 +193,14 @@ impl Plan {
             "0 or more, less than 1",
         )?;
         let steps_per_epoch = u64::from(training_samples / training.batch);
+        let stages = stages(config, shape, steps_per_epoch)?;
+        let schedule = training.schedule;
+        if schedule == TrainingSchedule::Joint {
+            check_joint(config)?;
+        }
         Ok(Self {
+            schedule,
+            phases: phases(schedule, &stages),
             data: data.name,
             shape,
             training_samples,
@@ -169,7 +216,7 @@ impl Plan {
                 WireFormat::F16 => Precision::F16,
             },
             seed: config.seed,
-            stages: stages(config, shape, steps_per_epoch)?,
+            stages,
             readout: ReadoutSpec {
                 learning_rate: readout.lr,
                 batch: readout.batch as usize,
@@ -177,6 +224,30 @@ impl Plan {
                 dropout: readout.dropout,
             },
         })
+    }
+
+    /// The stage of a member of a phase.
+    pub fn stage(&self, member: &Member) -> &Stage {
+        &self.stages[member.layer.0 as usize]
+    }
+
+    /// Where a run goes on: the index of its phase, or the number of phases where none is left. `frozen`: which layers are
+    /// frozen; `checkpoint`: how far the others have come, if they have begun.
+    pub fn phase_at(&self, frozen: &[bool], checkpoint: Option<Step>) -> usize {
+        match (self.schedule, checkpoint) {
+            (TrainingSchedule::Greedy, _) => frozen.iter().take_while(|frozen| **frozen).count(),
+            (TrainingSchedule::Joint, _) if frozen.iter().all(|frozen| *frozen) => self.phases.len(),
+            (TrainingSchedule::Joint, None) => 0,
+            (TrainingSchedule::Joint, Some(step)) => {
+                self.phases.iter().take_while(|phase| phase.steps.end <= step.0).count()
+            }
+        }
+    }
+
+    /// Whether a layer is frozen when a phase begins.
+    pub fn frozen_before(&self, layer: LayerIndex, phase: usize) -> bool {
+        let trains = |phase: &Phase| phase.members.iter().any(|member| member.layer == layer);
+        !self.phases[phase..].iter().any(trains) && self.phases[..phase].iter().any(trains)
     }
 
     /// Elements of a sample's features: those of all layers that the readout reads.
@@ -281,6 +352,7 @@ fn augmentation(config: &Config, shape: Shape) -> Result<Augmentation, PlanError
 
 fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Stage>, PlanError> {
     let Shape { channels, height, width } = shape;
+    let joint = config.training.schedule == TrainingSchedule::Joint;
     let mut input = MapShape { height, width, channels };
     let mut cut_point = 0;
     let mut elements = input.len();
@@ -315,6 +387,8 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
             cut_point,
             elements,
             tapped: layer.readout,
+            samples_of: LayerIndex(if joint { 0 } else { index as u32 }),
+            pairs_of: LayerIndex(if joint { cut_point } else { index as u32 }),
         });
     }
     check(
@@ -324,6 +398,68 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
         "true for a layer",
     )?;
     Ok(stages)
+}
+
+/// What only layers that train at the same time must agree on.
+fn check_joint(config: &Config) -> Result<(), PlanError> {
+    check(
+        config.data.views == 1,
+        "data.views",
+        config.data.views,
+        "1 in a joint schedule: a layer passes one row of a positive pair on",
+    )?;
+    for (index, pair) in config.layers.windows(2).enumerate() {
+        let [below, layer] = pair else { unreachable!("windows of two") };
+        let takes = layer.pairs == PairSource::Takes;
+        check(
+            !takes || layer.negatives == below.negatives,
+            &format!("layers[{}].negatives", index + 1),
+            layer.negatives,
+            format!("{}, as of the layer below, whose pairs it takes while both train", below.negatives),
+        )?;
+    }
+    for (index, layer) in config.layers.iter().enumerate() {
+        check(layer.epochs > 0, &format!("layers[{index}].epochs"), 0, "1 or more in a joint schedule")?;
+    }
+    Ok(())
+}
+
+/// Which layers train at the same time. In a joint schedule a phase ends whenever a layer's epochs are over; layers below
+/// the lowest in training are frozen then, and those above the highest.
+fn phases(schedule: TrainingSchedule, stages: &[Stage]) -> Vec<Phase> {
+    if schedule == TrainingSchedule::Greedy {
+        let alone = |stage: &Stage| Member {
+            layer: stage.layer,
+            from: stage.cut_point,
+            live: false,
+            pass_on: PassOn::Nothing,
+        };
+        return stages
+            .iter()
+            .map(|stage| Phase { steps: 0..stage.steps().0, members: vec![alone(stage)] })
+            .collect();
+    }
+    let mut ends: Vec<u64> = stages.iter().map(|stage| stage.steps().0).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let mut start = 0;
+    let mut phases = Vec::new();
+    for end in ends {
+        let training: Vec<&Stage> = stages.iter().filter(|stage| stage.steps().0 > start).collect();
+        let mut members: Vec<Member> = Vec::new();
+        for (place, stage) in training.iter().enumerate() {
+            let from = members.last().map_or(stage.cut_point, |below| below.layer.0 + 1);
+            let pass_on = match training.get(place + 1) {
+                None => PassOn::Nothing,
+                Some(_) if stages[stage.layer.0 as usize + 1].spec.makes_pairs() => PassOn::Positives,
+                Some(_) => PassOn::Pairs,
+            };
+            members.push(Member { layer: stage.layer, from, live: place > 0, pass_on });
+        }
+        phases.push(Phase { steps: start..end, members });
+        start = end;
+    }
+    phases
 }
 
 /// What is fixed about a layer that reads `input`.
@@ -451,9 +587,55 @@ mod tests {
         assert_eq!((made.stages[1].cut_point, made.stages[1].elements), (1, 2000));
     }
 
+    /// Phases as (steps, members as (layer, from, live, passed on)).
+    type Members = Vec<(u32, u32, bool, PassOn)>;
+
+    fn phases_of(overrides: &[&str]) -> Vec<(Range<u64>, Members)> {
+        let joint = ["training.schedule=joint", "data.views=1", "layers.1.negatives=3"];
+        let plan = plan(&[&joint[..], overrides].concat()).unwrap();
+        let member = |member: &Member| (member.layer.0, member.from, member.live, member.pass_on);
+        plan.phases
+            .iter()
+            .map(|phase| (phase.steps.clone(), phase.members.iter().map(member).collect()))
+            .collect()
+    }
+
+    #[test]
+    fn layers_train_together_until_their_own_epochs_are_over() {
+        assert_eq!(
+            phases_of(&["layers.0.epochs=2", "layers.1.epochs=3"]),
+            [
+                (0..1_200, vec![(0, 0, false, PassOn::Pairs), (1, 1, true, PassOn::Nothing)]),
+                (1_200..1_800, vec![(1, 0, false, PassOn::Nothing)]),
+            ]
+        );
+        assert_eq!(
+            phases_of(&["layers.0.epochs=2", "layers.1.epochs=1", "layers.1.pairs=makes"]),
+            [
+                (0..600, vec![(0, 0, false, PassOn::Positives), (1, 1, true, PassOn::Nothing)]),
+                (600..1_200, vec![(0, 0, false, PassOn::Nothing)]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_joint_run_goes_on_in_the_phase_of_its_checkpoint() {
+        let set = ["training.schedule=joint", "data.views=1", "layers.1.negatives=3", "layers.1.epochs=21"];
+        let plan = plan(&set).unwrap();
+        assert_eq!(plan.phase_at(&[false, false], None), 0);
+        assert_eq!(plan.phase_at(&[true, false], Some(Step(11_000))), 0);
+        assert_eq!(plan.phase_at(&[true, false], Some(Step(12_000))), 1);
+        assert_eq!(plan.phase_at(&[true, true], Some(Step(12_100))), 2);
+        assert!(!plan.frozen_before(LayerIndex(0), 0) && plan.frozen_before(LayerIndex(0), 1));
+        assert!(!plan.frozen_before(LayerIndex(1), 1) && plan.frozen_before(LayerIndex(1), 2));
+        let greedy = self::plan(&[]).unwrap();
+        assert_eq!(greedy.phase_at(&[true, false], Some(Step(7))), 1);
+    }
+
     #[test]
     fn impossible_plans_are_refused_with_key_and_value() {
         for (change, refusal) in [
+            ("training.schedule=joint", "data.views = 2: expected 1 in a joint schedule"),
             ("training.batch=1", "training.batch = 1: expected 2 to 60000"),
             ("layers.1.negatives=100", "layers[1].negatives = 100: expected 1 to 99"),
             ("training.block=0", "training.block = 0"),

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::wire;
 use serde::Serialize;
 
@@ -88,22 +88,23 @@ struct PlainLines {
 }
 
 impl StageProgress {
-    /// Takes up a stage at `start`; metrics from there on are dropped, for their steps are taken again.
+    /// Takes up a stage at `start`, with a bar beneath those that `bars` shows already.
     pub fn new(
         plan: &Plan,
         stage: &Stage,
         run: &RunDir,
         start: Step,
         carried: Carried,
+        bars: &MultiProgress,
     ) -> Result<Self, RunDirError> {
-        run.rewind_metrics(stage.layer, start)?;
         let path = run.metrics_file();
         let metrics = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&path)
             .map_err(|source| RunDirError::Io { path, source })?;
-        let bar = bar(stage.steps().0, "{prefix:>10} {bar:30} {pos}/{len} steps  {msg}  {eta} left");
+        let bar =
+            bars.add(bar(stage.steps().0, "{prefix:>10} {bar:30} {pos}/{len} steps  {msg}  {eta} left"));
         bar.set_prefix(stage.spec.name.clone());
         bar.set_position(start.0);
         bar.reset_eta();

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proto::state::weights_sha256;
-use scff::batch::{Epoch, Step};
+use scff::batch::{Epoch, LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerState;
 use scff::seed::{NO_LAYER, Purpose, permutation};
 
 use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
-use crate::config::Config;
-use crate::plan::{Plan, Stage};
+use crate::config::{Config, TrainingSchedule};
+use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, save_checkpoint};
+use crate::plan::{Phase, Plan, Stage};
 use crate::readout::{Splits, Taps, read_out};
-use crate::run_dir::{Carried, RunDir, RunIdentity};
-use crate::schedule::{Command, Event, Schedule};
+use crate::run_dir::{Carried, Frozen, RunDir, RunDirError, RunIdentity};
+use crate::schedule::{Command, Event, Schedule, Task};
 use crate::source::{self, DataSet, Examples};
-use crate::stage::{Assignment, StageError, StageRun};
 use crate::stream::Views;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 
@@ -121,7 +121,8 @@ pub async fn eval(
         let (_, summary) = run.read_out(&[], &Taps::Input).await?;
         return Ok(summary);
     }
-    let frozen = run.frozen.len();
+    let frozen = run.frozen.iter().take_while(|layer| layer.is_some()).count();
+    run.frozen.truncate(frozen);
     if frozen == 0 {
         bail!("{}: no layer is frozen yet", path.display());
     }
@@ -148,15 +149,17 @@ struct Run {
     dir: RunDir,
     identity: RunIdentity,
     cluster: Cluster,
-    frozen: Vec<Arc<FrozenLayer>>,
-    summaries: Vec<LayerSummary>,
+    /// Each layer that is frozen by now.
+    frozen: Vec<Option<Frozen>>,
+    /// Phases that are over.
+    over: usize,
 }
 
 impl Run {
     fn new(plan: Plan, splits: Splits, dir: RunDir, surroundings: &Surroundings) -> anyhow::Result<Self> {
         let identity = dir.identity()?;
         let Surroundings { place, local, patience, .. } = surroundings.clone();
-        let (frozen, summaries) = dir.frozen(&plan.stages)?.into_iter().unzip();
+        let (frozen, over) = standing(&plan, &dir)?;
         Ok(Self {
             views: Views { examples: splits.layers.clone(), augmentation: plan.augmentation },
             cluster: Cluster::new(identity.id.clone(), place, local, patience),
@@ -165,29 +168,28 @@ impl Run {
             dir,
             identity,
             frozen,
-            summaries,
+            over,
         })
     }
 
     async fn go(mut self) -> anyhow::Result<Summary> {
-        let mut schedule = Schedule::new(self.plan.stages.len() as u32);
-        if !self.frozen.is_empty() {
-            eprintln!(
-                "{}: continuing after {} frozen layer(s)",
-                self.dir.path().display(),
-                self.frozen.len()
-            );
+        let task = |stage: &Stage| Task { layer: stage.layer, operations: self.plan.operations(stage) };
+        let tasks =
+            |phase: &Phase| phase.members.iter().map(|member| task(self.plan.stage(member))).collect();
+        let mut schedule = Schedule::new(self.plan.phases.iter().map(tasks).collect());
+        let frozen = self.frozen.iter().flatten().count();
+        if frozen > 0 {
+            eprintln!("{}: continuing after {frozen} frozen layer(s)", self.dir.path().display());
         }
-        let mut event = Event::Started { frozen: self.frozen.len() as u32 };
+        let mut event = Event::Started { over: self.over };
         let mut readout = None;
         loop {
             event = match schedule.handle(event) {
                 Command::Gather => self.gather().await?,
-                Command::Train { layer, trainer, transformers } => {
-                    let stage = self.plan.stages[layer.0 as usize].clone();
-                    match self.train(&stage, trainer, &transformers).await {
-                        Ok(()) => Event::LayerFrozen,
-                        Err(error) => self.failed(error, Some(&stage))?,
+                Command::Train { phase, trainers, transformers } => {
+                    match self.train(phase, &trainers, &transformers).await {
+                        Ok(()) => Event::PhaseOver,
+                        Err(error) => self.failed(error, Some(phase))?,
                     }
                 }
                 Command::ReadOut { transformers } => match self.final_readout(&transformers).await {
@@ -228,12 +230,12 @@ impl Run {
         Ok(())
     }
 
-    /// Lets go of a worker that failed, and tells the schedule how far the stage at hand has come.
-    fn failed(&mut self, error: StageError, stage: Option<&Stage>) -> anyhow::Result<Event> {
-        let StageError::Worker(failure) = error else { return Err(error.into()) };
+    /// Lets go of a worker that failed, and tells the schedule how far the phase at hand has come.
+    fn failed(&mut self, error: PhaseError, phase: Option<usize>) -> anyhow::Result<Event> {
+        let PhaseError::Worker(failure) = error else { return Err(error.into()) };
         self.cluster.forget(failure.id);
-        let reached = match stage {
-            Some(stage) => self.dir.checkpoint(stage)?.map_or(Step(0), |(state, _)| state.step),
+        let reached = match phase {
+            Some(phase) => self.states(phase)?[0].0.step,
             None => Step(0),
         };
         if failure.passing {
@@ -247,72 +249,109 @@ impl Run {
             .frozen
             .iter()
             .enumerate()
-            .map(|(index, layer)| HostedLayer::new(index as u32, layer))
+            .filter_map(|(index, layer)| Some(HostedLayer::new(index as u32, &layer.as_ref()?.0)))
             .collect();
         self.cluster.host(&layers).await
     }
 
     fn workers(&self, ids: &[WorkerId]) -> Vec<Worker> {
-        self.cluster.workers().into_iter().filter(|worker| ids.contains(&worker.id)).collect()
+        let workers = self.cluster.workers();
+        ids.iter().filter_map(|id| workers.iter().find(|worker| worker.id == *id)).cloned().collect()
+    }
+
+    /// Where the members of a phase stand: at their checkpoint, or at its beginning.
+    fn states(&self, phase: usize) -> Result<Vec<Trained>, RunDirError> {
+        let Plan { schedule, stages, phases, .. } = &self.plan;
+        let members = &phases[phase].members;
+        let checkpoint = self.dir.checkpoint(*schedule, members[0].layer, stages)?;
+        let mut found = checkpoint.map(|checkpoint| checkpoint.layers).unwrap_or_default();
+        Ok(members
+            .iter()
+            .map(|member| match found.iter().position(|(layer, ..)| *layer == member.layer) {
+                Some(place) => {
+                    let (_, state, carried) = found.swap_remove(place);
+                    (state, carried)
+                }
+                None => (initial_state(&self.plan, self.plan.stage(member)), Carried::default()),
+            })
+            .collect())
     }
 
     async fn train(
         &mut self,
-        stage: &Stage,
-        trainer: WorkerId,
+        index: usize,
+        trainers: &[WorkerId],
         transformers: &[WorkerId],
-    ) -> Result<(), StageError> {
+    ) -> Result<(), PhaseError> {
         self.host().await?;
-        let (state, carried) = match self.dir.checkpoint(stage)? {
-            Some(checkpoint) => checkpoint,
-            None => (initial_state(&self.plan, stage), Carried::default()),
-        };
-        let trainer = self.workers(&[trainer]).pop().expect("a gathered worker");
-        if state.step > Step(0) {
-            eprintln!(
-                "{}: continuing at step {} of {} on {trainer}",
-                stage.spec.name,
-                state.step.0,
-                stage.steps().0
-            );
-        } else {
-            eprintln!("{}: {} steps on {trainer}", stage.spec.name, stage.steps().0);
+        let states = self.states(index)?;
+        let phase = self.plan.phases[index].clone();
+        let assignment =
+            Assignment { trainers: self.workers(trainers), transformers: self.workers(transformers) };
+        for (member, trainer) in phase.members.iter().zip(&assignment.trainers) {
+            let (name, step, end) = (&self.plan.stage(member).spec.name, states[0].0.step.0, phase.steps.end);
+            if step > 0 {
+                eprintln!("{name}: continuing at step {step} of {end} on {trainer}");
+            } else {
+                eprintln!("{name}: {end} steps on {trainer}");
+            }
         }
-        let assignment = Assignment { trainer, transformers: self.workers(transformers) };
-        let (state, carried) = StageRun {
+        let layers = |which: &dyn Fn(LayerIndex) -> bool| -> Vec<LayerIndex> {
+            self.plan.stages.iter().map(|stage| stage.layer).filter(|layer| which(*layer)).collect()
+        };
+        let training = layers(&|layer| phase.members.iter().any(|member| member.layer == layer));
+        let frozen = layers(&|layer| self.plan.frozen_before(layer, index));
+        self.dir.rewind_metrics(&frozen, &training, states[0].0.step)?;
+        let run = PhaseRun {
             plan: &self.plan,
-            stage,
+            phase: &phase,
             run: self.cluster.run(),
             dir: &self.dir,
             views: &self.views,
             assignment,
-        }
-        .train(state, carried)
-        .await?;
-        let steps = stage.steps().0;
-        let summary = LayerSummary {
-            name: stage.spec.name.clone(),
-            epochs: stage.epochs,
-            steps,
-            seconds: carried.seconds,
-            samples_per_second: steps as f64 * self.plan.batch as f64
-                / carried.seconds.max(f64::MIN_POSITIVE),
-            goodness_pos: carried.goodness_pos,
-            goodness_neg: carried.goodness_neg,
-            waiting_seconds: carried.waiting_seconds,
-            bytes_sent: carried.bytes_sent,
-            weights_sha256: weights_sha256([&state.parameters]),
         };
-        let layer = FrozenLayer::new(stage.spec.clone(), state.parameters).expect("checked when it came in");
-        self.dir.save_frozen(stage.layer, layer.parameters(), &summary)?;
-        self.frozen.push(Arc::new(layer));
-        self.summaries.push(summary);
+        let trained = run.train(states).await?;
+        self.end_phase(index, trained).await?;
         Ok(())
     }
 
-    async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, StageError> {
+    /// Freezes the layers whose training is over, and keeps the states of the others.
+    async fn end_phase(&mut self, index: usize, trained: Vec<Trained>) -> Result<(), RunDirError> {
+        let phase = self.plan.phases[index].clone();
+        let mut going_on = Vec::new();
+        for (member, (state, carried)) in phase.members.iter().zip(trained) {
+            let stage = self.plan.stage(member).clone();
+            if state.step < stage.steps() {
+                going_on.push((state, carried));
+                continue;
+            }
+            let summary = layer_summary(&self.plan, &stage, &state, &carried);
+            let layer = FrozenLayer::new(stage.spec, state.parameters).expect("checked when it came in");
+            self.dir.save_frozen(stage.layer, layer.parameters(), &summary)?;
+            self.frozen[stage.layer.0 as usize] = Some((Arc::new(layer), summary));
+        }
+        // Frozen layers first: whoever is interrupted in between takes the last steps again, to the same bits.
+        match self.plan.phases.get(index + 1) {
+            Some(next) if !going_on.is_empty() => save_checkpoint(&self.plan, next, &self.dir, &going_on)?,
+            _ => self.dir.drop_checkpoint(self.plan.schedule, phase.members[0].layer)?,
+        }
+        self.note_memory().await
+    }
+
+    /// Keeps the peak of memory, for a sitting may end at any time.
+    async fn note_memory(&mut self) -> Result<(), RunDirError> {
+        let now = self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes();
+        if now > self.identity.peak_rss_bytes {
+            self.identity.peak_rss_bytes = now;
+            self.dir.save_identity(&self.identity)?;
+        }
+        Ok(())
+    }
+
+    async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, PhaseError> {
         self.host().await?;
-        self.dir.save_model(&self.frozen)?;
+        self.dir
+            .save_model(&self.frozen.iter().flatten().map(|(layer, _)| layer.clone()).collect::<Vec<_>>())?;
         let taps = Taps::Layers(self.plan.stages.iter().map(|stage| stage.tapped).collect());
         let (parameters, summary) = self.read_out(&self.workers(transformers), &taps).await?;
         self.dir.save_readout(&parameters)?;
@@ -328,25 +367,68 @@ impl Run {
         read_out(workers, self.cluster.run(), taps, &self.splits, *precision, readout, *seed).await
     }
 
-    async fn finish(self, readout: ReadoutSummary) -> anyhow::Result<Summary> {
+    async fn finish(mut self, readout: ReadoutSummary) -> anyhow::Result<Summary> {
+        self.note_memory().await?;
         let workers = self.cluster.workers();
-        let seconds = self.summaries.iter().map(|layer| layer.seconds).sum::<f64>() + readout.seconds;
+        let (layers, summaries): (Vec<_>, Vec<_>) = self.frozen.into_iter().flatten().unzip();
+        let seconds = summaries.iter().map(|layer| layer.seconds);
+        let training = match self.plan.schedule {
+            TrainingSchedule::Greedy => seconds.sum(),
+            // All began together.
+            TrainingSchedule::Joint => seconds.fold(0.0, f64::max),
+        };
         let summary = Summary {
             dataset: self.plan.data.to_string(),
             seed: self.plan.seed.0,
             workers: workers.len(),
-            weights_sha256: weights_sha256(self.frozen.iter().map(|layer| layer.parameters())),
-            seconds,
-            layers: self.summaries,
+            weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
+            seconds: training + readout.seconds,
+            layers: summaries,
             readout,
             blas: self.identity.blas.clone(),
             cpu: workers.first().map(|worker| worker.description.cpu.clone()).unwrap_or_default(),
-            peak_rss_bytes: self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes(),
+            peak_rss_bytes: self.identity.peak_rss_bytes,
         };
         self.dir
             .write_json("summary.json", &summary)
             .context("the run is done, but its summary is not written")?;
         Ok(summary)
+    }
+}
+
+/// The frozen layers that count, and how many phases are over.
+fn standing(plan: &Plan, dir: &RunDir) -> Result<(Vec<Option<Frozen>>, usize), RunDirError> {
+    let mut frozen = dir.frozen(&plan.stages)?;
+    let flags: Vec<bool> = frozen.iter().map(Option::is_some).collect();
+    let checkpoint = match plan.schedule {
+        TrainingSchedule::Greedy => None,
+        TrainingSchedule::Joint => dir.checkpoint(plan.schedule, LayerIndex(0), &plan.stages)?,
+    };
+    let over = plan.phase_at(&flags, checkpoint.map(|checkpoint| checkpoint.step));
+    for (layer, frozen) in plan.stages.iter().map(|stage| stage.layer).zip(&mut frozen) {
+        // Whatever else is there is trained again.
+        match plan.frozen_before(layer, over) {
+            true if frozen.is_none() => return Err(dir.missing(layer)),
+            true => {}
+            false => *frozen = None,
+        }
+    }
+    Ok((frozen, over))
+}
+
+fn layer_summary(plan: &Plan, stage: &Stage, state: &LayerState, carried: &Carried) -> LayerSummary {
+    let steps = stage.steps().0;
+    LayerSummary {
+        name: stage.spec.name.clone(),
+        epochs: stage.epochs,
+        steps,
+        seconds: carried.seconds,
+        samples_per_second: steps as f64 * plan.batch as f64 / carried.seconds.max(f64::MIN_POSITIVE),
+        goodness_pos: carried.goodness_pos,
+        goodness_neg: carried.goodness_neg,
+        waiting_seconds: carried.waiting_seconds,
+        bytes_sent: carried.bytes_sent,
+        weights_sha256: weights_sha256([&state.parameters]),
     }
 }
 

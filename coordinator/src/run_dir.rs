@@ -5,6 +5,7 @@
 //! run.json            name and BLAS kernel of the run     model.safetensors    all frozen layers
 //! layers/NN.safetensors  each frozen layer                readout.safetensors  the linear classifier
 //! checkpoint/NN.safetensors  the layer in training        summary.json         what came out
+//! checkpoint/joint.safetensors  all layers in training, in a joint schedule
 //! ```
 //!
 //! Invariant: every file is written beside its place, synced and renamed, so each is either old or new, whole.
@@ -20,7 +21,7 @@ use scff::frozen::FrozenLayer;
 use scff::layer::{LayerState, Tensors};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, TrainingSchedule};
 use crate::plan::Stage;
 use crate::summary::LayerSummary;
 
@@ -73,6 +74,17 @@ pub enum RunDirError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A frozen layer is gone that others have trained upon since.
+    #[error(
+        "{}: not there, although the layers above it have trained on its outputs; remove {} too, to train all layers anew",
+        path.display(), checkpoint.display()
+    )]
+    Missing {
+        /// The layer's file.
+        path: PathBuf,
+        /// The checkpoint of the layers above.
+        checkpoint: PathBuf,
+    },
     /// There is no run.
     #[error("{}: no run directory: there is no config.toml in it", path.display())]
     NoRun {
@@ -88,6 +100,9 @@ pub struct RunIdentity {
     pub id: String,
     /// BLAS and kernel that its bits depend on; empty until a first worker was there.
     pub blas: String,
+    /// The most memory that coordinator and workers have had resident in an earlier sitting, added up.
+    #[serde(default)]
+    pub peak_rss_bytes: u64,
 }
 
 /// What a stage carries besides the layer's state: it survives an interruption with it.
@@ -106,6 +121,18 @@ pub struct Carried {
     pub waiting_seconds: f64,
 }
 
+/// A frozen layer, and how it was trained.
+pub type Frozen = (Arc<FrozenLayer>, LayerSummary);
+
+/// Layers in training, after the same number of steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Steps taken.
+    pub step: Step,
+    /// Each layer's state, and what it carries besides.
+    pub layers: Vec<(LayerIndex, LayerState, Carried)>,
+}
+
 /// An open run directory; it is locked until it is dropped.
 #[derive(Debug)]
 pub struct RunDir {
@@ -113,7 +140,7 @@ pub struct RunDir {
     _lock: File,
 }
 
-const CARRIED: &str = "carried";
+const LAYERS: &str = "layers";
 const SUMMARY: &str = "summary";
 const LAYER: &str = "layer";
 
@@ -172,8 +199,11 @@ impl RunDir {
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let unique = format!("{} {} {}", self.path.display(), std::process::id(), now.as_nanos());
-        let identity =
-            RunIdentity { id: state::sha256(unique.as_bytes())[..16].to_owned(), blas: String::new() };
+        let identity = RunIdentity {
+            id: state::sha256(unique.as_bytes())[..16].to_owned(),
+            blas: String::new(),
+            peak_rss_bytes: 0,
+        };
         self.write_json("run.json", &identity)?;
         Ok(identity)
     }
@@ -183,24 +213,33 @@ impl RunDir {
         self.write_json("run.json", identity)
     }
 
-    /// The layers that are frozen so far, with their summaries, from the input up.
-    pub fn frozen(&self, stages: &[Stage]) -> Result<Vec<(Arc<FrozenLayer>, LayerSummary)>, RunDirError> {
-        let mut layers = Vec::new();
-        for stage in stages {
-            let Some((path, bytes)) = self.read(&layer_file(stage.layer))? else { break };
-            let damaged = |source| RunDirError::State { path: path.clone(), source };
-            let (mut parts, header) = state::decode(&bytes, &[""]).map_err(damaged)?;
-            let text = state::field(&header, SUMMARY).map_err(damaged)?;
-            let summary = serde_json::from_str(text)
-                .map_err(|source| RunDirError::Json { path: path.clone(), source })?;
-            let layer = FrozenLayer::new(stage.spec.clone(), parts.remove(0))
-                .map_err(|source| RunDirError::Shape { path, source })?;
-            layers.push((Arc::new(layer), summary));
-        }
-        Ok(layers)
+    /// Each layer, with its summary, if it is frozen.
+    pub fn frozen(&self, stages: &[Stage]) -> Result<Vec<Option<Frozen>>, RunDirError> {
+        stages
+            .iter()
+            .map(|stage| {
+                let Some((path, bytes)) = self.read(&layer_file(stage.layer))? else { return Ok(None) };
+                let damaged = |source| RunDirError::State { path: path.clone(), source };
+                let (mut parts, header) = state::decode(&bytes, &[""]).map_err(damaged)?;
+                let text = state::field(&header, SUMMARY).map_err(damaged)?;
+                let summary = serde_json::from_str(text)
+                    .map_err(|source| RunDirError::Json { path: path.clone(), source })?;
+                let layer = FrozenLayer::new(stage.spec.clone(), parts.remove(0))
+                    .map_err(|source| RunDirError::Shape { path, source })?;
+                Ok(Some((Arc::new(layer), summary)))
+            })
+            .collect()
     }
 
-    /// Keeps a frozen layer, and drops its checkpoint.
+    /// The error of a frozen layer that is gone.
+    pub fn missing(&self, layer: LayerIndex) -> RunDirError {
+        RunDirError::Missing {
+            path: self.path.join(layer_file(layer)),
+            checkpoint: self.path.join(checkpoint_file(TrainingSchedule::Joint, layer)),
+        }
+    }
+
+    /// Keeps a frozen layer.
     pub fn save_frozen(
         &self,
         layer: LayerIndex,
@@ -209,39 +248,70 @@ impl RunDir {
     ) -> Result<(), RunDirError> {
         let text = serde_json::to_string(summary).expect("a summary is plain data");
         let header = Header::from([(LAYER.to_owned(), layer.0.to_string()), (SUMMARY.to_owned(), text)]);
-        self.write(&layer_file(layer), &state::encode(&[("", parameters)], header))?;
-        let checkpoint = self.path.join(checkpoint_file(layer));
+        self.write(&layer_file(layer), &state::encode(&[("", parameters)], header))
+    }
+
+    /// The checkpoint of a layer; in a joint schedule that of all layers in training.
+    pub fn checkpoint(
+        &self,
+        schedule: TrainingSchedule,
+        layer: LayerIndex,
+        stages: &[Stage],
+    ) -> Result<Option<Checkpoint>, RunDirError> {
+        let Some((path, bytes)) = self.read(&checkpoint_file(schedule, layer))? else { return Ok(None) };
+        let damaged = |source| RunDirError::State { path: path.clone(), source };
+        let header = state::header(&bytes).map_err(damaged)?;
+        let text = state::field(&header, LAYERS).map_err(damaged)?;
+        let json = |source| RunDirError::Json { path: path.clone(), source };
+        let layers: Vec<(u32, Carried)> = serde_json::from_str(text).map_err(json)?;
+        let names: Vec<String> = layers.iter().map(|(layer, _)| part_name(LayerIndex(*layer))).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (states, _) = state::decode_states(&bytes, &names).map_err(damaged)?;
+        let mut checkpoint =
+            Checkpoint { step: states.first().map_or(Step(0), |state| state.step), layers: vec![] };
+        for ((layer, carried), state) in layers.into_iter().zip(states) {
+            let layer = LayerIndex(layer);
+            let stage = stages.get(layer.0 as usize).ok_or_else(|| {
+                damaged(StateError::Header {
+                    name: LAYERS.to_owned(),
+                    found: layer.0.to_string(),
+                    expected: format!("layers below {}", stages.len()),
+                })
+            })?;
+            state
+                .check(&stage.spec.map)
+                .map_err(|source| RunDirError::Shape { path: path.clone(), source })?;
+            checkpoint.layers.push((layer, state, carried));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Replaces a checkpoint by one of layers that have taken as many steps.
+    pub fn save_checkpoint(
+        &self,
+        schedule: TrainingSchedule,
+        layers: &[(LayerIndex, &LayerState, &Carried)],
+    ) -> Result<(), RunDirError> {
+        let carried: Vec<(u32, &Carried)> =
+            layers.iter().map(|(layer, _, carried)| (layer.0, *carried)).collect();
+        let text = serde_json::to_string(&carried).expect("plain data");
+        let names: Vec<String> = layers.iter().map(|(layer, ..)| part_name(*layer)).collect();
+        let states: Vec<_> =
+            names.iter().map(String::as_str).zip(layers.iter().map(|(_, state, _)| *state)).collect();
+        let header = Header::from([(LAYERS.to_owned(), text)]);
+        let first = layers.first().expect("a layer").0;
+        self.write(&checkpoint_file(schedule, first), &state::encode_states(&states, header))
+    }
+
+    /// Drops a checkpoint that nothing will go on from.
+    pub fn drop_checkpoint(&self, schedule: TrainingSchedule, layer: LayerIndex) -> Result<(), RunDirError> {
+        let checkpoint = self.path.join(checkpoint_file(schedule, layer));
         match fs::remove_file(&checkpoint) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(RunDirError::Io { path: checkpoint, source })
             }
             _ => Ok(()),
         }
-    }
-
-    /// The checkpoint of a stage, if there is one.
-    pub fn checkpoint(&self, stage: &Stage) -> Result<Option<(LayerState, Carried)>, RunDirError> {
-        let Some((path, bytes)) = self.read(&checkpoint_file(stage.layer))? else { return Ok(None) };
-        let damaged = |source| RunDirError::State { path: path.clone(), source };
-        let (state, header) = state::decode_state(&bytes).map_err(damaged)?;
-        let misfit = |source| RunDirError::Shape { path: path.clone(), source };
-        state.check(&stage.spec.map).map_err(misfit)?;
-        let text = state::field(&header, CARRIED).map_err(damaged)?;
-        let carried =
-            serde_json::from_str(text).map_err(|source| RunDirError::Json { path: path.clone(), source })?;
-        Ok(Some((state, carried)))
-    }
-
-    /// Replaces the checkpoint of a layer.
-    pub fn save_checkpoint(
-        &self,
-        layer: LayerIndex,
-        state: &LayerState,
-        carried: &Carried,
-    ) -> Result<(), RunDirError> {
-        let text = serde_json::to_string(carried).expect("plain data");
-        let header = Header::from([(LAYER.to_owned(), layer.0.to_string()), (CARRIED.to_owned(), text)]);
-        self.write(&checkpoint_file(layer), &state::encode_state(state, header))
     }
 
     /// Writes all frozen layers into one file, as `layers.0.weight` and so on.
@@ -290,8 +360,15 @@ fn layer_file(layer: LayerIndex) -> String {
     format!("layers/{:02}.safetensors", layer.0)
 }
 
-fn checkpoint_file(layer: LayerIndex) -> String {
-    format!("checkpoint/{:02}.safetensors", layer.0)
+fn checkpoint_file(schedule: TrainingSchedule, layer: LayerIndex) -> String {
+    match schedule {
+        TrainingSchedule::Greedy => format!("checkpoint/{:02}.safetensors", layer.0),
+        TrainingSchedule::Joint => "checkpoint/joint.safetensors".to_owned(),
+    }
+}
+
+fn part_name(layer: LayerIndex) -> String {
+    format!("layers.{}", layer.0)
 }
 
 fn lock(path: &Path) -> Result<File, RunDirError> {
@@ -341,13 +418,21 @@ struct MetricsPlace {
 }
 
 impl RunDir {
-    /// Drops the lines of metrics from `step` of `layer` on: steps after the checkpoint are taken again.
-    pub fn rewind_metrics(&self, layer: LayerIndex, step: Step) -> Result<(), RunDirError> {
+    /// Drops the lines of metrics but those of `frozen` layers and of `training` ones up to `step`: later steps are taken
+    /// again.
+    pub fn rewind_metrics(
+        &self,
+        frozen: &[LayerIndex],
+        training: &[LayerIndex],
+        step: Step,
+    ) -> Result<(), RunDirError> {
         let Some((_, bytes)) = self.read("metrics.jsonl")? else { return Ok(()) };
         let text = String::from_utf8_lossy(&bytes);
         let stays = |line: &&str| {
-            serde_json::from_str::<MetricsPlace>(line)
-                .is_ok_and(|place| (place.layer, place.step) <= (layer.0, step.0) && place.layer <= layer.0)
+            serde_json::from_str::<MetricsPlace>(line).is_ok_and(|place| {
+                let layer = LayerIndex(place.layer);
+                frozen.contains(&layer) || (training.contains(&layer) && place.step <= step.0)
+            })
         };
         let kept: String = text.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
         if kept.len() == bytes.len() { Ok(()) } else { self.write("metrics.jsonl", kept.as_bytes()) }
@@ -368,14 +453,16 @@ mod tests {
         config::parse("iris", include_str!("../../configs/iris.toml"), &overrides).unwrap()
     }
 
-    fn stage() -> Stage {
+    const GREEDY: TrainingSchedule = TrainingSchedule::Greedy;
+
+    fn stages() -> Vec<Stage> {
         let shape = Shape { height: 1, width: 1, channels: 4 };
-        Plan::new(&config(&[]), shape, TrainingSamples::labelled(120)).unwrap().stages.remove(0)
+        Plan::new(&config(&[]), shape, TrainingSamples::labelled(120)).unwrap().stages
     }
 
-    fn state() -> LayerState {
-        let mut random = Seed(1).stream(Purpose::Initialization, LayerIndex(0), Epoch(0), Step(0));
-        LayerState::initial(&stage().spec.map, &mut random)
+    fn state(layer: u32) -> LayerState {
+        let mut random = Seed(1).stream(Purpose::Initialization, LayerIndex(layer), Epoch(0), Step(0));
+        LayerState::initial(&stages()[layer as usize].spec.map, &mut random)
     }
 
     #[test]
@@ -394,19 +481,37 @@ mod tests {
     fn a_checkpoint_comes_back_and_a_damaged_one_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::open(folder.path(), &config(&[])).unwrap();
-        assert!(run.checkpoint(&stage()).unwrap().is_none());
+        let checkpoint = |run: &RunDir| run.checkpoint(GREEDY, LayerIndex(0), &stages());
+        assert!(checkpoint(&run).unwrap().is_none());
         let carried = Carried { seconds: 1.5, bytes_sent: 7, ..Carried::default() };
-        run.save_checkpoint(LayerIndex(0), &state(), &carried).unwrap();
-        assert_eq!(run.checkpoint(&stage()).unwrap(), Some((state(), carried)));
+        run.save_checkpoint(GREEDY, &[(LayerIndex(0), &state(0), &carried)]).unwrap();
+        let expected = Checkpoint { step: Step(0), layers: vec![(LayerIndex(0), state(0), carried)] };
+        assert_eq!(checkpoint(&run).unwrap(), Some(expected));
         let file = folder.path().join("checkpoint/00.safetensors");
         let mut bytes = fs::read(&file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&file, &bytes).unwrap();
-        let error = run.checkpoint(&stage()).unwrap_err().to_string();
+        let error = checkpoint(&run).unwrap_err().to_string();
         assert!(error.contains("checkpoint/00.safetensors: header field `sha256`"), "{error}");
         assert!(error.contains("remove the file"), "{error}");
         fs::write(&file, &bytes[..100]).unwrap();
-        assert!(run.checkpoint(&stage()).unwrap_err().to_string().contains("not a safetensors file"));
+        assert!(checkpoint(&run).unwrap_err().to_string().contains("not a safetensors file"));
+    }
+
+    #[test]
+    fn layers_that_train_together_have_one_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path(), &config(&[])).unwrap();
+        let joint = TrainingSchedule::Joint;
+        let layers = [0, 1].map(|layer| (LayerIndex(layer), state(layer), Carried::default()));
+        let borrowed = layers.each_ref().map(|(layer, state, carried)| (*layer, state, carried));
+        run.save_checkpoint(joint, &borrowed).unwrap();
+        let checkpoint = |run: &RunDir| run.checkpoint(joint, LayerIndex(0), &stages()).unwrap();
+        assert_eq!(checkpoint(&run).unwrap().layers, layers);
+        run.drop_checkpoint(joint, LayerIndex(0)).unwrap();
+        assert_eq!(checkpoint(&run), None);
+        let error = run.missing(LayerIndex(0)).to_string();
+        assert!(error.contains("layers/00.safetensors: not there") && error.contains("joint.safetensors"));
     }
 
     #[test]
@@ -417,9 +522,11 @@ mod tests {
         let lines: Vec<String> =
             [(0, 10), (0, 20), (1, 10), (1, 20)].iter().map(|&(l, s)| line(l, s)).collect();
         fs::write(run.metrics_file(), lines.concat() + "{\"layer\":1,\"st").unwrap();
-        run.rewind_metrics(LayerIndex(1), Step(10)).unwrap();
+        run.rewind_metrics(&[LayerIndex(0)], &[LayerIndex(1)], Step(10)).unwrap();
         assert_eq!(fs::read_to_string(run.metrics_file()).unwrap(), lines[..3].concat());
-        run.rewind_metrics(LayerIndex(0), Step(0)).unwrap();
+        run.rewind_metrics(&[], &[LayerIndex(0), LayerIndex(1)], Step(10)).unwrap();
+        assert_eq!(fs::read_to_string(run.metrics_file()).unwrap(), [line(0, 10), line(1, 10)].concat());
+        run.rewind_metrics(&[], &[LayerIndex(0)], Step(0)).unwrap();
         assert_eq!(fs::read_to_string(run.metrics_file()).unwrap(), "");
     }
 }

@@ -13,15 +13,15 @@ const TRIES: u32 = 5;
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The run starts, with so many layers frozen already.
+    /// The run starts, with so many phases over already.
     Started {
-        /// Layers that an earlier sitting froze.
-        frozen: u32,
+        /// Phases that an earlier sitting brought to an end.
+        over: usize,
     },
     /// These workers are there, at least one.
     Gathered(Vec<WorkerId>),
-    /// The layer in training is frozen.
-    LayerFrozen,
+    /// The phase at hand is over.
+    PhaseOver,
     /// The readout is trained and measured.
     ReadOut,
     /// The task at hand failed.
@@ -40,13 +40,13 @@ pub enum Event {
 pub enum Command {
     /// Find out which workers are there.
     Gather,
-    /// Train a layer, from its checkpoint if there is one.
+    /// Train the layers of a phase, from their checkpoint if there is one.
     Train {
-        /// Which layer.
-        layer: LayerIndex,
-        /// Who trains it.
-        trainer: WorkerId,
-        /// Who transforms activations for it.
+        /// Which phase.
+        phase: usize,
+        /// Who trains each of its layers.
+        trainers: Vec<WorkerId>,
+        /// Who transforms activations for them.
         transformers: Vec<WorkerId>,
     },
     /// Compute features on these workers, and train and measure the readout.
@@ -63,31 +63,40 @@ pub enum Command {
     },
 }
 
+/// A layer in training during a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The layer.
+    pub layer: LayerIndex,
+    /// Operations of one of its steps.
+    pub operations: u64,
+}
+
 /// The course of a run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    layers: u32,
-    frozen: u32,
+    phases: Vec<Vec<Task>>,
+    over: usize,
     /// How far the task at hand had come when it last failed, and how often it has failed there.
     stuck: (Step, u32),
 }
 
 impl Schedule {
-    /// A run of so many layers.
-    pub fn new(layers: u32) -> Self {
-        Self { layers, frozen: 0, stuck: (Step(0), 0) }
+    /// A run of these phases, and a readout in the end.
+    pub fn new(phases: Vec<Vec<Task>>) -> Self {
+        Self { phases, over: 0, stuck: (Step(0), 0) }
     }
 
     /// What to do after `event`.
     pub fn handle(&mut self, event: Event) -> Command {
         match event {
-            Event::Started { frozen } => {
-                self.frozen = frozen;
+            Event::Started { over } => {
+                self.over = over;
                 Command::Gather
             }
             Event::Gathered(workers) => self.assign(&workers),
-            Event::LayerFrozen => {
-                self.frozen += 1;
+            Event::PhaseOver => {
+                self.over += 1;
                 self.stuck = (Step(0), 0);
                 Command::Gather
             }
@@ -106,18 +115,36 @@ impl Schedule {
         }
     }
 
-    /// Layer k goes to the k-th worker, round and round; the others transform for it, so that its own cores are
-    /// left to training. A worker that is alone does both.
+    /// Those who train nothing transform, so that the trainers' cores are left to training; if all train, all transform.
     fn assign(&self, workers: &[WorkerId]) -> Command {
         assert!(!workers.is_empty(), "gathering waits for a first worker");
-        if self.frozen == self.layers {
+        let Some(tasks) = self.phases.get(self.over) else {
             return Command::ReadOut { transformers: workers.to_vec() };
-        }
-        let trainer = workers[self.frozen as usize % workers.len()];
-        let others: Vec<WorkerId> = workers.iter().copied().filter(|&worker| worker != trainer).collect();
-        let transformers = if others.is_empty() { vec![trainer] } else { others };
-        Command::Train { layer: LayerIndex(self.frozen), trainer, transformers }
+        };
+        let trainers = assign(tasks, workers);
+        let others: Vec<WorkerId> =
+            workers.iter().copied().filter(|worker| !trainers.contains(worker)).collect();
+        let transformers = if others.is_empty() { workers.to_vec() } else { others };
+        Command::Train { phase: self.over, trainers, transformers }
     }
+}
+
+/// Who trains what. A single layer k goes to the k-th worker, round and round. Of several, the longest goes first, to
+/// whoever has least to do.
+pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<T> {
+    if let [Task { layer, .. }] = tasks {
+        return vec![workers[layer.0 as usize % workers.len()]];
+    }
+    let mut loads = vec![0; workers.len()];
+    let mut trainers = vec![workers[0]; tasks.len()];
+    let mut longest_first: Vec<usize> = (0..tasks.len()).collect();
+    longest_first.sort_by_key(|&task| std::cmp::Reverse(tasks[task].operations));
+    for task in longest_first {
+        let least = (0..loads.len()).min_by_key(|&worker| loads[worker]).expect("a worker");
+        loads[least] += tasks[task].operations;
+        trainers[task] = workers[least];
+    }
+    trainers
 }
 
 #[cfg(test)]
@@ -132,37 +159,62 @@ mod tests {
         Event::Failed { reached: Step(reached), passing: true, reason: "gone".into() }
     }
 
+    fn task(layer: u32, operations: u64) -> Task {
+        Task { layer: LayerIndex(layer), operations }
+    }
+
+    /// Two layers, one after the other.
+    fn greedy() -> Schedule {
+        Schedule::new(vec![vec![task(0, 1)], vec![task(1, 1)]])
+    }
+
+    fn ids(ids: &[usize]) -> Vec<WorkerId> {
+        ids.iter().map(|&id| WorkerId(id)).collect()
+    }
+
     #[test]
     fn layers_go_round_the_workers_and_the_others_transform() {
-        let mut schedule = Schedule::new(2);
-        assert_eq!(schedule.handle(Event::Started { frozen: 0 }), Command::Gather);
-        let train = |layer, trainer, transformers: &[usize]| Command::Train {
-            layer: LayerIndex(layer),
-            trainer: WorkerId(trainer),
-            transformers: transformers.iter().map(|&id| WorkerId(id)).collect(),
+        let mut schedule = greedy();
+        assert_eq!(schedule.handle(Event::Started { over: 0 }), Command::Gather);
+        let train = |phase, trainer: usize, transformers: &[usize]| Command::Train {
+            phase,
+            trainers: ids(&[trainer]),
+            transformers: ids(transformers),
         };
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(0, 0, &[1, 2]));
-        assert_eq!(schedule.handle(Event::LayerFrozen), Command::Gather);
+        assert_eq!(schedule.handle(Event::PhaseOver), Command::Gather);
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(1, 1, &[0, 2]));
         // Worker 1 is lost; layer 1 goes to who is left.
         assert_eq!(schedule.handle(failed(0)), Command::Gather);
         assert_eq!(schedule.handle(workers(&[2])), train(1, 2, &[2]));
-        assert_eq!(schedule.handle(Event::LayerFrozen), Command::Gather);
+        assert_eq!(schedule.handle(Event::PhaseOver), Command::Gather);
         assert_eq!(schedule.handle(workers(&[2])), Command::ReadOut { transformers: vec![WorkerId(2)] });
         assert_eq!(schedule.handle(Event::ReadOut), Command::Finish);
     }
 
     #[test]
-    fn a_resumed_run_starts_with_the_first_layer_that_is_not_frozen() {
-        let mut schedule = Schedule::new(2);
-        schedule.handle(Event::Started { frozen: 2 });
+    fn layers_that_train_together_are_shared_out_by_their_operations() {
+        let together = Schedule::new(vec![vec![task(0, 3), task(1, 20), task(2, 40)]]);
+        let shared = |workers: &[usize]| match together.assign(&ids(workers)) {
+            Command::Train { phase: 0, trainers, transformers } => (trainers, transformers),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shared(&[7]), (ids(&[7, 7, 7]), ids(&[7])));
+        assert_eq!(shared(&[0, 1]), (ids(&[1, 1, 0]), ids(&[0, 1])));
+        assert_eq!(shared(&[0, 1, 2, 3]), (ids(&[2, 1, 0]), ids(&[3])));
+    }
+
+    #[test]
+    fn a_resumed_run_starts_with_the_first_phase_that_is_not_over() {
+        let mut schedule = greedy();
+        schedule.handle(Event::Started { over: 2 });
         assert!(matches!(schedule.handle(workers(&[0])), Command::ReadOut { .. }));
     }
 
     #[test]
     fn failures_count_only_while_nothing_advances() {
-        let mut schedule = Schedule::new(1);
-        schedule.handle(Event::Started { frozen: 0 });
+        let mut schedule = Schedule::new(vec![vec![task(0, 1)]]);
+        schedule.handle(Event::Started { over: 0 });
         for reached in [0, 0, 0, 0, 10, 10, 10, 10, 20] {
             assert_eq!(schedule.handle(failed(reached)), Command::Gather, "at {reached}");
         }
@@ -178,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_cannot_pass_is_not_tried_again() {
-        let mut schedule = Schedule::new(1);
+        let mut schedule = Schedule::new(vec![vec![task(0, 1)]]);
         let event = Event::Failed { reached: Step(0), passing: false, reason: "no".into() };
         assert_eq!(schedule.handle(event), Command::GiveUp { reason: "no".into() });
     }

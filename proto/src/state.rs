@@ -72,8 +72,7 @@ pub fn encode(parts: &[Named<'_>], mut header: Header) -> Vec<u8> {
 
 /// Reads the tensors of `names` and the header, and checks the checksum.
 pub fn decode(bytes: &[u8], names: &[&str]) -> Result<(Vec<Tensors>, Header), StateError> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
-    let header = metadata.metadata().clone().unwrap_or_default();
+    let header = header(bytes)?;
     let file = SafeTensors::deserialize(bytes)?;
     let parts: Vec<Tensors> = names.iter().map(|name| tensors(&file, name)).collect::<Result<_, _>>()?;
     let found = field(&header, CHECKSUM)?;
@@ -87,18 +86,53 @@ pub fn decode(bytes: &[u8], names: &[&str]) -> Result<(Vec<Tensors>, Header), St
 const STATE_PARTS: [&str; 3] = ["", "first_moment", "second_moment"];
 
 /// A layer's training state as bytes; `header` may say more about it.
-pub fn encode_state(state: &LayerState, mut header: Header) -> Vec<u8> {
-    header.insert(STEP.to_owned(), state.step.0.to_string());
-    let parts = [&state.parameters, &state.first_moments, &state.second_moments];
-    encode(&[0, 1, 2].map(|part| (STATE_PARTS[part], parts[part])), header)
+pub fn encode_state(state: &LayerState, header: Header) -> Vec<u8> {
+    encode_states(&[("", state)], header)
 }
 
 /// Reads what [`encode_state`] wrote.
 pub fn decode_state(bytes: &[u8]) -> Result<(LayerState, Header), StateError> {
-    let (parts, header) = decode(bytes, &STATE_PARTS)?;
-    let [parameters, first_moments, second_moments] = parts.try_into().expect("as many parts as names");
+    let (mut states, header) = decode_states(bytes, &[""])?;
+    Ok((states.remove(0), header))
+}
+
+/// Named states of layers that have taken as many steps, as bytes.
+pub fn encode_states(states: &[(&str, &LayerState)], mut header: Header) -> Vec<u8> {
+    let steps = states.first().expect("a state").1.step;
+    assert!(states.iter().all(|(_, state)| state.step == steps), "states of one step");
+    header.insert(STEP.to_owned(), steps.0.to_string());
+    let named: Vec<(String, &Tensors)> = states
+        .iter()
+        .flat_map(|(name, state)| {
+            let parts = [&state.parameters, &state.first_moments, &state.second_moments];
+            STATE_PARTS.map(|part| joined(name, part)).into_iter().zip(parts)
+        })
+        .collect();
+    let parts: Vec<Named<'_>> = named.iter().map(|(name, tensors)| (name.as_str(), *tensors)).collect();
+    encode(&parts, header)
+}
+
+/// Reads the states of `names` that [`encode_states`] wrote.
+pub fn decode_states(bytes: &[u8], names: &[&str]) -> Result<(Vec<LayerState>, Header), StateError> {
+    let names: Vec<String> =
+        names.iter().flat_map(|name| STATE_PARTS.map(|part| joined(name, part))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (parts, header) = decode(bytes, &names)?;
     let step = Step(number(&header, STEP)?);
-    Ok((LayerState { step, parameters, first_moments, second_moments }, header))
+    let mut parts = parts.into_iter();
+    let mut states = Vec::new();
+    while let (Some(parameters), Some(first_moments), Some(second_moments)) =
+        (parts.next(), parts.next(), parts.next())
+    {
+        states.push(LayerState { step, parameters, first_moments, second_moments });
+    }
+    Ok((states, header))
+}
+
+/// What the header of a file says, before its tensors are read.
+pub fn header(bytes: &[u8]) -> Result<Header, StateError> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+    Ok(metadata.metadata().clone().unwrap_or_default())
 }
 
 /// A field of a header.
@@ -143,7 +177,10 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 fn joined(name: &str, tensor: &str) -> String {
-    if name.is_empty() { tensor.to_owned() } else { format!("{name}.{tensor}") }
+    match (name, tensor) {
+        ("", name) | (name, "") => name.to_owned(),
+        (name, tensor) => format!("{name}.{tensor}"),
+    }
 }
 
 fn little_endian<'a>(values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
@@ -200,6 +237,16 @@ mod tests {
         let (back, header) = decode_state(&encode_state(&state(), header)).unwrap();
         assert_eq!(back, state());
         assert_eq!(number::<u32>(&header, "layer").unwrap(), 2);
+    }
+
+    #[test]
+    fn several_states_share_a_file() {
+        let other = LayerState { parameters: state().first_moments, ..state() };
+        let bytes = encode_states(&[("layers.0", &state()), ("layers.2", &other)], Header::new());
+        assert_eq!(number::<u64>(&header(&bytes).unwrap(), STEP).unwrap(), 9);
+        let (back, _) = decode_states(&bytes, &["layers.0", "layers.2"]).unwrap();
+        assert_eq!(back, [state(), other]);
+        assert!(decode_states(&bytes, &["layers.1"]).is_err());
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl FrozenLayer {
                 for (pair, mut out) in input.pairs().iter().zip(result.outer_iter_mut()) {
                     let mapped = &mapped[pair.first * stride..][..self.spec.map.output().len()];
                     let second = pair.second.map(|_| mapped);
-                    self.transmit(pair, mapped, second, out.as_slice_mut().expect("contiguous"));
+                    let out = out.as_slice_mut().expect("contiguous");
+                    transmit(&self.spec, self.constants(), pair, mapped, second, out);
                 }
             });
         result
@@ -123,7 +124,7 @@ impl FrozenLayer {
         let row = |row: usize| &mapped[row * self.spec.map.output().len()..][..self.spec.map.output().len()];
         rows.outer_iter_mut().into_par_iter().zip(input.pairs()).for_each(|(mut out, pair)| {
             let out = out.as_slice_mut().expect("contiguous");
-            self.transmit(pair, row(pair.first), pair.second.map(row), out);
+            transmit(&self.spec, self.constants(), pair, row(pair.first), pair.second.map(row), out);
         });
         PairActivations { rows, positives: input.positives() }
     }
@@ -155,21 +156,31 @@ impl FrozenLayer {
         });
     }
 
-    /// What is passed on for one pair; `first`, `second`: U of its rows, (positions, channels).
-    fn transmit(&self, pair: &Pair, first: &[f32], second: Option<&[f32]>, out: &mut [f32]) {
-        let constants =
-            (self.weight_sums.as_slice().expect("contiguous"), self.bias.as_slice().expect("contiguous"));
-        let activate = |out: &mut [f32]| {
-            activations(self.spec.transmit, pair, first, second, constants, out);
-        };
-        match self.spec.pool {
-            None => activate(out),
-            Some(pool) => {
-                let shape = self.spec.map.output();
-                let mut map = buffer(shape.len());
-                activate(&mut map);
-                pool.apply(shape, &map, out);
-            }
+    fn constants(&self) -> Constants<'_> {
+        (self.weight_sums.as_slice().expect("contiguous"), self.bias.as_slice().expect("contiguous"))
+    }
+}
+
+/// w, and the bias as often as it is added: (channels) each.
+pub(crate) type Constants<'a> = (&'a [f32], &'a [f32]);
+
+/// What a layer passes on for one pair; `first`, `second`: U of its rows, (positions, channels).
+pub(crate) fn transmit(
+    spec: &LayerSpec,
+    constants: Constants<'_>,
+    pair: &Pair,
+    first: &[f32],
+    second: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let activate = |out: &mut [f32]| activations(spec.transmit, pair, first, second, constants, out);
+    match spec.pool {
+        None => activate(out),
+        Some(pool) => {
+            let shape = spec.map.output();
+            let mut map = buffer(shape.len());
+            activate(&mut map);
+            pool.apply(shape, &map, out);
         }
     }
 }
@@ -185,7 +196,7 @@ fn activations(
     pair: &Pair,
     first: &[f32],
     second: Option<&[f32]>,
-    constants: (&[f32], &[f32]),
+    constants: Constants<'_>,
     out: &mut [f32],
 ) {
     let channels = constants.0.len();

@@ -16,7 +16,7 @@ use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::{Hyperparameters, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, PassOn, TrainingLayer, TrainingStage};
 
 /// (batch, inputs, outputs, block)
 type Shape = (usize, usize, usize, usize);
@@ -139,10 +139,12 @@ fn a_convolutions_step_with_a_pair_prefix_does_not_depend_on_threads() {
         let below = fresh(conv(below), PairSource::Makes, MAX, below.4).freeze();
         let layer = fresh(conv(above), PairSource::Takes, MAX, above.4);
         let mut stage = TrainingStage::new(vec![Arc::new(below)], layer);
+        let mut passed_on = Vec::new();
         for step in 0..3 {
-            stage.step(rows(step, 20, 12 * 12 * 3), false, &[7]);
+            let rows = rows(step, 20, 12 * 12 * 3);
+            passed_on.push(stage.step_and_pass_on(rows, false, &[7], PassOn::Pairs).1);
         }
-        stage.layer().state()
+        (stage.layer().state(), passed_on)
     });
 }
 

@@ -184,6 +184,9 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
         wire: wire::Wire::from(precision).into(),
         kept_rows: 0,
         state_length: state.len() as u64,
+        attempt: 1,
+        live: false,
+        pass_on: wire::PassOn::Nothing.into(),
     };
     let (requests, stream) = mpsc::channel(4);
     let mut replies = client.train(ReceiverStream::new(stream)).await?.into_inner();

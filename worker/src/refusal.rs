@@ -45,7 +45,7 @@ pub enum Refusal {
         outputs: usize,
     },
     /// Another run has the worker.
-    #[error("this worker is training layer {layer} of run `{run}`; it trains one layer at a time")]
+    #[error("this worker is training layer {layer} of run `{run}`; it serves one run at a time")]
     Busy {
         /// The other run.
         run: RunName,
@@ -62,8 +62,8 @@ pub enum Refusal {
         /// How much there is.
         available: u64,
     },
-    /// The same run began another training session.
-    #[error("another training session of the same run has taken over")]
+    /// The same run began another attempt.
+    #[error("another attempt of the same run has taken over")]
     Preempted,
     /// The worker is about to end.
     #[error("this worker is shutting down")]

@@ -6,7 +6,7 @@ use proto::wire::train_request::Request;
 use proto::{WireError, required, wire};
 
 use crate::parts::Parts;
-use crate::stage::BatchShape;
+use crate::stage::{BatchShape, Feed};
 
 /// A session: after `begin` comes the state, then batches, each with its rows, and requests for checkpoints.
 pub struct Session {
@@ -69,7 +69,7 @@ impl Session {
             }
             (Phase::Idle, Request::Batch(batch)) => {
                 let message = ArrivingBatch::parse(&batch, self.shape.size, self.shape.two_views)?;
-                let missing = message.arriving.len();
+                let missing = self.arriving(&message)?;
                 next(ArrivedBatch { message, rows: Vec::new() }, missing)
             }
             (Phase::Idle, Request::Checkpoint(wire::Checkpoint {})) => (Phase::Idle, Some(Order::Checkpoint)),
@@ -85,6 +85,19 @@ impl Session {
         };
         self.phase = phase;
         Ok(order)
+    }
+
+    /// How many rows follow a batch.
+    fn arriving(&self, message: &ArrivingBatch) -> Result<usize, WireError> {
+        match (self.shape.feed, message.arriving.len()) {
+            (Feed::Keys, arriving) => Ok(arriving),
+            (_, 0) => Ok(self.shape.rows(message.batch.shifts.len())),
+            (_, arriving) => Err(WireError::new(
+                "batch.arriving",
+                format_args!("{arriving} keys"),
+                "none: all rows of a live stage arrive",
+            )),
+        }
     }
 
     /// Whether the stream may end here.
@@ -130,7 +143,11 @@ mod tests {
     use super::*;
 
     fn session() -> Session {
-        let shape = BatchShape { size: 2, two_views: false, elements: 3, precision: Precision::F16 };
+        fed(Feed::Keys)
+    }
+
+    fn fed(feed: Feed) -> Session {
+        let shape = BatchShape { size: 2, two_views: false, elements: 3, precision: Precision::F16, feed };
         Session::new(shape, Parts::new("state_length", 4, 100).unwrap())
     }
 
@@ -176,6 +193,22 @@ mod tests {
             Ok(Some(Order::Checkpoint))
         ));
         session.finish().unwrap();
+    }
+
+    #[test]
+    fn a_live_batch_is_followed_by_all_its_rows_and_names_none() {
+        for (feed, expected) in [(Feed::LiveSamples, 2), (Feed::LivePairs, 4)] {
+            let mut session = fed(feed);
+            handle(&mut session, state(b"abcd")).unwrap();
+            assert!(handle(&mut session, batch(&[])).unwrap().is_none());
+            assert!(handle(&mut session, rows(1)).unwrap().is_none());
+            assert!(matches!(handle(&mut session, rows(expected - 1)), Ok(Some(Order::Step(_)))), "{feed:?}");
+            let error = handle(&mut session, batch(&[1 << 16])).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "batch.arriving: found 1 keys, expected none: all rows of a live stage arrive"
+            );
+        }
     }
 
     #[test]

@@ -1,78 +1,91 @@
-//! The one place for a training session.
+//! The one place for training sessions.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use scff::batch::LayerIndex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::refusal::Refusal;
 use crate::run::RunName;
 
-/// At most one session has the slot. A session of the same run takes it over; one of another run is refused.
+/// The sessions of one attempt at training layers of a run have the slot together. Another attempt of the same run takes
+/// it over from all of them; one of another run is refused.
 pub struct Slot {
-    holder: Arc<Mutex<Option<Holder>>>,
+    holder: Mutex<Weak<Party>>,
     turn: Arc<Semaphore>,
 }
 
-struct Holder {
+/// The sessions of one attempt.
+struct Party {
     run: RunName,
+    attempt: u64,
+    /// Of the first session.
     layer: LayerIndex,
-    evicted: Arc<Notify>,
+    evicted: watch::Sender<bool>,
+    /// Shared by all sessions that have their turn.
+    permit: tokio::sync::Mutex<Weak<OwnedSemaphorePermit>>,
 }
 
-/// Possession of the slot, while the session lasts. Dropped, it lets any other session in.
+/// Possession of the slot, while the session lasts. When the last one of a party is dropped, any other run may come in.
 pub struct Seat {
-    holder: Arc<Mutex<Option<Holder>>>,
-    evicted: Arc<Notify>,
+    party: Arc<Party>,
 }
 
-/// The right to the memory of a training session: whoever is next waits until it is dropped.
+/// The right to the memory of a training session: the next party waits until all of them are dropped.
 pub struct Turn {
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Slot {
     /// A free slot.
     pub fn new() -> Self {
-        Self { holder: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { holder: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Takes the slot for a layer of a run. Returns once the session before has freed its memory.
-    pub async fn take(&self, run: &RunName, layer: LayerIndex) -> Result<(Seat, Turn), Refusal> {
-        let seat = self.sit_down(run, layer)?;
-        let permit = Arc::clone(&self.turn).acquire_owned().await.expect("the semaphore is never closed");
+    /// Takes the slot for a layer of a run. Returns once the party before has freed its memory.
+    pub async fn take(
+        &self,
+        run: &RunName,
+        attempt: u64,
+        layer: LayerIndex,
+    ) -> Result<(Seat, Turn), Refusal> {
+        let seat = self.sit_down(run, attempt, layer)?;
+        let mut shared = seat.party.permit.lock().await;
+        let permit = match shared.upgrade() {
+            Some(permit) => permit,
+            None => Arc::new(self.turn.clone().acquire_owned().await.expect("never closed")),
+        };
+        *shared = Arc::downgrade(&permit);
+        drop(shared);
         Ok((seat, Turn { _permit: permit }))
     }
 
-    fn sit_down(&self, run: &RunName, layer: LayerIndex) -> Result<Seat, Refusal> {
+    fn sit_down(&self, run: &RunName, attempt: u64, layer: LayerIndex) -> Result<Seat, Refusal> {
         let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*holder {
-            Some(before) if before.run != *run => {
-                return Err(Refusal::Busy { run: before.run.clone(), layer: before.layer.0 });
+        match holder.upgrade() {
+            Some(party) if party.run != *run => {
+                return Err(Refusal::Busy { run: party.run.clone(), layer: party.layer.0 });
             }
-            // Stored where nobody waits for it yet.
-            Some(before) => before.evicted.notify_one(),
+            Some(party) if party.attempt == attempt => return Ok(Seat { party }),
+            Some(party) => {
+                party.evicted.send_replace(true);
+            }
             None => {}
         }
-        let evicted = Arc::new(Notify::new());
-        *holder = Some(Holder { run: run.clone(), layer, evicted: Arc::clone(&evicted) });
-        Ok(Seat { holder: Arc::clone(&self.holder), evicted })
+        let evicted = watch::Sender::new(false);
+        let party =
+            Party { run: run.clone(), attempt, layer, evicted, permit: tokio::sync::Mutex::default() };
+        let party = Arc::new(party);
+        *holder = Arc::downgrade(&party);
+        Ok(Seat { party })
     }
 }
 
 impl Seat {
-    /// Returns when another session of the run takes over.
+    /// Returns when another attempt of the run takes over.
     pub async fn evicted(&self) {
-        self.evicted.notified().await;
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        if holder.as_ref().is_some_and(|holder| Arc::ptr_eq(&holder.evicted, &self.evicted)) {
-            *holder = None;
-        }
+        let mut evicted = self.party.evicted.subscribe();
+        evicted.wait_for(|evicted| *evicted).await.expect("the party is held here");
     }
 }
 
@@ -87,35 +100,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_run_takes_over_and_another_is_refused() {
+    async fn another_attempt_takes_over_and_another_run_is_refused() {
         let slot = Arc::new(Slot::new());
-        let (first, first_turn) = slot.take(&run("a"), LayerIndex(3)).await.unwrap();
-        assert!(matches!(slot.take(&run("b"), LayerIndex(0)).await, Err(Refusal::Busy { layer: 3, .. })));
+        let (first, first_turn) = slot.take(&run("a"), 1, LayerIndex(3)).await.unwrap();
+        assert!(matches!(slot.take(&run("b"), 1, LayerIndex(0)).await, Err(Refusal::Busy { layer: 3, .. })));
+        let (beside, beside_turn) = slot.take(&run("a"), 1, LayerIndex(5)).await.unwrap();
         let second = tokio::spawn({
             let slot = Arc::clone(&slot);
-            async move { slot.take(&run("a"), LayerIndex(4)).await }
+            async move { slot.take(&run("a"), 2, LayerIndex(4)).await }
         });
         tokio::time::timeout(DEADLINE, first.evicted()).await.expect("the first is told");
-        drop(first);
-        assert!(matches!(slot.take(&run("b"), LayerIndex(0)).await, Err(Refusal::Busy { layer: 4, .. })));
+        tokio::time::timeout(DEADLINE, beside.evicted()).await.expect("and the one beside it");
+        drop((first, beside, beside_turn));
+        assert!(matches!(slot.take(&run("b"), 1, LayerIndex(0)).await, Err(Refusal::Busy { layer: 4, .. })));
         assert!(!second.is_finished(), "the first still has its memory");
         drop(first_turn);
         let (second, second_turn) = second.await.unwrap().unwrap();
         drop((second, second_turn));
-        slot.take(&run("b"), LayerIndex(0)).await.unwrap();
+        slot.take(&run("b"), 1, LayerIndex(0)).await.unwrap();
     }
 
     #[tokio::test]
     async fn who_gives_up_waiting_leaves_the_slot_free() {
         let slot = Slot::new();
         let run_a = run("a");
-        let (first, turn) = slot.take(&run_a, LayerIndex(0)).await.unwrap();
+        let (first, turn) = slot.take(&run_a, 1, LayerIndex(0)).await.unwrap();
         tokio::select! {
             biased;
-            _ = slot.take(&run_a, LayerIndex(0)) => panic!("the turn is taken"),
+            _ = slot.take(&run_a, 2, LayerIndex(0)) => panic!("the turn is taken"),
             () = std::future::ready(()) => {}
         }
         drop((first, turn));
-        slot.take(&run("b"), LayerIndex(0)).await.unwrap();
+        slot.take(&run("b"), 1, LayerIndex(0)).await.unwrap();
     }
 }

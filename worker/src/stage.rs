@@ -7,7 +7,7 @@ use proto::{WireError, limits, required, wire};
 use scff::batch::LayerIndex;
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
-use scff::train::Hyperparameters;
+use scff::train::{Hyperparameters, PassOn};
 
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
@@ -33,8 +33,12 @@ pub struct StagePlan {
     pub spec: LayerSpec,
     /// How it learns.
     pub hyperparameters: Hyperparameters,
-    /// The hosted layers from the cut point to the layer.
+    /// The hosted layers that run on what arrives, up to the layer.
     pub prefix: Vec<Arc<FrozenLayer>>,
+    /// Which attempt at training its run's layers it belongs to.
+    pub attempt: u64,
+    /// What is sent back after each step.
+    pub pass_on: PassOn,
     /// What the batches look like.
     pub shape: BatchShape,
     /// How many activations may be kept.
@@ -53,8 +57,21 @@ pub struct BatchShape {
     pub two_views: bool,
     /// Elements of an activation.
     pub elements: usize,
-    /// In which precision activations come.
+    /// In which precision activations come and are passed on.
     pub precision: Precision,
+    /// Where what arrives comes from.
+    pub feed: Feed,
+}
+
+/// What arrives with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// Activations of sample keys that are not kept yet.
+    Keys,
+    /// One row for each sample, of a layer that trains at the same time.
+    LiveSamples,
+    /// One row for each pair, likewise.
+    LivePairs,
 }
 
 impl BatchShape {
@@ -63,9 +80,13 @@ impl BatchShape {
         self.elements * self.precision.bytes()
     }
 
-    /// Rows of a batch.
-    pub fn rows(&self) -> usize {
-        if self.two_views { 2 * self.size } else { self.size }
+    /// Rows of a batch with so many negative pairs per sample, those kept among them.
+    pub fn rows(&self, shifts: usize) -> usize {
+        match self.feed {
+            Feed::Keys if self.two_views => 2 * self.size,
+            Feed::Keys | Feed::LiveSamples => self.size,
+            Feed::LivePairs => self.size.saturating_mul(shifts.saturating_add(1)),
+        }
     }
 }
 
@@ -75,18 +96,20 @@ impl StagePlan {
         let run = RunName::parse(begin.run)?;
         let spec = LayerSpec::try_from(required("spec", begin.spec)?)?;
         let hyperparameters = required("hyperparameters", begin.hyperparameters)?.try_into()?;
-        let shape = BatchShape {
-            size: between("batch", u64::from(begin.batch), 2, limits::BATCH)?,
-            two_views: begin.two_views,
-            elements: between("elements", begin.elements, 1, limits::ELEMENTS)?,
-            precision: begin.wire.try_into()?,
-        };
+        let size = between("batch", u64::from(begin.batch), 2, limits::BATCH)?;
+        let elements = between("elements", begin.elements, 1, limits::ELEMENTS)?;
+        let precision = begin.wire.try_into()?;
+        let pass_on = pass_on(begin.pass_on)?;
         if begin.cut_point > begin.layer {
             let expected = format_args!("at most the layer, {}", begin.layer).to_string();
             return Err(WireError::new("cut_point", begin.cut_point, expected).into());
         }
         let prefix = hosted.layers(&run, begin.cut_point..begin.layer)?;
-        check_pairs(&spec, &prefix)?;
+        let feed = feed(&spec, &prefix, begin.live)?;
+        if begin.live && begin.two_views {
+            return Err(WireError::new("two_views", "two views of samples in a live stage", "one").into());
+        }
+        let shape = BatchShape { size, two_views: begin.two_views, elements, precision, feed };
         check_elements(&spec, &prefix, shape.elements)?;
         let kept_rows = check_kept(begin.kept_rows, shape.row_bytes(), budget.cache_bytes)?;
         let plan = Self {
@@ -95,6 +118,8 @@ impl StagePlan {
             spec,
             hyperparameters,
             prefix,
+            attempt: begin.attempt,
+            pass_on,
             shape,
             kept_rows,
             state_length: begin.state_length,
@@ -111,7 +136,7 @@ impl StagePlan {
 
     /// Errors where a batch of so many negatives per sample is more than the machine can hold.
     pub fn check_memory(&self, shifts: usize) -> Result<(), Refusal> {
-        let needed = self.step_bytes(shifts as u64);
+        let needed = self.step_bytes(shifts);
         if needed > self.memory_bytes {
             return Err(Refusal::Memory { what: "batch", needed, available: self.memory_bytes });
         }
@@ -119,9 +144,9 @@ impl StagePlan {
     }
 
     /// About what a step takes: a few batches under way, one decoded, and what each layer makes of its pairs.
-    fn step_bytes(&self, shifts: u64) -> u64 {
-        let rows = self.shape.rows() as u64;
-        let pairs = (self.shape.size as u64).saturating_mul(shifts.saturating_add(1));
+    fn step_bytes(&self, shifts: usize) -> u64 {
+        let rows = self.shape.rows(shifts) as u64;
+        let pairs = (self.shape.size as u64).saturating_mul(shifts.saturating_add(1) as u64);
         let arrived = rows.saturating_mul(4 * self.shape.row_bytes() as u64);
         let decoded = rows.saturating_mul(8 * self.shape.elements as u64);
         let specs = self.prefix.iter().map(|layer| layer.spec()).chain([&self.spec]);
@@ -142,10 +167,24 @@ fn between(field: &'static str, number: u64, least: usize, most: usize) -> Resul
     }
 }
 
-/// Pairs are made at the cut point and nowhere else.
-fn check_pairs(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>]) -> Result<(), WireError> {
-    let specs = prefix.iter().map(|layer| layer.spec()).chain([spec]);
-    for (place, spec) in specs.enumerate() {
+fn pass_on(number: i32) -> Result<PassOn, WireError> {
+    match wire::PassOn::try_from(number) {
+        Ok(wire::PassOn::Nothing) => Ok(PassOn::Nothing),
+        Ok(wire::PassOn::Positives) => Ok(PassOn::Positives),
+        Ok(wire::PassOn::Pairs) => Ok(PassOn::Pairs),
+        Err(_) => Err(WireError::new("pass_on", number, "NOTHING (0), POSITIVES (1) or PAIRS (2)")),
+    }
+}
+
+/// Where what arrives comes from. Of samples, pairs are made at the cut point and nowhere else; upon a live layer they are
+/// made wherever a layer makes them.
+fn feed(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], live: bool) -> Result<Feed, WireError> {
+    let specs = || prefix.iter().map(|layer| layer.spec()).chain([spec]);
+    if live {
+        let makes_pairs = specs().next().is_some_and(LayerSpec::makes_pairs);
+        return Ok(if makes_pairs { Feed::LiveSamples } else { Feed::LivePairs });
+    }
+    for (place, spec) in specs().enumerate() {
         let at_cut_point = place == 0;
         if spec.makes_pairs() != at_cut_point {
             let makes = if spec.makes_pairs() { "makes" } else { "takes" };
@@ -157,7 +196,7 @@ fn check_pairs(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>]) -> Result<(), Wire
             ));
         }
     }
-    Ok(())
+    Ok(Feed::Keys)
 }
 
 fn check_elements(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], elements: usize) -> Result<(), WireError> {

@@ -58,7 +58,7 @@ async fn converse(
     };
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin, hosted, node.budget))?;
     let state = Parts::new("state_length", plan.state_length, plan.memory_bytes())?;
-    let (seat, turn) = node.slot.take(&plan.run, plan.layer).await?;
+    let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
     tracing::info!(run = %plan.run, layer = plan.layer.0, name = %plan.spec.name, "training begins");
     let (orders, thread_orders) = mpsc::channel(BATCHES_AHEAD);
     let (thread_replies, replies) = mpsc::channel(1);

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ndarray::Array2;
 use ndarray::parallel::prelude::*;
+use ndarray::{Array2, Axis};
+use proto::limits::rows_per_message;
 use proto::rows::Precision;
 use proto::state::{Header, decode_state, encode_state, parts};
 use proto::wire::train_reply::Reply;
@@ -19,7 +20,7 @@ use crate::compute::{Compute, catch};
 use crate::refusal::Refusal;
 use crate::session::{ArrivedBatch, Order};
 use crate::slot::Turn;
-use crate::stage::StagePlan;
+use crate::stage::{Feed, StagePlan};
 
 /// More steps than this were never taken; counting on from here cannot overflow.
 const STEPS: u64 = 1 << 53;
@@ -54,8 +55,11 @@ fn obey(
         let waiting_seconds = waiting.elapsed().as_secs_f64();
         listening = match order {
             Some(Order::Step(batch)) => {
-                let report = wire::StepReport { waiting_seconds, ..trainer.step(&batch)? };
-                replies.blocking_send(Ok(Reply::Step(report))).is_ok()
+                let (report, passed_on) = trainer.step(&batch)?;
+                let report = Reply::Step(wire::StepReport { waiting_seconds, ..report });
+                std::iter::once(report)
+                    .chain(passed_on.into_iter().map(Reply::Rows))
+                    .all(|reply| replies.blocking_send(Ok(reply)).is_ok())
             }
             Some(Order::Checkpoint) => {
                 trainer.checkpoint().all(|part| replies.blocking_send(Ok(Reply::State(part))).is_ok())
@@ -88,28 +92,47 @@ impl<'a> Trainer<'a> {
         Ok(Self { compute, plan, stage, cache })
     }
 
-    fn step(&mut self, batch: &ArrivedBatch) -> Result<wire::StepReport, Refusal> {
+    /// One step: the report, and what is passed on.
+    fn step(&mut self, batch: &ArrivedBatch) -> Result<(wire::StepReport, Vec<wire::Rows>), Refusal> {
         let ArrivedBatch { message, .. } = batch;
         let next = self.stage.layer().step_count();
         if message.batch.step != next {
             return Err(WireError::new("batch.step", message.batch.step.0, next.0).into());
         }
         self.plan.check_memory(message.batch.shifts.len())?;
+        let rows = match self.plan.shape.feed {
+            Feed::Keys => self.keyed(batch)?,
+            Feed::LiveSamples | Feed::LivePairs => self.decoded(&self.activations(batch).collect::<Vec<_>>()),
+        };
+        let StagePlan { shape, pass_on, .. } = self.plan;
+        let Self { compute, stage, .. } = self;
+        let (report, passed_on) = compute.install(|| {
+            let (report, rows) =
+                stage.step_and_pass_on(rows, shape.two_views, &message.batch.shifts, pass_on);
+            (report, encode(&rows, shape.precision))
+        });
+        Ok((report_message(&report), passed_on))
+    }
+
+    /// The rows of a batch of sample keys; keeps what is to be kept of them.
+    fn keyed(&mut self, batch: &ArrivedBatch) -> Result<Array2<f32>, Refusal> {
         let arrivals = self.arrivals(batch)?;
         let rows = self.gather(batch, &arrivals)?;
-        for &(key, _) in message.arriving.iter().filter(|(_, keep)| *keep) {
+        for &(key, _) in batch.message.arriving.iter().filter(|(_, keep)| *keep) {
             self.cache.keep(key, arrivals[&key]).expect("room was checked");
         }
-        let two_views = self.plan.shape.two_views;
-        let report = self.compute.install(|| self.stage.step(rows, two_views, &message.batch.shifts));
-        Ok(report_message(&report))
+        Ok(rows)
+    }
+
+    fn activations<'b>(&self, batch: &'b ArrivedBatch) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        batch.activations(self.plan.shape.row_bytes())
     }
 
     /// The activations that came with the batch, by key.
     fn arrivals<'b>(&self, batch: &'b ArrivedBatch) -> Result<HashMap<SampleKey, &'b [u8]>, WireError> {
         let arriving = &batch.message.arriving;
         let mut arrivals = HashMap::with_capacity(arriving.len());
-        for (&(key, _), row) in arriving.iter().zip(batch.activations(self.plan.shape.row_bytes())) {
+        for (&(key, _), row) in arriving.iter().zip(self.activations(batch)) {
             if arrivals.insert(key, row).is_some() {
                 let found = format_args!("{key} twice").to_string();
                 return Err(WireError::new("batch.arriving", found, "every key once"));
@@ -137,8 +160,12 @@ impl<'a> Trainer<'a> {
             })
         });
         let sources: Vec<&[u8]> = sources.collect::<Result<_, _>>()?;
+        Ok(self.decoded(&sources))
+    }
+
+    fn decoded(&self, sources: &[&[u8]]) -> Array2<f32> {
         let shape = &self.plan.shape;
-        Ok(self.compute.install(|| decode(&sources, shape.elements, shape.precision)))
+        self.compute.install(|| decode(sources, shape.elements, shape.precision))
     }
 
     /// The state after the batches so far, cut into messages.
@@ -156,6 +183,22 @@ fn decode(sources: &[&[u8]], elements: usize, precision: Precision) -> Array2<f3
         precision.decode(source, row.as_slice_mut().expect("rows are contiguous"));
     });
     rows
+}
+
+/// Rows as they are passed on, cut into messages.
+fn encode(rows: &Array2<f32>, precision: Precision) -> Vec<wire::Rows> {
+    let row_bytes = rows.ncols() * precision.bytes();
+    let chunks: Vec<_> = rows.axis_chunks_iter(Axis(0), rows_per_message(row_bytes)).collect();
+    chunks
+        .into_par_iter()
+        .map(|rows| {
+            let mut payload = Vec::with_capacity(rows.nrows() * row_bytes);
+            for row in rows.outer_iter() {
+                precision.encode(row.to_slice().expect("rows are contiguous"), &mut payload);
+            }
+            wire::Rows { rows: rows.nrows() as u32, payload: payload.into() }
+        })
+        .collect()
 }
 
 fn report_message(report: &StepReport) -> wire::StepReport {

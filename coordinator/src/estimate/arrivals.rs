@@ -2,12 +2,12 @@
 
 use crate::plan::{Plan, Stage};
 
-/// Activations that must be made and sent to the trainer in each epoch of a stage, of which the trainer keeps at most
+/// Activations that must be made and sent to the trainer in each of so many epochs of a stage, of which the trainer keeps at most
 /// `capacity`.
 ///
 /// Which of them depends on the views drawn; these are expected numbers for views that are all as likely. The ledger
 /// keeps what comes first, so a view drawn is there already with the share of all that is kept so far.
-pub fn arrivals(plan: &Plan, stage: &Stage, capacity: f64) -> Vec<f64> {
+pub fn arrivals(plan: &Plan, stage: &Stage, epochs: u32, capacity: f64) -> Vec<f64> {
     let all = activations(plan) as f64;
     let drawn = (stage.steps_per_epoch * plan.rows_per_step()) as f64;
     let mut kept = 0.0_f64;
@@ -22,7 +22,7 @@ pub fn arrivals(plan: &Plan, stage: &Stage, capacity: f64) -> Vec<f64> {
         }
         arriving
     };
-    (0..stage.epochs).map(epoch).collect()
+    (0..epochs).map(epoch).collect()
 }
 
 /// How many different activations a stage can meet: every view of every sample.
@@ -36,8 +36,9 @@ mod tests {
     use super::*;
 
     fn check(plan: &Plan, capacity: f64, expected: &[f64]) {
-        let found = arrivals(plan, &plan.stages[0], capacity);
-        assert_eq!(found.len(), plan.stages[0].epochs as usize);
+        let epochs = plan.stages[0].epochs;
+        let found = arrivals(plan, &plan.stages[0], epochs, capacity);
+        assert_eq!(found.len(), epochs as usize);
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 0.5, "{found}, not {expected}");
         }

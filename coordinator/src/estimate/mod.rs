@@ -8,7 +8,7 @@
 //! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
 //!
 //! One worker trains a layer, on all of its threads; the others transform for it meanwhile. A worker that is alone does
-//! both. Starting workers, handing layers over and a network slower than the workers are not in it.
+//! both. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace. Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
 mod memory;
@@ -16,7 +16,8 @@ mod rates;
 mod table;
 mod work;
 
-use crate::plan::{Plan, Stage};
+use crate::plan::{Member, Phase, Plan};
+use crate::schedule::{Task, assign};
 
 pub use arrivals::{activations, arrivals};
 pub use memory::working_bytes;
@@ -47,6 +48,8 @@ pub struct Workers {
 pub struct Estimate {
     /// The stages, in order.
     pub stages: Vec<StageEstimate>,
+    /// The phases, in order: in a greedy schedule, one for each stage.
+    pub phases: Vec<PhaseEstimate>,
     /// Seconds of computing the readout's features on all workers.
     pub features: f64,
     /// Seconds of training and measuring the readout on them, on the head node.
@@ -54,55 +57,90 @@ pub struct Estimate {
 }
 
 /// What one stage takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StageEstimate {
-    /// Seconds of one training step.
+    /// Seconds of one training step, on a worker that does nothing else.
     pub step: f64,
-    /// Seconds of all training steps, activations sent and taken in.
-    pub training: f64,
-    /// Seconds that training waits for transforms.
-    pub transforms: f64,
+    /// Seconds of the phases in which it trains.
+    pub seconds: f64,
     /// Bytes that the trainer keeps in the end.
     pub kept_bytes: u64,
     /// Bytes that it would keep with room for all.
     pub cache_bytes: u64,
-    /// Bytes that it holds besides.
+}
+
+/// What one phase takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PhaseEstimate {
+    /// Seconds of all training steps, activations sent and taken in.
+    pub training: f64,
+    /// Seconds that training waits for transforms.
+    pub transforms: f64,
+    /// Bytes that the trainer of the lowest layer keeps in the end.
+    kept_bytes: u64,
+    /// Bytes that a trainer holds besides, at most.
     pub working_bytes: u64,
 }
 
-impl StageEstimate {
+impl PhaseEstimate {
     /// All of its seconds.
     pub fn seconds(&self) -> f64 {
         self.training + self.transforms
     }
 
-    fn new(plan: &Plan, stage: &Stage, rates: &Rates, workers: Workers) -> Self {
+    fn new(plan: &Plan, phase: &Phase, rates: &Rates, workers: Workers) -> Self {
+        let lowest = &phase.members[0];
+        let stage = plan.stage(lowest);
         let row_bytes = stage.row_bytes(plan);
         let capacity = workers.cache_bytes / row_bytes;
-        let layers = stage.cut_point as usize;
+        let send = SEND / rates.threads as f64;
         // Samples go to the trainer, or to a transformer and activations from there over the head node to the trainer.
         let sample_bytes = (plan.shape.len() * plan.precision.bytes()) as u64;
-        let sent = if layers == 0 { sample_bytes } else { sample_bytes + 2 * row_bytes };
-        let send = SEND * sent as f64 / rates.threads as f64;
-        let transform = work::transform_seconds(plan, layers, rates);
-        let step = work::step_seconds(plan, stage, rates);
+        let sent = if lowest.from == 0 { sample_bytes } else { sample_bytes + 2 * row_bytes };
+        let transform = work::transform_seconds(plan, lowest.from as usize, rates);
+        // The one with most to do holds the others up. What is passed on goes over the head node.
+        let tasks: Vec<Task> = phase
+            .members
+            .iter()
+            .map(|member| plan.stage(member))
+            .map(|stage| Task { layer: stage.layer, operations: plan.operations(stage) })
+            .collect();
+        let trainers = assign(&tasks, &(0..workers.count).collect::<Vec<_>>());
+        let mut loads = vec![0.0; workers.count];
+        let mut memory = vec![0; workers.count];
+        for (member, &trainer) in phase.members.iter().zip(&trainers) {
+            let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
+            let passed_on = 2 * work::passed_on(plan, member) * outputs as u64;
+            loads[trainer] += work::step_seconds(plan, member, rates) + send * passed_on as f64;
+            memory[trainer] += working_bytes(plan, plan.stage(member));
+        }
+        let step = loads.iter().copied().fold(0.0, f64::max);
+        let idle = loads.iter().filter(|load| **load == 0.0).count();
         let (mut training, mut transforms, mut arrived) = (0.0, 0.0, 0.0);
-        for arriving in arrivals(plan, stage, capacity as f64) {
-            let busy = stage.steps_per_epoch as f64 * step + arriving * send;
+        for arriving in arrivals(plan, stage, phase.epochs(plan), capacity as f64) {
+            let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent as f64;
             training += busy;
-            transforms += match workers.count {
-                1 => arriving * transform,
-                count => (arriving * transform / (count - 1) as f64 - busy).max(0.0),
+            transforms += match idle {
+                0 => arriving * transform / workers.count as f64,
+                idle => (arriving * transform / idle as f64 - busy).max(0.0),
             };
             arrived += arriving;
         }
-        Self {
-            step,
-            training,
-            transforms,
-            kept_bytes: capacity.min(arrived as u64).min(activations(plan)) * row_bytes,
-            cache_bytes: activations(plan) * row_bytes,
-            working_bytes: working_bytes(plan, stage),
+        let kept_bytes = capacity.min(arrived as u64).min(activations(plan)) * row_bytes;
+        let working_bytes = memory.into_iter().max().unwrap_or(0);
+        Self { training, transforms, kept_bytes, working_bytes }
+    }
+}
+
+impl StageEstimate {
+    /// Adds a phase in which the layer trains.
+    fn add(&mut self, plan: &Plan, phase: &PhaseEstimate, member: &Member, rates: &Rates) {
+        let stage = plan.stage(member);
+        self.step = self.step.max(work::step_seconds(plan, member, rates));
+        self.seconds += phase.seconds();
+        if !member.live {
+            self.kept_bytes = self.kept_bytes.max(phase.kept_bytes);
+            self.cache_bytes = activations(plan) * stage.row_bytes(plan);
         }
     }
 }
@@ -112,8 +150,15 @@ impl Estimate {
     pub fn new(plan: &Plan, test_samples: usize, rates: &Rates, workers: Workers) -> Self {
         assert_eq!(plan.stages.len(), rates.layers.len(), "rates of every layer");
         assert!(workers.count > 0, "somebody must do it");
-        let stages =
-            plan.stages.iter().map(|stage| StageEstimate::new(plan, stage, rates, workers)).collect();
+        let mut stages = vec![StageEstimate::default(); plan.stages.len()];
+        let mut phases = Vec::new();
+        for phase in &plan.phases {
+            let estimate = PhaseEstimate::new(plan, phase, rates, workers);
+            for member in &phase.members {
+                stages[member.layer.0 as usize].add(plan, &estimate, member, rates);
+            }
+            phases.push(estimate);
+        }
         let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
         let learned = plan.labelled_samples as usize;
         let samples = (learned * plan.readout_views() + measured) as f64;
@@ -130,6 +175,7 @@ impl Estimate {
         let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
         Self {
             stages,
+            phases,
             features: samples * (transform / workers.count as f64 + send),
             readout: passes * width * READ_OUT / threads + rank,
         }
@@ -137,7 +183,7 @@ impl Estimate {
 
     /// All of its seconds.
     pub fn seconds(&self) -> f64 {
-        self.stages.iter().map(StageEstimate::seconds).sum::<f64>() + self.features + self.readout
+        self.phases.iter().map(PhaseEstimate::seconds).sum::<f64>() + self.features + self.readout
     }
 }
 
@@ -164,6 +210,10 @@ mod fixture {
 
     pub fn cifar_10() -> Plan {
         plan(include_str!("../../../configs/cifar10.toml"))
+    }
+
+    pub fn cifar_10_joint() -> Plan {
+        plan(include_str!("../../../configs/cifar10-joint.toml"))
     }
 
     pub fn stl10() -> Plan {
@@ -195,8 +245,8 @@ mod tests {
     #[test]
     fn mnist_takes_what_it_took() {
         let estimate = estimate(&fixture::mnist(), 10_000, 1, 6 * GIB);
-        check("layer 1", estimate.stages[0].seconds(), 53.0);
-        check("layer 2", estimate.stages[1].seconds(), 85.0);
+        check("layer 1", estimate.stages[0].seconds, 53.0);
+        check("layer 2", estimate.stages[1].seconds, 85.0);
         check("readout", estimate.features + estimate.readout, 14.6);
         check("all", estimate.seconds(), 147.5);
     }
@@ -204,8 +254,8 @@ mod tests {
     #[test]
     fn fashion_mnist_takes_what_it_took() {
         let estimate = estimate(&fixture::fashion_mnist(), 10_000, 1, 6 * GIB);
-        check("layer 1", estimate.stages[0].seconds(), 8.0);
-        check("layer 2", estimate.stages[1].seconds(), 15.2);
+        check("layer 1", estimate.stages[0].seconds, 8.0);
+        check("layer 2", estimate.stages[1].seconds, 15.2);
         check("readout", estimate.features + estimate.readout, 8.8);
         check("all", estimate.seconds(), 31.9);
     }
@@ -219,9 +269,26 @@ mod tests {
     }
 
     #[test]
+    fn layers_that_train_together_take_the_sum_of_their_steps_or_the_longest() {
+        let plan = fixture::cifar_10_joint();
+        let [one, three] = [1, 3].map(|count| estimate(&plan, 10_000, count, 6 * GIB));
+        let steps: Vec<f64> = one.stages.iter().map(|stage| stage.step).collect();
+        let together = one.phases[0].training / 3_000.0;
+        assert!((1.0..1.15).contains(&(together / steps.iter().sum::<f64>())), "{together} {steps:?}");
+        let pipeline = three.phases[0].training / 3_000.0;
+        assert!((1.0..1.15).contains(&(pipeline / steps[2])), "{pipeline} {steps:?}");
+        // The first two train in the first phase only, the third in both.
+        assert!((one.stages[0].seconds - one.phases[0].seconds()).abs() < 1e-9);
+        let both: f64 = one.phases.iter().map(PhaseEstimate::seconds).sum();
+        assert!((one.stages[2].seconds - both).abs() < 1e-9);
+        // Layer 3 keeps activations once those below it are frozen.
+        assert_eq!((one.stages[1].cache_bytes, one.stages[2].cache_bytes), (0, 100_000 * 24_576 * 2));
+    }
+
+    #[test]
     fn what_a_cache_does_not_hold_is_transformed_in_every_epoch() {
         let plan = fixture::cifar_10();
-        let transforms = |cache_bytes| estimate(&plan, 10_000, 1, cache_bytes).stages[2].transforms;
+        let transforms = |cache_bytes| estimate(&plan, 10_000, 1, cache_bytes).phases[2].transforms;
         let (all, half, none) = (transforms(5 * GIB), transforms(5 * GIB / 2), transforms(0));
         // 21 epochs of one view in two: nearly every view once, or 21 times one of them.
         assert!((none / all - 10.5).abs() < 0.1, "{none} {all}");
@@ -234,10 +301,10 @@ mod tests {
     fn more_workers_take_transforms_and_features_off_the_trainer_and_nothing_else() {
         let plan = fixture::stl10();
         let [one, four, sixteen] = [1, 4, 16].map(|count| estimate(&plan, 8_000, count, 6 * GIB));
-        let training = |estimate: &Estimate| estimate.stages.iter().map(|stage| stage.training).sum::<f64>();
+        let training = |estimate: &Estimate| estimate.phases.iter().map(|phase| phase.training).sum::<f64>();
         assert!((training(&one) - training(&sixteen)).abs() < 1e-6);
-        assert!(one.stages[3].transforms > 0.1 * one.stages[3].training);
-        assert!(four.stages[3].transforms < 1e-6, "three transform faster than one trains");
+        assert!(one.phases[3].transforms > 0.1 * one.phases[3].training);
+        assert!(four.phases[3].transforms < 1e-6, "three transform faster than one trains");
         assert!(sixteen.seconds() < four.seconds() && four.seconds() < one.seconds());
         assert!(sixteen.seconds() > training(&one));
     }

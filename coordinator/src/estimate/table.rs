@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 use scff::layer::{LinearMap, MapShape};
 
-use super::{Estimate, Rates, StageEstimate, Workers};
+use super::{Estimate, PhaseEstimate, Rates, StageEstimate, Workers};
+use crate::config::TrainingSchedule;
 use crate::plan::{Plan, Stage};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
@@ -16,7 +17,7 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
     readout(&mut text, plan, first);
     writeln!(text, "total: {}\n", duration(first.seconds())).expect("text");
     workers(&mut text, estimates);
-    limits(&mut text, rates, kernel);
+    limits(&mut text, plan, rates, kernel);
     text
 }
 
@@ -59,7 +60,7 @@ fn layers(text: &mut String, plan: &Plan, estimate: &Estimate) {
             stage.row_bytes(plan).to_string(),
             ByteSize(expected.cache_bytes).to_string(),
             format!("{:.1}", 1e3 * expected.step),
-            duration(expected.seconds()),
+            duration(expected.seconds),
         ]);
     }
 }
@@ -102,7 +103,7 @@ fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
     ]
     .map(str::to_owned));
     for (Workers { count, .. }, estimate) in estimates {
-        let total = |part: fn(&StageEstimate) -> f64| duration(estimate.stages.iter().map(part).sum());
+        let total = |part: fn(&PhaseEstimate) -> f64| duration(estimate.phases.iter().map(part).sum());
         let most = |part: fn(&StageEstimate) -> u64| estimate.stages.iter().map(part).max().unwrap_or(0);
         let kept = ByteSize(most(|stage| stage.kept_bytes));
         let needed = ByteSize(most(|stage| stage.cache_bytes));
@@ -113,20 +114,29 @@ fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
             total(|stage| stage.transforms),
             duration(estimate.features),
             duration(estimate.readout),
-            ByteSize(most(|stage| stage.working_bytes)).to_string(),
+            ByteSize(estimate.phases.iter().map(|phase| phase.working_bytes).max().unwrap_or(0)).to_string(),
             format!("{kept} of {needed}"),
         ]);
     }
 }
 
 /// What bounds the estimates, and what they rest on.
-fn limits(text: &mut String, rates: &Rates, kernel: &str) {
+fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
+    let who = match plan.schedule {
+        TrainingSchedule::Greedy => {
+            "One worker trains a layer and keeps its activations; the others transform for it and do not make training \
+             shorter."
+        }
+        TrainingSchedule::Joint => {
+            "Layers train at the same time, shared out among the workers: ms/step are of a layer alone, expected is all \
+             the\ntime in which it trains."
+        }
+    };
     let products: Vec<_> =
         rates.layers.iter().map(|layer| format!("{:.0}", layer.operations * 1e-9)).collect();
     write!(
         text,
-        "One worker trains a layer and keeps its activations; the others transform for it and do not make training \
-         shorter.\nEach is a machine like this one, the network is no limit, and memory that of the worker that needs \
+        "{who}\nEach is a machine like this one, the network is no limit, and memory that of the worker that needs \
          most.\nMeasured now: memory {:.0} GB/s, products {} GF/s, {} threads, {kernel}.",
         rates.bytes * 1e-9,
         products.join(" / "),
@@ -174,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_table_fits_120_columns_and_has_a_line_for_every_layer_and_number_of_workers() {
-        for plan in [fixture::mnist(), fixture::cifar_10(), fixture::stl10()] {
+        for plan in [fixture::mnist(), fixture::cifar_10(), fixture::cifar_10_joint(), fixture::stl10()] {
             let text = text(&plan, &[1, 4, 16]);
             assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
             let starts =

@@ -1,9 +1,10 @@
 //! What steps and transforms consist of, and how long that takes at given rates.
 
 use scff::layer::{LayerSpec, LinearMap};
+use scff::train::PassOn;
 
 use super::rates::{LayerRates, Rates};
-use crate::plan::{Plan, Stage};
+use crate::plan::{Member, Plan, Stage};
 
 /// Seconds of one core for the loss at one position of one pair: an exponential and a logarithm of libm.
 const LOSS: f64 = 25e-9;
@@ -46,12 +47,25 @@ impl Work {
     }
 }
 
-/// Seconds of one training step of a stage: its pair prefix and the layer itself.
-pub fn step_seconds(plan: &Plan, stage: &Stage, rates: &Rates) -> f64 {
-    let prefix = stage.cut_point as usize..stage.layer.0 as usize;
+/// Seconds of one training step of a member of a phase: the frozen layers that run on what arrives, the layer itself, and
+/// passing on.
+pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> f64 {
+    let stage = plan.stage(member);
+    let prefix = member.from as usize..stage.layer.0 as usize;
     let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
     let below: f64 = below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates)).sum();
-    STEP + below + training(plan, stage).seconds(rates.layers[stage.layer.0 as usize], rates)
+    let mut own = training(plan, stage);
+    own.bytes += TRANSMIT * (passed_on(plan, member) * stage.spec.map.output().len() as u64) as f64;
+    STEP + below + own.seconds(rates.layers[stage.layer.0 as usize], rates)
+}
+
+/// Rows that a member passes on in each step.
+pub fn passed_on(plan: &Plan, member: &Member) -> u64 {
+    match member.pass_on {
+        PassOn::Nothing => 0,
+        PassOn::Positives => plan.batch as u64,
+        PassOn::Pairs => plan.pairs_per_step(plan.stage(member)),
+    }
 }
 
 /// Seconds of taking one sample through the first `layers` layers.

@@ -65,6 +65,11 @@ impl ConvLayer {
         self.blocks.iter().map(Block::tensors)
     }
 
+    /// The blocks, and U of every row after [`Self::forward`]: (rows, positions, channels of the block).
+    pub(super) fn mapped(&self) -> impl Iterator<Item = (&Block, &[f32])> {
+        self.blocks.iter().zip(self.mapped.iter().map(Vec::as_slice))
+    }
+
     /// Writes the partial goodness of every pair: (blocks, pairs * positions).
     pub(super) fn forward(&mut self, input: &PairedRows, partial: &mut Array2<f32>) {
         self.map(input.rows());

@@ -28,6 +28,11 @@ impl DenseLayer {
         self.blocks.iter().map(|block| block.own.tensors())
     }
 
+    /// The blocks, and U of every row after [`Self::forward`]: (rows, channels of the block).
+    pub(super) fn mapped(&self) -> impl Iterator<Item = (&Block, &[f32])> {
+        self.blocks.iter().map(|block| (&block.own, block.mapped.as_slice().expect("contiguous")))
+    }
+
     /// Writes the partial goodness of every pair: (blocks, pairs).
     pub(super) fn forward(&mut self, input: &PairedRows, partial: &mut Array2<f32>) {
         self.blocks

@@ -13,10 +13,10 @@
 mod block;
 mod conv;
 mod dense;
+mod live;
+mod stage;
 mod tiles;
 mod trial;
-
-use std::sync::Arc;
 
 use ndarray::{Array2, Axis, s};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,7 @@ use crate::pair::PairedRows;
 use conv::ConvLayer;
 use dense::DenseLayer;
 
+pub use stage::{PassOn, TrainingStage};
 pub use trial::ProductTrial;
 
 pub(crate) use conv::lower;
@@ -154,45 +155,6 @@ impl TrainingLayer {
     pub fn freeze(self) -> FrozenLayer {
         let parameters = self.state().parameters;
         FrozenLayer::new(self.spec, parameters).expect("the layer's own tensors fit it")
-    }
-}
-
-/// A layer in training with the frozen layers between its cut point and itself (the pair prefix; empty unless
-/// the layer is one of algorithm 1).
-pub struct TrainingStage {
-    prefix: Vec<Arc<FrozenLayer>>,
-    layer: TrainingLayer,
-}
-
-impl TrainingStage {
-    /// `prefix` starts with the layer that makes the pairs, or is empty when `layer` makes its own.
-    pub fn new(prefix: Vec<Arc<FrozenLayer>>, layer: TrainingLayer) -> Self {
-        let makes_pairs = prefix.first().map_or(layer.spec(), |first| first.spec()).makes_pairs();
-        assert!(makes_pairs, "the layer at the cut point makes the pairs");
-        assert_eq!(
-            prefix.is_empty(),
-            layer.spec().makes_pairs(),
-            "only a layer that takes pairs has a prefix"
-        );
-        Self { prefix, layer }
-    }
-
-    /// One step on the activations at the cut point; `rows`, `two_views` and `shifts` as in [`PairedRows::make`].
-    pub fn step(&mut self, rows: Array2<f32>, two_views: bool, shifts: &[usize]) -> StepReport {
-        let map = |index: usize| {
-            let spec = self.prefix.get(index).map_or(self.layer.spec(), |layer| layer.spec());
-            &spec.map
-        };
-        let mut input = PairedRows::make(rows, map(0), two_views, shifts);
-        for (index, layer) in self.prefix.iter().enumerate() {
-            input = PairedRows::take(layer.transform_pairs(&input), map(index + 1));
-        }
-        self.layer.step(&input)
-    }
-
-    /// The layer in training.
-    pub fn layer(&self) -> &TrainingLayer {
-        &self.layer
     }
 }
 

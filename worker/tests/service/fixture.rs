@@ -15,14 +15,14 @@ use scff::goodness::LossParameters;
 use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::seed::{Purpose, Seed};
-use scff::train::{Hyperparameters, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, StepReport, TrainingLayer, TrainingStage};
 
 /// Elements at the bottom and above each layer.
-const WIDTHS: [usize; 4] = [12, 10, 9, 8];
+pub const WIDTHS: [usize; 4] = [12, 10, 9, 8];
 /// Samples of a batch.
 pub const BATCH: usize = 5;
 /// Shifts of negative pairs.
-const SHIFTS: [usize; 2] = [1, 3];
+pub const SHIFTS: [usize; 2] = [1, 3];
 /// Different samples.
 const SAMPLES: u32 = 16;
 
@@ -68,6 +68,7 @@ pub struct Stage {
     pub kept_rows: usize,
     pub state: Vec<u8>,
     pub first_step: u64,
+    pub attempt: u64,
 }
 
 impl Stage {
@@ -76,7 +77,18 @@ impl Stage {
         let layer = if prefix { 2 } else { 0 };
         let state = encode_state(&initial(&spec(layer), layer), Header::new());
         let (run, spec) = ("test".to_owned(), spec(layer));
-        Self { run, spec, layer, cut_point: 0, two_views, precision, kept_rows, state, first_step: 0 }
+        Self {
+            run,
+            spec,
+            layer,
+            cut_point: 0,
+            two_views,
+            precision,
+            kept_rows,
+            state,
+            first_step: 0,
+            attempt: 1,
+        }
     }
 
     pub fn plain() -> Self {
@@ -105,7 +117,7 @@ impl Stage {
         if self.cut_point == self.layer { self.spec.map.inputs() } else { WIDTHS[self.cut_point as usize] }
     }
 
-    fn hyperparameters() -> Hyperparameters {
+    pub fn hyperparameters() -> Hyperparameters {
         Hyperparameters {
             loss: LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.03 },
             optimizer: OptimizerParameters {
@@ -130,6 +142,9 @@ impl Stage {
             wire: wire::Wire::from(self.precision).into(),
             kept_rows: self.kept_rows as u64,
             state_length: self.state.len() as u64,
+            attempt: self.attempt,
+            live: false,
+            pass_on: wire::PassOn::Nothing.into(),
         }
     }
 
@@ -206,18 +221,23 @@ impl Stage {
                     self.precision.decode(&self.row(key), row.as_slice_mut().unwrap());
                 }
                 let report = stage.step(rows, self.two_views, &batch.shifts);
-                wire::StepReport {
-                    step,
-                    learning_rate: report.learning_rate,
-                    loss_positive: report.loss.positive,
-                    loss_negative: report.loss.negative,
-                    loss_penalty: report.loss.penalty,
-                    goodness_pos: report.loss.goodness_pos,
-                    goodness_neg: report.loss.goodness_neg,
-                    waiting_seconds: 0.0,
-                }
+                report_message(&report)
             })
             .collect();
         (reports, stage.layer().state())
+    }
+}
+
+/// A report as it travels, from a worker that never waits.
+pub fn report_message(report: &StepReport) -> wire::StepReport {
+    wire::StepReport {
+        step: report.step.0,
+        learning_rate: report.learning_rate,
+        loss_positive: report.loss.positive,
+        loss_negative: report.loss.negative,
+        loss_penalty: report.loss.penalty,
+        goodness_pos: report.loss.goodness_pos,
+        goodness_neg: report.loss.goodness_neg,
+        waiting_seconds: 0.0,
     }
 }

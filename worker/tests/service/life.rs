@@ -33,13 +33,13 @@ async fn its_health_is_reported() {
 }
 
 #[tokio::test]
-async fn a_session_of_the_same_run_takes_over() {
+async fn another_attempt_of_the_same_run_takes_over() {
     let server = server().await;
     let stage = Stage::plain();
     let old = Training::ready(&mut server.client().await, &stage).await;
     old.send(stage.requests(1).remove(0)).await;
     let mut client = server.client().await;
-    let new = Training::ready(&mut client, &stage).await;
+    let new = Training::ready(&mut client, &Stage { attempt: 2, ..stage }).await;
     let refusal = old.refusal().await;
     assert_eq!(refusal.code(), Code::Aborted, "{refusal}");
     new.finish().await;
@@ -60,7 +60,7 @@ async fn a_client_that_reads_nothing_does_not_keep_others_out() {
             }
         }
     });
-    let new = Training::ready(&mut server.client().await, &stage).await;
+    let new = Training::ready(&mut server.client().await, &Stage { attempt: 2, ..stage }).await;
     new.finish().await;
     assert_eq!(deaf.refusal().await.code(), Code::Aborted);
     soon(flood).await.unwrap();

@@ -4,6 +4,7 @@ mod client;
 mod fixture;
 
 mod life;
+mod live;
 mod process;
 mod refusals;
 mod training;

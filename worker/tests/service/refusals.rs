@@ -21,7 +21,7 @@ fn check(status: &Status, code: Code, says: &str) {
 #[tokio::test]
 async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
     type Change = fn(&mut wire::TrainBegin);
-    let field: [(&str, Change); 17] = [
+    let field: [(&str, Change); 19] = [
         ("run: found 0 bytes", |begin| begin.run.clear()),
         ("run: found 100000 bytes", |begin| begin.run = "x".repeat(100_000)),
         ("spec: found nothing", |begin| begin.spec = None),
@@ -37,6 +37,8 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("batch: found 65537", |begin| begin.batch = limits::BATCH as u32 + 1),
         ("elements: found 13, expected 12", |begin| begin.elements = 13),
         ("wire: found 0", |begin| begin.wire = 0),
+        ("pass_on: found 3", |begin| begin.pass_on = 3),
+        ("two_views: found two views", |begin| (begin.live, begin.two_views) = (true, true)),
         ("kept_rows", |begin| begin.kept_rows = CACHE_BYTES / 48 + 1),
         ("state_length", |begin| begin.state_length = limits::STATE_BYTES + 1),
     ];

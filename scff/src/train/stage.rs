@@ -1,0 +1,88 @@
+//! A layer in training with the frozen layers below it that run on what arrives.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use super::{StepReport, TrainingLayer};
+use crate::frozen::FrozenLayer;
+use crate::pair::{PairActivations, PairedRows};
+
+/// What a step passes on to a layer above that trains at the same time, by the weights before the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassOn {
+    /// Nothing: nobody trains upon this layer.
+    Nothing,
+    /// The outputs of the positive pairs: a layer that makes pairs takes them for samples (algorithm 2).
+    Positives,
+    /// The outputs of all pairs, positives first (algorithm 1).
+    Pairs,
+}
+
+/// A layer in training with the frozen layers between what arrives and itself.
+///
+/// In a greedy schedule that is the pair prefix: the layers from the cut point on, where samples arrive; empty unless the
+/// layer is one of algorithm 1. Upon a layer that trains at the same time, its outputs arrive.
+pub struct TrainingStage {
+    prefix: Vec<Arc<FrozenLayer>>,
+    layer: TrainingLayer,
+}
+
+impl TrainingStage {
+    /// `prefix`: frozen layers that fit onto each other and under `layer`, in order.
+    pub fn new(prefix: Vec<Arc<FrozenLayer>>, layer: TrainingLayer) -> Self {
+        Self { prefix, layer }
+    }
+
+    /// Whether samples arrive, of which the first layer makes pairs; otherwise pairs do, positives first.
+    pub fn makes_pairs(&self) -> bool {
+        self.prefix.first().map_or(self.layer.spec(), |first| first.spec()).makes_pairs()
+    }
+
+    /// One step on what arrives; `two_views` and `shifts` as in [`PairedRows::make`].
+    ///
+    /// `rows`: samples as in [`PairedRows::make`] where the first layer makes pairs, otherwise the pairs of as many shifts,
+    /// (pairs, elements). A layer further up that makes pairs makes them of the positives that reach it.
+    pub fn step(&mut self, rows: Array2<f32>, two_views: bool, shifts: &[usize]) -> StepReport {
+        self.step_and_pass_on(rows, two_views, shifts, PassOn::Nothing).0
+    }
+
+    /// The same; also returns what is passed on, (pairs, elements).
+    pub fn step_and_pass_on(
+        &mut self,
+        rows: Array2<f32>,
+        two_views: bool,
+        shifts: &[usize],
+        pass_on: PassOn,
+    ) -> (StepReport, Array2<f32>) {
+        let spec = |index: usize| self.prefix.get(index).map_or(self.layer.spec(), |layer| layer.spec());
+        let mut input = if self.makes_pairs() {
+            PairedRows::make(rows, &spec(0).map, two_views, shifts)
+        } else {
+            let positives = rows.nrows() / (1 + shifts.len());
+            PairedRows::take(PairActivations { rows, positives }, &spec(0).map)
+        };
+        for (index, layer) in self.prefix.iter().enumerate() {
+            let above = spec(index + 1);
+            let activations = layer.transform_pairs(&input);
+            input = if above.makes_pairs() {
+                PairedRows::make(activations.positive().to_owned(), &above.map, false, shifts)
+            } else {
+                PairedRows::take(activations, &above.map)
+            };
+        }
+        let partial = self.layer.forward(&input);
+        let passed_on = match pass_on {
+            PassOn::Nothing => Array2::zeros((0, self.layer.spec().outputs())),
+            PassOn::Positives => self.layer.transmit(&input, input.positives()),
+            PassOn::Pairs => self.layer.transmit(&input, input.pairs().len()),
+        };
+        let goodness = partial.total(self.layer.spec().map.channels(), input.pairs().len());
+        (self.layer.backward(&input, &goodness), passed_on)
+    }
+
+    /// The layer in training.
+    pub fn layer(&self) -> &TrainingLayer {
+        &self.layer
+    }
+}

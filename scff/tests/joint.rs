@@ -1,0 +1,108 @@
+//! What a layer passes on while it trains, and layers that train on it.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, s};
+use scff::batch::{Epoch, Step};
+use scff::frozen::FrozenLayer;
+use scff::goodness::LossParameters;
+use scff::layer::{
+    Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit,
+};
+use scff::optimizer::OptimizerParameters;
+use scff::pair::PairedRows;
+use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
+use scff::train::{Hyperparameters, PassOn, TrainingLayer, TrainingStage};
+
+const BATCH: usize = 12;
+const SHIFTS: [usize; 2] = [1, 5];
+
+fn layer(map: LinearMap, pairs: PairSource, transmit: Transmit, block: usize) -> TrainingLayer {
+    scff::blas::use_one_thread_per_call();
+    let pool = match map {
+        LinearMap::Conv(_) => Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
+        LinearMap::Dense(_) => None,
+    };
+    let spec = LayerSpec { name: "layer".into(), map, pairs, transmit, pool, readout_pool: None, block };
+    let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
+    let hyperparameters = Hyperparameters {
+        loss: LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.03 },
+        optimizer: OptimizerParameters { learning_rate: 0.01, weight_decay: 0.001, gamma: 0.9, period: 2 },
+    };
+    TrainingLayer::new(spec, hyperparameters, &LayerState::initial(&map, &mut random)).unwrap()
+}
+
+fn dense(inputs: usize, outputs: usize) -> LinearMap {
+    LinearMap::Dense(Dense { inputs, outputs })
+}
+
+fn conv(side: usize, inputs: usize, channels: usize) -> LinearMap {
+    let input = MapShape { height: side, width: side, channels: inputs };
+    LinearMap::Conv(Conv { input, channels, kernel: 3, padding: 1 })
+}
+
+fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {
+    let mut random = Seed(salt).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
+    Array2::from_shape_simple_fn((count, elements), || symmetric(&mut random, 1.0))
+}
+
+fn assert_close(found: &Array2<f32>, expected: &Array2<f32>) {
+    assert_eq!(found.dim(), expected.dim());
+    let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-5 * largest, "{found}, not {expected}");
+    }
+}
+
+#[test]
+fn a_layer_passes_on_what_it_would_frozen_before_the_update() {
+    // Blocks that do not divide the channels: what is passed on is gathered from several.
+    for map in [dense(30, 23), conv(8, 3, 10)] {
+        for transmit in [Transmit::Triangle, Transmit::Relu] {
+            for pairs in [PairSource::Makes, PairSource::Takes] {
+                let mut stage = TrainingStage::new(vec![], layer(map, pairs, transmit, 4));
+                let mut alone = TrainingStage::new(vec![], layer(map, pairs, transmit, 4));
+                let count = if pairs == PairSource::Makes { BATCH } else { BATCH * (1 + SHIFTS.len()) };
+                for step in 0..3 {
+                    let rows = rows(step, count, map.inputs());
+                    let parameters = stage.layer().state().parameters;
+                    let frozen = FrozenLayer::new(stage.layer().spec().clone(), parameters).unwrap();
+                    let input = if pairs == PairSource::Makes {
+                        PairedRows::make(rows.clone(), &map, false, &SHIFTS)
+                    } else {
+                        let rows = rows.clone();
+                        PairedRows::take(scff::pair::PairActivations { rows, positives: BATCH }, &map)
+                    };
+                    let expected = frozen.transform_pairs(&input).rows;
+                    let pass_on = if step == 1 { PassOn::Positives } else { PassOn::Pairs };
+                    let (_, passed_on) = stage.step_and_pass_on(rows.clone(), false, &SHIFTS, pass_on);
+                    let passed = if step == 1 { BATCH } else { BATCH * (1 + SHIFTS.len()) };
+                    assert_close(&passed_on, &expected.slice(s![..passed, ..]).to_owned());
+                    // Passing on changes nothing about the step itself.
+                    alone.step(rows, false, &SHIFTS);
+                    assert_eq!(alone.layer().state(), stage.layer().state());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn frozen_layers_between_live_ones_make_pairs_of_the_positives_that_reach_them() {
+    let below = Arc::new(layer(dense(20, 15), PairSource::Takes, Transmit::Triangle, 4).freeze());
+    let above = || layer(dense(15, 9), PairSource::Makes, Transmit::Relu, 4);
+    let mut stage = TrainingStage::new(vec![below.clone()], above());
+    assert!(!stage.makes_pairs());
+    let pairs = rows(1, BATCH * (1 + SHIFTS.len()), 20);
+    stage.step(pairs.clone(), false, &SHIFTS);
+    // The positives alone, through the layer below, are the samples above it.
+    let mut direct = above();
+    let positives = PairedRows::take(
+        scff::pair::PairActivations { rows: pairs.slice(s![..BATCH, ..]).to_owned(), positives: BATCH },
+        &below.spec().map,
+    );
+    let samples = below.transform_pairs(&positives).rows;
+    direct.step(&PairedRows::make(samples, &direct.spec().map, false, &SHIFTS));
+    let [found, expected] = [stage.layer().state(), direct.state()].map(|state| state.parameters.weight);
+    assert_close(&found, &expected);
+}

@@ -1,0 +1,144 @@
+//! Layers that train together keep what layers that train one after another do.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use strata_tests::{RunDir, Sandbox, until, weights};
+
+/// All three layers train, then the upper two, then the last.
+const JOINT: [&str; 4] = ["--set", "training.schedule=joint", "--set", "data.views=1"];
+
+struct Reference {
+    summary: Value,
+    course: Vec<Value>,
+}
+
+/// What a run on one worker with one thread gives.
+fn reference() -> &'static Reference {
+    static REFERENCE: OnceLock<Reference> = OnceLock::new();
+    REFERENCE.get_or_init(|| {
+        let sandbox = Sandbox::new();
+        let summary = sandbox.run("reference", &words(&["--local", "1", "--threads", "1"]));
+        Reference { summary, course: course(&sandbox.run_dir("reference")) }
+    })
+}
+
+fn words<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&JOINT[..], more].concat()
+}
+
+/// The metrics, layer by layer: lines of different layers come in any order.
+fn course(run: &RunDir) -> Vec<Value> {
+    let mut course = run.course();
+    course.sort_by_key(|line| (line["layer"].as_u64(), line["step"].as_u64()));
+    course
+}
+
+fn check(sandbox: &Sandbox, summary: &Value) {
+    assert_eq!(weights(summary), weights(&reference().summary));
+    assert_eq!(summary["readout"]["test_accuracy"], reference().summary["readout"]["test_accuracy"]);
+    assert_eq!(course(&sandbox.run_dir("run")), reference().course);
+    assert!(!sandbox.run_dir("run").has("checkpoint/joint.safetensors"), "nothing is left to go on from");
+}
+
+#[test]
+fn any_number_of_workers_threads_and_kept_activations_gives_the_same_weights() {
+    for (workers, threads, cache) in
+        [("1", "2", "1GiB"), ("2", "1", "0"), ("3", "1", "400kB"), ("4", "2", "1GiB")]
+    {
+        let sandbox = Sandbox::new();
+        let words = words(&["--local", workers, "--threads", threads, "--cache-memory", cache]);
+        let summary = sandbox.run("run", &words);
+        check(&sandbox, &summary);
+    }
+}
+
+#[test]
+fn layers_that_train_together_learn_otherwise_than_one_after_another() {
+    let greedy = Sandbox::new().run("run", &["--set", "data.views=1"]);
+    let hash = |summary: &Value, layer: usize| summary["layers"][layer]["weights_sha256"].clone();
+    // The first layer meets the same batches in both.
+    assert_eq!(hash(&greedy, 0), hash(&reference().summary, 0));
+    assert!((1..3).all(|layer| hash(&greedy, layer) != hash(&reference().summary, layer)));
+    let epochs = |layer: usize| reference().summary["layers"][layer]["epochs"].as_u64();
+    assert_eq!([0, 1, 2].map(epochs), [Some(20), Some(22), Some(32)]);
+}
+
+#[test]
+fn a_killed_coordinator_continues_in_every_phase_to_the_same_weights() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    // Before any checkpoint, in the first phase, in the second (of 2 epochs after 20), and in the third.
+    let steps_per_epoch = 12;
+    for step in [5, 12 * steps_per_epoch, 21 * steps_per_epoch, 28 * steps_per_epoch] {
+        let mut process = sandbox.start_run("run", &words(&["--local", "2", "--threads", "1"]));
+        until("the moment to kill the coordinator", || {
+            assert!(process.is_running(), "the run ended early: {:?}", process.end());
+            let last = run.metrics().iter().filter_map(|line| line["step"].as_u64()).max();
+            (last >= Some(step)).then_some(())
+        });
+        process.kill();
+    }
+    let summary = sandbox.run("run", &words(&["--local", "3", "--threads", "1"]));
+    check(&sandbox, &summary);
+}
+
+#[test]
+fn a_killed_worker_costs_time_and_nothing_else() {
+    for index in [0, 1] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.run_dir("run");
+        let mut process = sandbox.start_run("run", &words(&["--local", "2", "--threads", "1"]));
+        until("some reports", || {
+            assert!(process.is_running(), "the run ended early: {:?}", process.end());
+            (run.reports_on(2) >= 6).then_some(())
+        });
+        process.children()[index].kill();
+        let ended = process.end();
+        ended.expect_success();
+        assert!(ended.errors.contains("trying again from step"), "{}", ended.errors);
+        check(&sandbox, &run.summary());
+    }
+}
+
+#[test]
+fn a_layer_that_ends_before_the_one_below_is_run_on_its_live_outputs() {
+    // Layer 1 ends after 10 epochs, layer 0 after 20: in between, layer 2 trains on layer 0's outputs through layer 1.
+    let early = words(&["--set", "layers.1.epochs=10"]);
+    let run = |more: &[&str]| {
+        let sandbox = Sandbox::new();
+        let summary = sandbox.run("run", &[&early[..], more].concat());
+        weights(&summary).to_owned()
+    };
+    let one = run(&["--local", "1", "--threads", "1"]);
+    assert_eq!(run(&["--local", "3", "--threads", "1", "--cache-memory", "0"]), one);
+    assert_ne!(one, weights(&reference().summary));
+}
+
+#[test]
+fn convolutions_train_together_with_the_same_weights_on_any_workers() {
+    let run = |more: &[&str]| {
+        let sandbox = Sandbox::of_convolutions();
+        let words = [&["--set", "training.schedule=joint"], more].concat();
+        let summary = sandbox.run("run", &words);
+        assert!(summary["readout"]["test_accuracy"].as_f64() > Some(0.3), "{summary}");
+        weights(&summary).to_owned()
+    };
+    let one = run(&["--local", "1", "--threads", "1"]);
+    assert_eq!(run(&["--local", "3", "--threads", "2", "--cache-memory", "0"]), one);
+}
+
+#[test]
+fn a_frozen_layer_that_is_gone_is_an_error_that_says_what_to_do() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let mut process = sandbox.start_run("run", &words(&["--local", "1"]));
+    until("a frozen layer and a checkpoint of those above it", || {
+        assert!(process.is_running(), "the run ended early: {:?}", process.end());
+        (run.has("layers/00.safetensors") && run.reports_on(1) > 2 * 21).then_some(())
+    });
+    process.kill();
+    std::fs::remove_file(run.0.join("layers/00.safetensors")).expect("it is there");
+    let ended = sandbox.start_run("run", &words(&["--local", "1"])).end();
+    ended.expect_error(&["layers/00.safetensors: not there", "checkpoint/joint.safetensors"]);
+}

@@ -122,11 +122,10 @@ pub async fn eval(
         return Ok(summary);
     }
     let frozen = run.frozen.iter().take_while(|layer| layer.is_some()).count();
-    run.frozen.truncate(frozen);
     if frozen == 0 {
         bail!("{}: no layer is frozen yet", path.display());
     }
-    let taps = match wanted.layers {
+    let mut taps: Vec<bool> = match wanted.layers {
         None => run.plan.stages[..frozen].iter().map(|stage| stage.tapped).collect(),
         Some(layers) => {
             if let Some(wrong) = layers.iter().find(|&&layer| layer >= frozen) {
@@ -135,6 +134,15 @@ pub async fn eval(
             (0..frozen).map(|layer| layers.contains(&layer)).collect()
         }
     };
+    // Layers above the highest that is read are of no use.
+    let Some(highest) = taps.iter().rposition(|tapped| *tapped) else {
+        bail!(
+            "{}: the readout reads none of the {frozen} layers that are frozen; name some with --layers",
+            path.display()
+        );
+    };
+    taps.truncate(highest + 1);
+    run.frozen.truncate(taps.len());
     let workers = run.cluster.gather().await?;
     run.check_kernel(&workers)?;
     run.host().await?;

@@ -10,7 +10,7 @@ use proto::process::KernelChoice;
 use crate::describe::Machine;
 use crate::server::Settings;
 
-/// A Strata worker: hosts frozen layers, transforms activations, and trains one layer at a time for the
+/// A Strata worker: hosts frozen layers, transforms activations, and trains layers of one run at a time for the
 /// coordinator that dials it.
 ///
 /// Once it serves, it prints one line, `listening on ADDRESS`; everything else goes to standard error (RUST_LOG

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 use scff::layer::{LinearMap, MapShape};
 
+use super::work::passed_on;
 use super::{Estimate, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
 use crate::plan::{Plan, Stage};
@@ -57,11 +58,26 @@ fn layers(text: &mut String, plan: &Plan, estimate: &Estimate) {
             stage.epochs.to_string(),
             stage.steps().0.to_string(),
             format!("{:.2}", plan.operations(stage) as f64 * 1e-9),
-            stage.row_bytes(plan).to_string(),
+            bytes_per_sample(plan, stage).to_string(),
             ByteSize(expected.cache_bytes).to_string(),
             format!("{:.1}", 1e3 * expected.step),
             duration(expected.seconds),
         ]);
+    }
+}
+
+/// Bytes that come over the wire to a stage for a sample: its activation, or what the layer below passes on while it trains.
+fn bytes_per_sample(plan: &Plan, stage: &Stage) -> u64 {
+    let members = plan.phases.iter().find_map(|phase| {
+        let place = phase.members.iter().position(|member| member.layer == stage.layer)?;
+        Some((&phase.members[place], place.checked_sub(1).map(|below| &phase.members[below])))
+    });
+    match members {
+        Some((member, Some(below))) if member.live => {
+            let outputs = plan.stage(below).spec.outputs() * plan.precision.bytes();
+            passed_on(plan, below) * outputs as u64 / plan.batch as u64
+        }
+        _ => stage.row_bytes(plan),
     }
 }
 

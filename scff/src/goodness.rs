@@ -35,17 +35,27 @@ pub struct Goodness(pub Array2<f32>);
 impl PartialGoodness {
     /// The goodness of `channels` channels in all, for `pairs` pairs.
     pub fn total(&self, channels: usize, pairs: usize) -> Goodness {
-        let columns = self.0.ncols();
-        let mut total = vec![0.0_f32; columns];
+        let mut sums = vec![0.0; self.0.ncols()];
+        self.add_to(&mut sums);
+        Goodness::of_sums(sums, channels, pairs)
+    }
+
+    /// Adds the blocks to those of lower channels, in order: so the sums have the same bits however blocks are shared out.
+    pub fn add_to(&self, sums: &mut [f32]) {
         for block in self.0.outer_iter() {
-            for (sum, value) in total.iter_mut().zip(block) {
+            for (sum, value) in sums.iter_mut().zip(block) {
                 *sum += value;
             }
         }
-        let total = total.into_iter().map(|sum| sum / channels as f32).collect();
-        Goodness(
-            Array2::from_shape_vec((pairs, columns / pairs), total).expect("positions divide the columns"),
-        )
+    }
+}
+
+impl Goodness {
+    /// Of the sums over all blocks of `channels` channels, (pairs * positions).
+    pub fn of_sums(sums: Vec<f32>, channels: usize, pairs: usize) -> Self {
+        let positions = sums.len() / pairs;
+        let means = sums.into_iter().map(|sum| sum / channels as f32).collect();
+        Self(Array2::from_shape_vec((pairs, positions), means).expect("positions divide the sums"))
     }
 }
 

@@ -8,9 +8,10 @@ use ndarray::{Array2, Axis, concatenate, s};
 use scff::batch::{Epoch, Step};
 use scff::blas::KERNEL_VARIABLE;
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
-use scff::goodness::LossParameters;
+use scff::goodness::{Goodness, LossParameters};
 use scff::layer::{
-    Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+    ChannelRange, Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind,
+    Tensors, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
@@ -190,6 +191,58 @@ fn a_convolutions_block_does_not_depend_on_the_blocks_beside_it() {
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
         assert_eq!(alone.forward(&input).0.row(0), expected, "{channels:?}");
     }
+}
+
+/// Trains `layer` whole and in shards of so many blocks each, and compares them to the last bit.
+fn check_shards(layer: &TrainingLayer, input: impl Fn(u64) -> PairedRows, splits: &[&[usize]]) {
+    let spec = layer.spec();
+    let mut whole = TrainingLayer::new(spec.clone(), HYPERPARAMETERS, &layer.state()).unwrap();
+    let reports: Vec<_> = (0..3).map(|step| whole.step(&input(step))).collect();
+    let blocks = spec.blocks();
+    for split in splits {
+        assert_eq!(split.iter().sum::<usize>(), blocks.len());
+        let mut first = 0;
+        let ranges = split.iter().map(|&count| {
+            let range = ChannelRange { start: blocks[first].start, end: blocks[first + count - 1].end };
+            first += count;
+            range
+        });
+        let mut shards: Vec<_> = ranges
+            .map(|range| TrainingLayer::shard(spec.clone(), HYPERPARAMETERS, &layer.state(), range).unwrap())
+            .collect();
+        for step in 0..3 {
+            let input = input(step);
+            let positions = spec.map.output().positions();
+            let mut sums = vec![0.0; input.pairs().len() * positions];
+            for shard in &mut shards {
+                shard.forward(&input).add_to(&mut sums);
+            }
+            let goodness = Goodness::of_sums(sums, spec.map.channels(), input.pairs().len());
+            for shard in &mut shards {
+                assert_eq!(shard.backward(&input, &goodness), reports[step as usize], "{split:?}");
+            }
+        }
+        let states: Vec<_> = shards.iter().map(TrainingLayer::state).collect();
+        assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}");
+    }
+}
+
+#[test]
+fn shards_train_as_the_whole_layer_does() {
+    let dense_shape = (20, 50, 60, 7);
+    let map = dense(dense_shape);
+    check_shards(
+        &layer(dense_shape, PairSource::Makes),
+        |step| PairedRows::make(rows(step, 40, 50), &map, true, &[3, 5]),
+        &[&[9], &[4, 5], &[1, 8], &[3, 3, 3], &[2, 1, 2, 4]],
+    );
+    let conv_shape = (8, 16, 48, 3, 8, 20);
+    let map = conv(conv_shape);
+    check_shards(
+        &fresh(map, PairSource::Makes, MAX, 8),
+        |step| PairedRows::make(rows(step, 20, map.inputs()), &map, false, &[3]),
+        &[&[6], &[3, 3], &[1, 5], &[2, 2, 2], &[1, 1, 1, 1, 1, 1]],
+    );
 }
 
 #[test]

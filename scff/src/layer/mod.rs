@@ -1,6 +1,6 @@
 //! What a layer is: its linear map, the pairs it sees, what it transmits, and how its channels are cut.
 
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, concatenate};
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +125,11 @@ pub struct LayerSpec {
 }
 
 impl LayerSpec {
+    /// All of its channels.
+    pub fn channels(&self) -> ChannelRange {
+        ChannelRange { start: 0, end: self.map.channels() }
+    }
+
     /// The layer's channel blocks, in order. The last one is smaller where the block size does not divide.
     pub fn blocks(&self) -> Vec<ChannelRange> {
         let channels = self.map.channels();
@@ -179,6 +184,11 @@ impl ChannelRange {
         self.start == self.end
     }
 
+    /// Whether all of `other` lies within.
+    pub fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
     /// The range as an array slice.
     pub fn slice(self) -> ndarray::Slice {
         ndarray::Slice::from(self.start..self.end)
@@ -206,6 +216,20 @@ impl Tensors {
         Self {
             weight: self.weight.slice_axis(Axis(0), channels.slice()).to_owned(),
             bias: self.bias.slice_axis(Axis(0), channels.slice()).to_owned(),
+        }
+    }
+
+    /// The channels of `parts`, in order.
+    ///
+    /// # Panics
+    ///
+    /// Where parts have different fan-ins.
+    pub fn assemble(parts: &[&Self]) -> Self {
+        let weights: Vec<_> = parts.iter().map(|part| part.weight.view()).collect();
+        let biases: Vec<_> = parts.iter().map(|part| part.bias.view()).collect();
+        Self {
+            weight: concatenate(Axis(0), &weights).expect("parts of one layer"),
+            bias: concatenate(Axis(0), &biases).expect("parts of one layer"),
         }
     }
 
@@ -238,6 +262,23 @@ impl LayerState {
         self.parameters.check("parameters", map)?;
         self.first_moments.check("first moments", map)?;
         self.second_moments.check("second moments", map)
+    }
+
+    /// The layer's state, of those of its shards in channel order.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none, or they are of different layers or steps.
+    pub fn assemble(shards: &[Self]) -> Self {
+        let step = shards.first().expect("a shard").step;
+        assert!(shards.iter().all(|shard| shard.step == step), "shards of one step");
+        let part = |of: fn(&Self) -> &Tensors| Tensors::assemble(&shards.iter().map(of).collect::<Vec<_>>());
+        Self {
+            step,
+            parameters: part(|shard| &shard.parameters),
+            first_moments: part(|shard| &shard.first_moments),
+            second_moments: part(|shard| &shard.second_moments),
+        }
     }
 
     /// The state before the first step: weights and biases uniform (dense layers in +-1/sqrt(fan-in), convolutions

@@ -60,6 +60,11 @@ impl ConvLayer {
         Self { conv, mapped: blocks.iter().map(|_| Vec::new()).collect(), blocks, gradients: Vec::new() }
     }
 
+    /// How many blocks there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// The parameters and moments of every block.
     pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
         self.blocks.iter().map(Block::tensors)

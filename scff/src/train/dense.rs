@@ -23,6 +23,11 @@ impl DenseLayer {
         Self { blocks: blocks.iter().map(|&channels| DenseBlock::new(channels, state)).collect() }
     }
 
+    /// How many blocks there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// The parameters and moments of every block.
     pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
         self.blocks.iter().map(|block| block.own.tensors())

@@ -18,7 +18,7 @@ mod stage;
 mod tiles;
 mod trial;
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array1, Array2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
@@ -31,7 +31,7 @@ use crate::pair::PairedRows;
 use conv::ConvLayer;
 use dense::DenseLayer;
 
-pub use stage::{PassOn, TrainingStage};
+pub use stage::{Half, PassOn, TrainingStage};
 pub use trial::ProductTrial;
 
 pub(crate) use conv::lower;
@@ -58,8 +58,12 @@ pub struct StepReport {
 }
 
 /// A layer in training, with its optimiser's state.
+///
+/// It may be a shard, which owns some of the channels: then its goodness is added to that of the others between
+/// [`Self::forward`] and [`Self::backward`].
 pub struct TrainingLayer {
     spec: LayerSpec,
+    channels: ChannelRange,
     hyperparameters: Hyperparameters,
     step: Step,
     kind: Kind,
@@ -78,18 +82,36 @@ impl TrainingLayer {
         hyperparameters: Hyperparameters,
         state: &LayerState,
     ) -> Result<Self, ShapeError> {
+        let channels = spec.channels();
+        Self::shard(spec, hyperparameters, state, channels)
+    }
+
+    /// The same for the shard that owns `channels`, a range of whole blocks; `state` is that of the whole layer.
+    pub fn shard(
+        spec: LayerSpec,
+        hyperparameters: Hyperparameters,
+        state: &LayerState,
+        channels: ChannelRange,
+    ) -> Result<Self, ShapeError> {
         state.check(&spec.map)?;
-        let blocks = spec.blocks();
+        let blocks: Vec<_> = spec.blocks().into_iter().filter(|block| channels.contains(*block)).collect();
+        let owned: usize = blocks.iter().map(|block| block.len()).sum();
+        assert_eq!(owned, channels.len(), "a shard owns whole blocks");
         let kind = match spec.map {
             LinearMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
             LinearMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
         };
-        Ok(Self { spec, hyperparameters, step: state.step, kind })
+        Ok(Self { spec, channels, hyperparameters, step: state.step, kind })
     }
 
     /// What is fixed about the layer.
     pub fn spec(&self) -> &LayerSpec {
         &self.spec
+    }
+
+    /// The channels that it owns: all, unless it is a shard.
+    pub fn channels(&self) -> ChannelRange {
+        self.channels
     }
 
     /// Steps taken so far.
@@ -104,10 +126,14 @@ impl TrainingLayer {
         self.backward(input, &goodness)
     }
 
-    /// First half of a step: partial goodness of every pair, (channel blocks, pairs * positions).
+    /// First half of a step: partial goodness of every pair, (own channel blocks, pairs * positions).
     pub fn forward(&mut self, input: &PairedRows) -> PartialGoodness {
         let positions = self.spec.map.output().positions();
-        let mut partial = Array2::zeros((self.spec.blocks().len(), input.pairs().len() * positions));
+        let blocks = match &self.kind {
+            Kind::Dense(layer) => layer.blocks(),
+            Kind::Conv(layer) => layer.blocks(),
+        };
+        let mut partial = Array2::zeros((blocks, input.pairs().len() * positions));
         match &mut self.kind {
             Kind::Dense(layer) => layer.forward(input, &mut partial),
             Kind::Conv(layer) => layer.forward(input, &mut partial),
@@ -132,16 +158,19 @@ impl TrainingLayer {
         report
     }
 
-    /// A copy of everything that training carries on.
+    /// A copy of everything that training carries on, of the channels that it owns.
     pub fn state(&self) -> LayerState {
+        let shape = (self.channels.len(), self.spec.map.fan_in());
         let [mut parameters, mut first_moments, mut second_moments] =
-            [(); 3].map(|()| Tensors::zeros(&self.spec.map));
+            [(); 3].map(|()| Tensors { weight: Array2::zeros(shape), bias: Array1::zeros(shape.0) });
+        let first = self.channels.start;
         let mut gather = |channels: ChannelRange, block: [&Tensors; 3]| {
             for (whole, part) in
                 [&mut parameters, &mut first_moments, &mut second_moments].into_iter().zip(block)
             {
-                whole.weight.slice_axis_mut(Axis(0), channels.slice()).assign(&part.weight);
-                whole.bias.slice_axis_mut(Axis(0), channels.slice()).assign(&part.bias);
+                let place = ChannelRange { start: channels.start - first, end: channels.end - first }.slice();
+                whole.weight.slice_axis_mut(Axis(0), place).assign(&part.weight);
+                whole.bias.slice_axis_mut(Axis(0), place).assign(&part.bias);
             }
         };
         match &self.kind {

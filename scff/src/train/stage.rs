@@ -6,6 +6,7 @@ use ndarray::Array2;
 
 use super::{StepReport, TrainingLayer};
 use crate::frozen::FrozenLayer;
+use crate::goodness::{Goodness, PartialGoodness};
 use crate::pair::{PairActivations, PairedRows};
 
 /// What a step passes on to a layer above that trains at the same time, by the weights before the update.
@@ -17,6 +18,16 @@ pub enum PassOn {
     Positives,
     /// The outputs of all pairs, positives first (algorithm 1).
     Pairs,
+}
+
+/// What the first half of a step makes.
+pub struct Half {
+    /// The layer's own input.
+    pub input: PairedRows,
+    /// Goodness of the blocks that the layer owns.
+    pub partial: PartialGoodness,
+    /// What is passed on, (pairs, elements).
+    pub passed_on: Array2<f32>,
 }
 
 /// A layer in training with the frozen layers between what arrives and itself.
@@ -55,6 +66,13 @@ impl TrainingStage {
         shifts: &[usize],
         pass_on: PassOn,
     ) -> (StepReport, Array2<f32>) {
+        let Half { input, partial, passed_on } = self.forward(rows, two_views, shifts, pass_on);
+        let goodness = partial.total(self.layer.spec().map.channels(), input.pairs().len());
+        (self.backward(&input, &goodness), passed_on)
+    }
+
+    /// The first half of a step, as far as the goodness of other shards is not needed.
+    pub fn forward(&mut self, rows: Array2<f32>, two_views: bool, shifts: &[usize], pass_on: PassOn) -> Half {
         let spec = |index: usize| self.prefix.get(index).map_or(self.layer.spec(), |layer| layer.spec());
         let mut input = if self.makes_pairs() {
             PairedRows::make(rows, &spec(0).map, two_views, shifts)
@@ -77,8 +95,12 @@ impl TrainingStage {
             PassOn::Positives => self.layer.transmit(&input, input.positives()),
             PassOn::Pairs => self.layer.transmit(&input, input.pairs().len()),
         };
-        let goodness = partial.total(self.layer.spec().map.channels(), input.pairs().len());
-        (self.layer.backward(&input, &goodness), passed_on)
+        Half { input, partial, passed_on }
+    }
+
+    /// The second half, on the `input` of the first.
+    pub fn backward(&mut self, input: &PairedRows, goodness: &Goodness) -> StepReport {
+        self.layer.backward(input, goodness)
     }
 
     /// The layer in training.

@@ -110,6 +110,10 @@ pub struct ClusterArgs {
     /// [default: a quarter of the machine's memory, shared among them].
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,
+    /// How many workers share each layer, each with some of its channels: a number, or `auto` for all that there are on
+    /// machines of their own [default: what the configuration says, or auto]. The weights do not depend on it.
+    #[arg(long, value_name = "N|auto")]
+    shards: Option<config::Shards>,
     /// The worker program of --local [default: the `worker` beside this program].
     #[arg(long, value_name = "FILE")]
     worker_program: Option<PathBuf>,
@@ -182,6 +186,7 @@ impl ClusterArgs {
                 blas_kernel: Some(kernel.to_string()),
             },
             patience: Duration::from_secs(self.wait),
+            shards: self.shards,
         }
     }
 }

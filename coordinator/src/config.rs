@@ -125,6 +125,10 @@ pub struct LayerConfig {
     /// `makes`: pairs are made of single samples (every first layer; algorithm 2). `takes`: the pairs of the
     /// layer below (algorithm 1).
     pub pairs: PairSource,
+    /// How many workers share the layer: a number, or "auto" for as many as there are. Only layers that train alone are
+    /// shared [default: what --shards says].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<Shards>,
     /// What is passed on.
     pub transmit: Transmit,
     /// Negative pairs per sample and step.
@@ -155,6 +159,52 @@ pub struct LayerConfig {
     /// Pooling once more before the readout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readout_pool: Option<PoolConfig>,
+}
+
+/// How many workers share a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shards {
+    /// As many as there are on machines of their own: local workers do not share, for they have the same cores.
+    Auto,
+    /// So many at most.
+    AtMost(u16),
+}
+
+impl std::str::FromStr for Shards {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Self::AtMost(number)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("found `{text}`, expected a number of workers, 1 or more, or `auto`")),
+        }
+    }
+}
+
+impl Serialize for Shards {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::AtMost(number) => serializer.serialize_u16(*number),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Shards {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Number(i64),
+            Text(String),
+        }
+        let text = match Given::deserialize(deserializer)? {
+            Given::Number(number) => number.to_string(),
+            Given::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// `pool = { kind = "max", size = 4, stride = 2, padding = 1 }`
@@ -349,6 +399,21 @@ mod tests {
     #[test]
     fn a_resolved_configuration_reads_back() {
         let config = parse("iris.toml", TEXT, &[]).unwrap();
+        assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn a_layer_is_shared_by_a_number_of_workers_or_all() {
+        let shards = |given: &str| {
+            let set = [format!("layers.0.shards={given}")];
+            parse("iris.toml", TEXT, &set).map(|config| config.layers[0].shards)
+        };
+        assert_eq!(shards("4").unwrap(), Some(Shards::AtMost(4)));
+        assert_eq!(shards("auto").unwrap(), Some(Shards::Auto));
+        let error = shards("0").unwrap_err().to_string();
+        assert!(error.contains("layers[0].shards: found `0`, expected a number of workers"), "{error}");
+        let set = ["layers.0.shards=3", "layers.1.shards=auto"].map(str::to_owned);
+        let config = parse("iris.toml", TEXT, &set).unwrap();
         assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
     }
 

@@ -48,8 +48,8 @@ pub enum PhaseError {
 
 /// Who does what in a phase.
 pub struct Assignment {
-    /// Who trains each member.
-    pub trainers: Vec<Worker>,
+    /// Who trains each member: a group of workers that share it, the first with the highest channels.
+    pub groups: Vec<Vec<Worker>>,
     /// Who transforms activations for them.
     pub transformers: Vec<Worker>,
 }
@@ -96,11 +96,12 @@ impl PhaseRun<'_> {
         let mut below = None;
         for (place, (member, (state, carried))) in phase.members.iter().zip(states).enumerate() {
             let stage = plan.stage(member);
-            let trainer = &self.assignment.trainers[place];
+            let group = &self.assignment.groups[place];
+            let trainer = &group[0];
             let bytes_sent = Arc::new(AtomicU64::new(carried.bytes_sent));
             let (requests, outgoing) = mpsc::channel(QUEUE);
             let batches = self.batches(&mut tasks, place, below.take(), start, &bytes_sent);
-            let begin = self.begin(member, trainer, attempt);
+            let begin = self.begin(member, group, attempt);
             let due = Checkpoints { every: plan.checkpoint_every, last: Step(phase.steps.end) };
             tasks.spawn({
                 let bytes_sent = bytes_sent.clone();
@@ -126,7 +127,8 @@ impl PhaseRun<'_> {
                 carried,
                 bytes_sent,
                 began: Instant::now(),
-                part: Vec::new(),
+                shards: group.len(),
+                parts: BTreeMap::new(),
                 rows: Vec::new(),
                 missing: 0,
                 passed_on: passed_on_rows(plan, stage, member.pass_on),
@@ -162,7 +164,7 @@ impl PhaseRun<'_> {
         }
     }
 
-    fn begin(&self, member: &Member, trainer: &Worker, attempt: u64) -> wire::TrainBegin {
+    fn begin(&self, member: &Member, group: &[Worker], attempt: u64) -> wire::TrainBegin {
         let plan = self.plan;
         let stage = plan.stage(member);
         wire::TrainBegin {
@@ -175,7 +177,7 @@ impl PhaseRun<'_> {
             two_views: plan.two_views,
             elements: plan.stages[member.from as usize].spec.map.inputs() as u64,
             wire: proto::wire::Wire::from(plan.precision).into(),
-            kept_rows: self.kept_rows(member, trainer) as u64,
+            kept_rows: self.kept_rows(member, group) as u64,
             state_length: 0, // known once the state is encoded
             attempt,
             live: member.live,
@@ -185,15 +187,17 @@ impl PhaseRun<'_> {
                 PassOn::Pairs => wire::PassOn::Pairs,
             }
             .into(),
+            group: shards(stage, group),
         }
     }
 
-    /// How many activations a member's trainer keeps: what is passed on is new in every step.
-    fn kept_rows(&self, member: &Member, trainer: &Worker) -> usize {
+    /// How many activations each of a member's trainers keeps: what is passed on is new in every step.
+    fn kept_rows(&self, member: &Member, group: &[Worker]) -> usize {
         if member.live {
             return 0;
         }
-        (trainer.description.cache_bytes / self.plan.stage(member).row_bytes(self.plan)) as usize
+        let least = group.iter().map(|worker| worker.description.cache_bytes).min().unwrap_or(0);
+        (least / self.plan.stage(member).row_bytes(self.plan)) as usize
     }
 
     /// The batches of a member, with the rows that arrive with them; the tasks that prepare them are added to `tasks`.
@@ -220,7 +224,7 @@ impl PhaseRun<'_> {
         }
         let source = BatchSource {
             order,
-            ledger: Ledger::new(self.kept_rows(member, &assignment.trainers[place])),
+            ledger: Ledger::new(self.kept_rows(member, &assignment.groups[place])),
             views: self.views.clone(),
             precision: plan.precision,
             row_bytes: plan.widest(stage) * plan.precision.bytes(),
@@ -242,6 +246,49 @@ impl PhaseRun<'_> {
         }
         batches
     }
+}
+
+/// Who of a group owns which channels: whole blocks, about as many as each has threads, from the highest down.
+fn shards(stage: &Stage, group: &[Worker]) -> Vec<wire::Shard> {
+    if group.len() == 1 {
+        return Vec::new();
+    }
+    let threads: Vec<u32> = group.iter().map(|worker| worker.description.threads.max(1)).collect();
+    let blocks = stage.spec.blocks();
+    let counts = share_out(blocks.len(), &threads);
+    let mut end = blocks.len();
+    group
+        .iter()
+        .zip(counts)
+        .map(|(worker, count)| {
+            let own = &blocks[end - count..end];
+            end -= count;
+            let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
+            wire::Shard { address: worker.address.clone(), start, end }
+        })
+        .collect()
+}
+
+/// Shares `count` things out in proportion to `weights`, at least one to each: the largest remainders are rounded up.
+fn share_out(count: usize, weights: &[u32]) -> Vec<usize> {
+    assert!(count >= weights.len(), "something for everybody");
+    let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+    let exact = |weight: u32| count as u64 * u64::from(weight);
+    let mut shares: Vec<usize> =
+        weights.iter().map(|&weight| ((exact(weight) / total) as usize).max(1)).collect();
+    while shares.iter().sum::<usize>() != count {
+        // How far each is below its exact share.
+        let lack = |place: &usize| exact(weights[*place]) as i64 - (shares[*place] as u64 * total) as i64;
+        if shares.iter().sum::<usize>() < count {
+            let most = (0..shares.len()).rev().max_by_key(lack).expect("a share");
+            shares[most] += 1;
+        } else {
+            let least =
+                (0..shares.len()).filter(|place| shares[*place] > 1).min_by_key(lack).expect("a share");
+            shares[least] -= 1;
+        }
+    }
+    shares
 }
 
 /// Keeps the states of a phase's members, which have taken as many steps.
@@ -338,7 +385,15 @@ struct Arrived {
     trained: Trained,
 }
 
-/// Hears a trainer's replies.
+/// A shard's state.
+enum Shard {
+    /// Bytes of it are missing.
+    Arriving(Vec<u8>),
+    /// It is here.
+    Whole(Box<LayerState>),
+}
+
+/// Hears a trainer's replies, and those of the others of its group.
 struct Listener {
     trainer: Worker,
     place: usize,
@@ -352,8 +407,10 @@ struct Listener {
     carried: Carried,
     bytes_sent: Arc<AtomicU64>,
     began: Instant,
-    /// The state that is arriving.
-    part: Vec<u8>,
+    /// How many share the layer.
+    shards: usize,
+    /// The states that are arriving: by step, and by the first channel of each shard.
+    parts: BTreeMap<u64, BTreeMap<u64, Shard>>,
     /// What the step at hand passes on, as far as it has come.
     rows: PassedOn,
     /// Rows of it that are missing.
@@ -384,7 +441,9 @@ impl Listener {
                         return Ok(());
                     }
                 }
-                Some(None) => return Err(WorkerFailure::protocol(&self.trainer, "an empty reply").into()),
+                Some(Some(Reply::Sums(_)) | None) => {
+                    return Err(WorkerFailure::protocol(&self.trainer, "a reply that says nothing").into());
+                }
                 None => return Err(WorkerFailure::gone(&self.trainer).into()),
             }
         }
@@ -407,13 +466,41 @@ impl Listener {
 
     /// Takes in a part of the state; returns whether it was the last part of the last state.
     async fn state(&mut self, part: wire::StatePart) -> Result<bool, PhaseError> {
-        self.part.extend_from_slice(&part.part);
-        if (self.part.len() as u64) < part.length {
+        let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
+        let shards = self.parts.entry(part.step).or_default();
+        let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
+        let Shard::Arriving(bytes) = shard else {
+            return Err(broken(&format_args!("the state of channel {} twice", part.start)).into());
+        };
+        bytes.extend_from_slice(&part.part);
+        if (bytes.len() as u64) < part.length {
             return Ok(false);
         }
-        let bytes = std::mem::take(&mut self.part);
-        let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
-        let (state, _) = decode_state(&bytes).map_err(|error| broken(&error))?;
+        let (state, _) = decode_state(bytes).map_err(|error| broken(&error))?;
+        *shard = Shard::Whole(Box::new(state));
+        let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));
+        if shards.len() < self.shards || !shards.values().all(whole) {
+            return Ok(false);
+        }
+        let shards = self.parts.remove(&part.step).expect("just there");
+        let states: Vec<LayerState> = shards
+            .into_values()
+            .filter_map(|shard| match shard {
+                Shard::Whole(state) => Some(*state),
+                Shard::Arriving(_) => None,
+            })
+            .collect();
+        let same = states.iter().all(|state| {
+            state.step.0 == part.step && state.parameters.weight.ncols() == self.stage.spec.map.fan_in()
+        });
+        if !same {
+            return Err(broken(&"states of another step or layer").into());
+        }
+        let state = if states.len() == 1 {
+            states.into_iter().next().expect("one")
+        } else {
+            LayerState::assemble(&states)
+        };
         state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
         let carried = Carried {
             seconds: self.carried.seconds + self.began.elapsed().as_secs_f64(),
@@ -424,5 +511,20 @@ impl Listener {
         // Nobody takes it where the phase has failed already.
         let _ = self.arrived.send(Arrived { place: self.place, trained: (state, carried) }).await;
         Ok(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_shared_out_by_threads_and_nobody_goes_without() {
+        assert_eq!(share_out(4, &[1, 1]), [2, 2]);
+        assert_eq!(share_out(10, &[2, 2, 2]), [4, 3, 3]);
+        assert_eq!(share_out(6, &[2, 1]), [4, 2]);
+        assert_eq!(share_out(3, &[16, 1, 1]), [1, 1, 1]);
+        assert_eq!(share_out(7, &[1]), [7]);
+        assert_eq!(share_out(24, &[1, 2, 3, 4]), [2, 5, 7, 10]);
     }
 }

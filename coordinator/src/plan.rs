@@ -11,7 +11,9 @@ use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 use scff::train::{Hyperparameters, PassOn};
 
-use crate::config::{Config, DataConfig, LayerConfig, LayerKind, PoolConfig, TrainingSchedule, WireFormat};
+use crate::config::{
+    Config, DataConfig, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule, WireFormat,
+};
 use crate::source::{Augmentation, DataSetName, Moves, Shape, TrainingSamples};
 
 /// Everything about a run that is known before it starts.
@@ -72,6 +74,8 @@ pub struct Stage {
     pub elements: usize,
     /// Whether the readout reads the layer.
     pub tapped: bool,
+    /// How many workers the configuration lets share it.
+    pub shards: Option<Shards>,
     /// The layer whose order and views of samples the stage goes by: in a joint schedule, all have the first one's.
     pub samples_of: LayerIndex,
     /// The layer whose negative pairs the stage goes by: in a joint schedule, the one that makes them.
@@ -387,6 +391,7 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
             cut_point,
             elements,
             tapped: layer.readout,
+            shards: layer.shards,
             samples_of: LayerIndex(if joint { 0 } else { index as u32 }),
             pairs_of: LayerIndex(if joint { cut_point } else { index as u32 }),
         });

@@ -12,7 +12,7 @@ use scff::layer::LayerState;
 use scff::seed::{NO_LAYER, Purpose, permutation};
 
 use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
-use crate::config::{Config, TrainingSchedule};
+use crate::config::{Config, Shards, TrainingSchedule};
 use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, save_checkpoint};
 use crate::plan::{Phase, Plan, Stage};
 use crate::readout::{Splits, Taps, read_out};
@@ -33,6 +33,8 @@ pub struct Surroundings {
     pub local: LocalOptions,
     /// How long to wait for a first worker.
     pub patience: Duration,
+    /// How many workers share each layer, whatever its configuration says.
+    pub shards: Option<Shards>,
 }
 
 /// Loads the data set of a configuration and plans its run.
@@ -161,12 +163,16 @@ struct Run {
     frozen: Vec<Option<Frozen>>,
     /// Phases that are over.
     over: usize,
+    /// How many workers share each layer, whatever its configuration says.
+    shards: Option<Shards>,
+    /// Whether workers are processes of this machine.
+    local: bool,
 }
 
 impl Run {
     fn new(plan: Plan, splits: Splits, dir: RunDir, surroundings: &Surroundings) -> anyhow::Result<Self> {
         let identity = dir.identity()?;
-        let Surroundings { place, local, patience, .. } = surroundings.clone();
+        let Surroundings { place, local, patience, shards, .. } = surroundings.clone();
         let (frozen, over) = standing(&plan, &dir)?;
         Ok(Self {
             views: Views { examples: splits.layers.clone(), augmentation: plan.augmentation },
@@ -177,13 +183,26 @@ impl Run {
             identity,
             frozen,
             over,
+            shards,
+            local: matches!(surroundings.place, Place::Local(_)),
         })
     }
 
+    /// A stage as the schedule sees it.
+    fn task(&self, stage: &Stage) -> Task {
+        let blocks = stage.spec.blocks().len();
+        let shards = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
+            Shards::AtMost(number) => blocks.min(usize::from(number)),
+            Shards::Auto if self.local => 1,
+            Shards::Auto => blocks,
+        };
+        Task { layer: stage.layer, operations: self.plan.operations(stage), shards }
+    }
+
     async fn go(mut self) -> anyhow::Result<Summary> {
-        let task = |stage: &Stage| Task { layer: stage.layer, operations: self.plan.operations(stage) };
-        let tasks =
-            |phase: &Phase| phase.members.iter().map(|member| task(self.plan.stage(member))).collect();
+        let tasks = |phase: &Phase| {
+            phase.members.iter().map(|member| self.task(self.plan.stage(member))).collect::<Vec<_>>()
+        };
         let mut schedule = Schedule::new(self.plan.phases.iter().map(tasks).collect());
         let frozen = self.frozen.iter().flatten().count();
         if frozen > 0 {
@@ -194,8 +213,8 @@ impl Run {
         loop {
             event = match schedule.handle(event) {
                 Command::Gather => self.gather().await?,
-                Command::Train { phase, trainers, transformers } => {
-                    match self.train(phase, &trainers, &transformers).await {
+                Command::Train { phase, groups, transformers } => {
+                    match self.train(phase, &groups, &transformers).await {
                         Ok(()) => Event::PhaseOver,
                         Err(error) => self.failed(error, Some(phase))?,
                     }
@@ -288,15 +307,18 @@ impl Run {
     async fn train(
         &mut self,
         index: usize,
-        trainers: &[WorkerId],
+        groups: &[Vec<WorkerId>],
         transformers: &[WorkerId],
     ) -> Result<(), PhaseError> {
         self.host().await?;
         let states = self.states(index)?;
         let phase = self.plan.phases[index].clone();
-        let assignment =
-            Assignment { trainers: self.workers(trainers), transformers: self.workers(transformers) };
-        for (member, trainer) in phase.members.iter().zip(&assignment.trainers) {
+        let assignment = Assignment {
+            groups: groups.iter().map(|group| self.workers(group)).collect(),
+            transformers: self.workers(transformers),
+        };
+        for (member, group) in phase.members.iter().zip(&assignment.groups) {
+            let trainer = group.iter().map(Worker::to_string).collect::<Vec<_>>().join(", ");
             let (name, step, end) = (&self.plan.stage(member).spec.name, states[0].0.step.0, phase.steps.end);
             if step > 0 {
                 eprintln!("{name}: continuing at step {step} of {end} on {trainer}");

@@ -44,8 +44,8 @@ pub enum Command {
     Train {
         /// Which phase.
         phase: usize,
-        /// Who trains each of its layers.
-        trainers: Vec<WorkerId>,
+        /// Who trains each of its layers: a group that shares it.
+        groups: Vec<Vec<WorkerId>>,
         /// Who transforms activations for them.
         transformers: Vec<WorkerId>,
     },
@@ -70,6 +70,8 @@ pub struct Task {
     pub layer: LayerIndex,
     /// Operations of one of its steps.
     pub operations: u64,
+    /// How many workers may share it.
+    pub shards: usize,
 }
 
 /// The course of a run.
@@ -121,28 +123,34 @@ impl Schedule {
         let Some(tasks) = self.phases.get(self.over) else {
             return Command::ReadOut { transformers: workers.to_vec() };
         };
-        let trainers = assign(tasks, workers);
-        let others: Vec<WorkerId> =
-            workers.iter().copied().filter(|worker| !trainers.contains(worker)).collect();
+        let groups = assign(tasks, workers);
+        let others: Vec<WorkerId> = workers
+            .iter()
+            .copied()
+            .filter(|worker| !groups.iter().any(|group| group.contains(worker)))
+            .collect();
         let transformers = if others.is_empty() { workers.to_vec() } else { others };
-        Command::Train { phase: self.over, trainers, transformers }
+        Command::Train { phase: self.over, groups, transformers }
     }
 }
 
-/// Who trains what. A single layer k goes to the k-th worker, round and round. Of several, the longest goes first, to
-/// whoever has least to do.
-pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<T> {
-    if let [Task { layer, .. }] = tasks {
-        return vec![workers[layer.0 as usize % workers.len()]];
+/// Who trains what. A single layer k goes to the k-th worker, round and round, and to those after it if they may share it.
+/// Of several layers, the longest goes first, to whoever has least to do.
+pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
+    if let [Task { layer, shards, .. }] = tasks {
+        let first = layer.0 as usize;
+        let group =
+            (0..workers.len().min((*shards).max(1))).map(|place| workers[(first + place) % workers.len()]);
+        return vec![group.collect()];
     }
     let mut loads = vec![0; workers.len()];
-    let mut trainers = vec![workers[0]; tasks.len()];
+    let mut trainers = vec![Vec::new(); tasks.len()];
     let mut longest_first: Vec<usize> = (0..tasks.len()).collect();
     longest_first.sort_by_key(|&task| std::cmp::Reverse(tasks[task].operations));
     for task in longest_first {
         let least = (0..loads.len()).min_by_key(|&worker| loads[worker]).expect("a worker");
         loads[least] += tasks[task].operations;
-        trainers[task] = workers[least];
+        trainers[task] = vec![workers[least]];
     }
     trainers
 }
@@ -160,7 +168,7 @@ mod tests {
     }
 
     fn task(layer: u32, operations: u64) -> Task {
-        Task { layer: LayerIndex(layer), operations }
+        Task { layer: LayerIndex(layer), operations, shards: 1 }
     }
 
     /// Two layers, one after the other.
@@ -178,7 +186,7 @@ mod tests {
         assert_eq!(schedule.handle(Event::Started { over: 0 }), Command::Gather);
         let train = |phase, trainer: usize, transformers: &[usize]| Command::Train {
             phase,
-            trainers: ids(&[trainer]),
+            groups: vec![ids(&[trainer])],
             transformers: ids(transformers),
         };
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(0, 0, &[1, 2]));
@@ -193,10 +201,24 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_is_shared_by_as_many_workers_as_may() {
+        let shared = |layer, shards, workers: &[usize]| {
+            let task = Task { shards, ..task(layer, 1) };
+            match Schedule::new(vec![vec![task]]).assign(&ids(workers)) {
+                Command::Train { groups, transformers, .. } => (groups.concat(), transformers),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(shared(0, 2, &[0, 1, 2]), (ids(&[0, 1]), ids(&[2])));
+        assert_eq!(shared(2, 2, &[0, 1, 2]), (ids(&[2, 0]), ids(&[1])));
+        assert_eq!(shared(1, 9, &[0, 1, 2]), (ids(&[1, 2, 0]), ids(&[0, 1, 2])));
+    }
+
+    #[test]
     fn layers_that_train_together_are_shared_out_by_their_operations() {
         let together = Schedule::new(vec![vec![task(0, 3), task(1, 20), task(2, 40)]]);
         let shared = |workers: &[usize]| match together.assign(&ids(workers)) {
-            Command::Train { phase: 0, trainers, transformers } => (trainers, transformers),
+            Command::Train { phase: 0, groups, transformers } => (groups.concat(), transformers),
             other => panic!("{other:?}"),
         };
         assert_eq!(shared(&[7]), (ids(&[7, 7, 7]), ids(&[7])));

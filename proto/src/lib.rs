@@ -4,6 +4,7 @@
 //! into values that need no further checks, or refuse them with an error that names the field.
 
 pub mod batch;
+pub mod dial;
 pub mod layer;
 pub mod limits;
 pub mod machine;

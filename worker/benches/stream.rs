@@ -187,6 +187,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
         attempt: 1,
         live: false,
         pass_on: wire::PassOn::Nothing.into(),
+        group: Vec::new(),
     };
     let (requests, stream) = mpsc::channel(4);
     let mut replies = client.train(ReceiverStream::new(stream)).await?.into_inner();

@@ -13,6 +13,7 @@ pub mod server;
 
 mod cache;
 mod compute;
+mod group;
 mod hosted;
 mod hosting;
 mod node;

@@ -3,7 +3,7 @@
 use proto::WireError;
 use proto::state::StateError;
 use scff::layer::ShapeError;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::run::RunName;
 
@@ -52,6 +52,19 @@ pub enum Refusal {
         /// Its layer in training.
         layer: u32,
     },
+    /// A worker further down the group's chain failed.
+    #[error("worker {address}, which shares the layer: {message}")]
+    Below {
+        /// Where it listens.
+        address: String,
+        /// What it says.
+        message: String,
+        /// Whether trying again may help.
+        passing: bool,
+    },
+    /// The rest of the group has ended.
+    #[error("the group that shares the layer has ended")]
+    Deserted,
     /// The machine is too small.
     #[error("{what} needs {needed} bytes, but this worker has {available}")]
     Memory {
@@ -82,6 +95,13 @@ impl Refusal {
         move |error| Self::Bytes { field, problem: error.to_string() }
     }
 
+    /// What the worker below answered instead of what it was asked for.
+    pub fn below(address: &str, status: &Status) -> Self {
+        let passing =
+            !matches!(status.code(), Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange);
+        Self::Below { address: address.to_owned(), message: status.message().to_owned(), passing }
+    }
+
     /// Tensors of `field` that do not fit their layer.
     pub fn misshapen(field: &'static str) -> impl Fn(ShapeError) -> Self {
         move |error| Self::Bytes { field, problem: error.to_string() }
@@ -96,13 +116,15 @@ impl From<Refusal> for Status {
         let mut message = refusal.to_string();
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
         match refusal {
-            Refusal::Field(_) | Refusal::Bytes { .. } => Self::invalid_argument(message),
+            Refusal::Field(_) | Refusal::Bytes { .. } | Refusal::Below { passing: false, .. } => {
+                Self::invalid_argument(message)
+            }
             Refusal::NotHosted { .. } | Refusal::Unchained { .. } | Refusal::Busy { .. } => {
                 Self::failed_precondition(message)
             }
             Refusal::Memory { .. } => Self::resource_exhausted(message),
             Refusal::Preempted => Self::aborted(message),
-            Refusal::Closing => Self::unavailable(message),
+            Refusal::Closing | Refusal::Below { .. } | Refusal::Deserted => Self::unavailable(message),
             Refusal::Panicked(_) => Self::internal(message),
             Refusal::Stream(status) => status,
         }

@@ -32,6 +32,8 @@ pub enum Order {
     Step(ArrivedBatch),
     /// Send the state.
     Checkpoint,
+    /// Go on with the step at hand: these are the sums over all channels.
+    Totals(wire::Sums),
 }
 
 /// A batch with all the activations that came with it.
@@ -58,7 +60,12 @@ impl Session {
 
     /// What is to be done about a message; nothing while more messages must come.
     pub fn handle(&mut self, request: wire::TrainRequest) -> Result<Option<Order>, WireError> {
-        let request = required("request", request.request)?;
+        let request = match required("request", request.request)? {
+            Request::Totals(sums) if !matches!(self.phase, Phase::State(_)) => {
+                return Ok(Some(Order::Totals(sums)));
+            }
+            request => request,
+        };
         let (phase, order) = match (std::mem::replace(&mut self.phase, Phase::Idle), request) {
             (Phase::State(mut parts), Request::State(part)) => {
                 parts.push(&part)?;
@@ -133,6 +140,7 @@ fn name(request: &Request) -> &'static str {
         Request::Batch(_) => "`batch`",
         Request::Rows(_) => "`rows`",
         Request::Checkpoint(_) => "`checkpoint`",
+        Request::Totals(_) => "`totals`",
     }
 }
 

@@ -9,6 +9,7 @@ use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
 use scff::train::{Hyperparameters, PassOn};
 
+use crate::group::Place;
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
 use crate::run::RunName;
@@ -39,6 +40,8 @@ pub struct StagePlan {
     pub attempt: u64,
     /// What is sent back after each step.
     pub pass_on: PassOn,
+    /// Which of the layer's channels are trained here, and who trains the others.
+    pub place: Place,
     /// What the batches look like.
     pub shape: BatchShape,
     /// How many activations may be kept.
@@ -111,6 +114,11 @@ impl StagePlan {
         }
         let shape = BatchShape { size, two_views: begin.two_views, elements, precision, feed };
         check_elements(&spec, &prefix, shape.elements)?;
+        let place = Place::parse(begin.group, &spec)?;
+        if !place.alone() && (begin.live || pass_on != PassOn::Nothing) {
+            let found = "a group for layers that train at the same time";
+            return Err(WireError::new("group", found, "one worker for each").into());
+        }
         let kept_rows = check_kept(begin.kept_rows, shape.row_bytes(), budget.cache_bytes)?;
         let plan = Self {
             run,
@@ -120,6 +128,7 @@ impl StagePlan {
             prefix,
             attempt: begin.attempt,
             pass_on,
+            place,
             shape,
             kept_rows,
             state_length: begin.state_length,

@@ -9,15 +9,18 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::group::Below;
 use crate::node::Node;
 use crate::parts::Parts;
 use crate::refusal::Refusal;
 use crate::session::{Order, Session};
 use crate::stage::StagePlan;
-use crate::trainer;
+use crate::trainer::{self, Exchange};
 
 /// Complete batches that wait for the thread.
 const BATCHES_AHEAD: usize = 2;
+/// The same further down a group's chain, where nobody may wait: more than the first worker lets through.
+const BATCHES_AHEAD_BELOW: usize = 64;
 /// Replies that wait for the client.
 const REPLIES_AHEAD: usize = 4;
 
@@ -56,44 +59,64 @@ async fn converse(
     let Some(Request::Begin(begin)) = requests.message().await?.and_then(|message| message.request) else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
-    let plan = node.with_hosted(|hosted| StagePlan::parse(begin, hosted, node.budget))?;
+    let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;
     let state = Parts::new("state_length", plan.state_length, plan.memory_bytes())?;
     let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
+    let below = Below::open(&plan.place, begin).await?;
     tracing::info!(run = %plan.run, layer = plan.layer.0, name = %plan.spec.name, "training begins");
-    let (orders, thread_orders) = mpsc::channel(BATCHES_AHEAD);
+    let first = plan.place.first;
+    let (orders, thread_orders) = mpsc::channel(if first { BATCHES_AHEAD } else { BATCHES_AHEAD_BELOW });
+    let (totals, thread_totals) = mpsc::channel(1);
+    let (sums, thread_sums) = mpsc::channel(1);
     let (thread_replies, replies) = mpsc::channel(1);
+    let exchange = Exchange {
+        below: below.as_ref().map(|below| (thread_sums, below.requests.clone())),
+        totals: (!first).then_some(thread_totals),
+    };
     let session = Session::new(plan.shape, state);
     let name = format!("train-{}", plan.layer.0);
     let compute = Arc::clone(&node.compute);
     std::thread::Builder::new()
         .name(name)
-        .spawn(move || trainer::run(plan, &compute, turn, thread_orders, &thread_replies))
+        .spawn(move || trainer::run(plan, &compute, turn, exchange, thread_orders, &thread_replies))
         .map_err(|error| Refusal::Panicked(error.to_string()))?;
+    let (down, up) = below.map(|Below { address, requests, replies }| (requests, (address, replies))).unzip();
+    let taking_in = TakingIn { session, orders, totals, patient: first, down };
     let ended = tokio::select! {
-        result = relay(session, requests, orders, replies, client) => result,
+        result = relay(taking_in, requests, replies, up, sums, client) => result,
         () = seat.evicted() => Err(Refusal::Preempted),
     };
     tracing::info!("training ends");
     ended
 }
 
-/// Passes requests on as orders, and replies on to the client, until both have ended.
+/// Passes requests on as orders, and replies on to the client, until all have ended.
 async fn relay(
-    session: Session,
+    taking_in: TakingIn,
     requests: Streaming<wire::TrainRequest>,
-    orders: mpsc::Sender<Order>,
     mut replies: mpsc::Receiver<Result<Reply, Refusal>>,
+    up: Option<(String, Streaming<wire::TrainReply>)>,
+    sums: mpsc::Sender<wire::Sums>,
     client: &Client,
 ) -> Result<(), Refusal> {
-    let taking_in = take_in(session, requests, orders);
+    let taking_in = taking_in.run(requests);
     let giving_out = async {
-        while let Some(reply) = replies.recv().await {
-            let reply = wire::TrainReply { reply: Some(reply?) };
-            if client.send(Ok(reply)).await.is_err() {
-                break;
+        let own = async {
+            while let Some(reply) = replies.recv().await {
+                let reply = wire::TrainReply { reply: Some(reply?) };
+                if client.send(Ok(reply)).await.is_err() {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok::<_, Refusal>(())
+        };
+        let of_those_below = async {
+            match up {
+                Some((address, replies)) => hand_up(&address, replies, sums, client).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(own, of_those_below).map(|_| ())
     };
     tokio::pin!(taking_in, giving_out);
     let taken_in = tokio::select! {
@@ -105,18 +128,68 @@ async fn relay(
     taken_in
 }
 
-async fn take_in(
-    mut session: Session,
-    mut requests: Streaming<wire::TrainRequest>,
-    orders: mpsc::Sender<Order>,
+/// Sums of those below go to the thread, their states to the client; that they are ready and take steps is no news to it.
+async fn hand_up(
+    address: &str,
+    mut replies: Streaming<wire::TrainReply>,
+    sums: mpsc::Sender<wire::Sums>,
+    client: &Client,
 ) -> Result<(), Refusal> {
-    while let Some(request) = requests.message().await? {
-        if let Some(order) = session.handle(request)?
-            && orders.send(order).await.is_err()
-        {
-            // The thread has ended, and its last reply says why.
-            return std::future::pending().await;
+    while let Some(reply) = replies.message().await.map_err(|status| Refusal::below(address, &status))? {
+        match reply.reply {
+            Some(Reply::Sums(partial)) => {
+                if sums.send(partial).await.is_err() {
+                    break;
+                }
+            }
+            Some(Reply::State(_)) => {
+                if client.send(Ok(reply)).await.is_err() {
+                    break;
+                }
+            }
+            Some(Reply::Ready(_) | Reply::Step(_) | Reply::Rows(_)) | None => {}
         }
     }
-    Ok(session.finish()?)
+    Ok(())
+}
+
+/// The way of requests.
+struct TakingIn {
+    session: Session,
+    orders: mpsc::Sender<Order>,
+    totals: mpsc::Sender<wire::Sums>,
+    /// Whether it waits for the thread. Further down a chain nobody may: totals come after the batches ahead of them. There
+    /// the first worker's patience keeps them few.
+    patient: bool,
+    /// To the worker below.
+    down: Option<mpsc::Sender<wire::TrainRequest>>,
+}
+
+impl TakingIn {
+    async fn run(mut self, mut requests: Streaming<wire::TrainRequest>) -> Result<(), Refusal> {
+        while let Some(request) = requests.message().await? {
+            if let Some(down) = &self.down {
+                // One that has ended has said why.
+                let _ = down.send(request.clone()).await;
+            }
+            let Some(order) = self.session.handle(request)? else { continue };
+            let taken = match order {
+                Order::Totals(sums) => self.totals.send(sums).await.is_ok(),
+                order if self.patient => self.orders.send(order).await.is_ok(),
+                order => match self.orders.try_send(order) {
+                    Ok(()) => true,
+                    Err(mpsc::error::TrySendError::Closed(_)) => false,
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        let expected = format!("at most {BATCHES_AHEAD_BELOW} ahead of the totals");
+                        return Err(WireError::new("request", "another order", expected).into());
+                    }
+                },
+            };
+            if !taken {
+                // The thread has ended, and its last reply says why.
+                return std::future::pending().await;
+            }
+        }
+        Ok(self.session.finish()?)
+    }
 }

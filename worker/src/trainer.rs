@@ -10,9 +10,11 @@ use proto::limits::rows_per_message;
 use proto::rows::Precision;
 use proto::state::{Header, decode_state, encode_state, parts};
 use proto::wire::train_reply::Reply;
+use proto::wire::train_request::Request;
 use proto::{WireError, wire};
 use scff::batch::SampleKey;
-use scff::train::{StepReport, TrainingLayer, TrainingStage};
+use scff::goodness::{Goodness, PartialGoodness};
+use scff::train::{Half, StepReport, TrainingLayer, TrainingStage};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::cache::Cache;
@@ -30,10 +32,11 @@ pub fn run(
     plan: StagePlan,
     compute: &Compute,
     turn: Turn,
+    exchange: Exchange,
     orders: Receiver<Order>,
     replies: &Sender<Result<Reply, Refusal>>,
 ) {
-    let result = catch(|| obey(plan, compute, orders, replies)).and_then(|result| result);
+    let result = catch(|| obey(plan, compute, exchange, orders, replies)).and_then(|result| result);
     drop(turn);
     if let Err(refusal) = result {
         let _ = replies.blocking_send(Err(refusal));
@@ -43,11 +46,12 @@ pub fn run(
 fn obey(
     plan: StagePlan,
     compute: &Compute,
+    exchange: Exchange,
     mut orders: Receiver<Order>,
     replies: &Sender<Result<Reply, Refusal>>,
 ) -> Result<(), Refusal> {
     let Some(Order::Open(state)) = orders.blocking_recv() else { return Ok(()) };
-    let mut trainer = Trainer::open(plan, compute, state)?;
+    let mut trainer = Trainer::open(plan, compute, exchange, state)?;
     let mut listening = replies.blocking_send(Ok(Reply::Ready(wire::Ready {}))).is_ok();
     while listening {
         let waiting = Instant::now();
@@ -55,7 +59,7 @@ fn obey(
         let waiting_seconds = waiting.elapsed().as_secs_f64();
         listening = match order {
             Some(Order::Step(batch)) => {
-                let (report, passed_on) = trainer.step(&batch)?;
+                let (report, passed_on) = trainer.step(&batch, replies)?;
                 let report = Reply::Step(wire::StepReport { waiting_seconds, ..report });
                 std::iter::once(report)
                     .chain(passed_on.into_iter().map(Reply::Rows))
@@ -64,10 +68,64 @@ fn obey(
             Some(Order::Checkpoint) => {
                 trainer.checkpoint().all(|part| replies.blocking_send(Ok(Reply::State(part))).is_ok())
             }
-            Some(Order::Open(_)) => unreachable!("a session opens once"),
+            Some(Order::Open(_) | Order::Totals(_)) => {
+                unreachable!("a session opens once; totals go another way")
+            }
             None => false,
         };
     }
+    Ok(())
+}
+
+/// What a step needs of the others that share the layer.
+pub struct Exchange {
+    /// Sums over the channels below come from here, and totals are sent there by the first worker.
+    pub below: Option<(Receiver<wire::Sums>, Sender<wire::TrainRequest>)>,
+    /// Totals come from here, except to the first worker, which makes them.
+    pub totals: Option<Receiver<wire::Sums>>,
+}
+
+impl Exchange {
+    /// The sums over all channels for a step, of this worker's blocks.
+    fn total(
+        &mut self,
+        step: u64,
+        partial: &PartialGoodness,
+        replies: &Sender<Result<Reply, Refusal>>,
+    ) -> Result<Vec<f32>, Refusal> {
+        let mut sums = vec![0.0; partial.0.ncols()];
+        if let Some((below, _)) = &mut self.below {
+            read_sums(below, step, &mut sums)?;
+        }
+        partial.add_to(&mut sums);
+        if let Some(totals) = &mut self.totals {
+            let own = Reply::Sums(sums_message(step, &sums));
+            replies.blocking_send(Ok(own)).map_err(|_| Refusal::Deserted)?;
+            read_sums(totals, step, &mut sums)?;
+        } else if let Some((_, down)) = &self.below {
+            let request = Some(Request::Totals(sums_message(step, &sums)));
+            down.blocking_send(wire::TrainRequest { request }).map_err(|_| Refusal::Deserted)?;
+        }
+        Ok(sums)
+    }
+}
+
+fn sums_message(step: u64, sums: &[f32]) -> wire::Sums {
+    let mut payload = Vec::with_capacity(4 * sums.len());
+    Precision::F32.encode(sums, &mut payload);
+    wire::Sums { step, payload: payload.into() }
+}
+
+fn read_sums(from: &mut Receiver<wire::Sums>, step: u64, sums: &mut [f32]) -> Result<(), Refusal> {
+    let message = from.blocking_recv().ok_or(Refusal::Deserted)?;
+    if message.step != step {
+        return Err(WireError::new("sums.step", message.step, step).into());
+    }
+    if message.payload.len() != 4 * sums.len() {
+        let found = format_args!("{} bytes", message.payload.len()).to_string();
+        return Err(WireError::new("sums.payload", found, format_args!("{} bytes", 4 * sums.len())).into());
+    }
+    Precision::F32.decode(&message.payload, sums);
     Ok(())
 }
 
@@ -76,24 +134,35 @@ struct Trainer<'a> {
     plan: StagePlan,
     stage: TrainingStage,
     cache: Cache,
+    exchange: Exchange,
 }
 
 impl<'a> Trainer<'a> {
-    fn open(plan: StagePlan, compute: &'a Compute, bytes: Vec<u8>) -> Result<Self, Refusal> {
+    fn open(
+        plan: StagePlan,
+        compute: &'a Compute,
+        exchange: Exchange,
+        bytes: Vec<u8>,
+    ) -> Result<Self, Refusal> {
         let (state, _) = compute.install(|| decode_state(&bytes)).map_err(Refusal::undecodable("state"))?;
         drop(bytes);
         if state.step.0 > STEPS {
             return Err(WireError::new("state.step", state.step.0, format_args!("at most {STEPS}")).into());
         }
-        let layer = TrainingLayer::new(plan.spec.clone(), plan.hyperparameters, &state)
+        let (spec, channels) = (plan.spec.clone(), plan.place.channels);
+        let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, channels)
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
         let cache = Cache::new(plan.shape.row_bytes(), plan.kept_rows);
-        Ok(Self { compute, plan, stage, cache })
+        Ok(Self { compute, plan, stage, cache, exchange })
     }
 
     /// One step: the report, and what is passed on.
-    fn step(&mut self, batch: &ArrivedBatch) -> Result<(wire::StepReport, Vec<wire::Rows>), Refusal> {
+    fn step(
+        &mut self,
+        batch: &ArrivedBatch,
+        replies: &Sender<Result<Reply, Refusal>>,
+    ) -> Result<(wire::StepReport, Vec<wire::Rows>), Refusal> {
         let ArrivedBatch { message, .. } = batch;
         let next = self.stage.layer().step_count();
         if message.batch.step != next {
@@ -105,11 +174,18 @@ impl<'a> Trainer<'a> {
             Feed::LiveSamples | Feed::LivePairs => self.decoded(&self.activations(batch).collect::<Vec<_>>()),
         };
         let StagePlan { shape, pass_on, .. } = self.plan;
-        let Self { compute, stage, .. } = self;
-        let (report, passed_on) = compute.install(|| {
-            let (report, rows) =
-                stage.step_and_pass_on(rows, shape.two_views, &message.batch.shifts, pass_on);
-            (report, encode(&rows, shape.precision))
+        let Self { compute, stage, exchange, .. } = self;
+        let (Half { input, partial, .. }, passed_on) = compute.install(|| {
+            let mut half = stage.forward(rows, shape.two_views, &message.batch.shifts, pass_on);
+            let passed_on = std::mem::take(&mut half.passed_on);
+            (half, encode(&passed_on, shape.precision))
+        });
+        // The next step's maps need the weights that this step's totals lead to: nothing of it can be done meanwhile.
+        let sums = exchange.total(message.batch.step.0, &partial, replies)?;
+        let report = compute.install(|| {
+            let channels = stage.layer().spec().map.channels();
+            let goodness = Goodness::of_sums(sums, channels, input.pairs().len());
+            stage.backward(&input, &goodness)
         });
         Ok((report_message(&report), passed_on))
     }
@@ -172,8 +248,8 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> impl Iterator<Item = wire::StatePart> + use<> {
         let state = self.compute.install(|| self.stage.layer().state());
         let (step, bytes) = (state.step.0, Bytes::from(encode_state(&state, Header::new())));
-        let length = bytes.len() as u64;
-        parts(&bytes).map(move |part| wire::StatePart { step, length, part })
+        let (length, start) = (bytes.len() as u64, self.plan.place.channels.start as u64);
+        parts(&bytes).map(move |part| wire::StatePart { step, length, part, start })
     }
 }
 

@@ -1,6 +1,5 @@
 //! The workers of a run: where they are, which of them answer, and what each hosts.
 
-mod dial;
 mod local;
 
 use std::collections::BTreeMap;
@@ -9,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use proto::dial::{Client, dial};
 use proto::wire;
 use scff::frozen::FrozenLayer;
 use tokio::task::JoinSet;
 
-pub use dial::{Client, DialError};
 pub use local::{LocalError, LocalOptions};
 
 use local::LocalWorkers;
@@ -288,7 +287,7 @@ impl Cluster {
                     member.worker.description = description.into_inner();
                     return Ok(member);
                 }
-                let dialled = tokio::time::timeout(ROUND, dial::dial(&address)).await;
+                let dialled = tokio::time::timeout(ROUND, dial(&address)).await;
                 let (client, description) = dialled
                     .map_err(|_| format!("{address}: no answer within {}", seconds(ROUND)))?
                     .map_err(|error| error.to_string())?;

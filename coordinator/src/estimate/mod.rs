@@ -103,12 +103,13 @@ impl PhaseEstimate {
             .members
             .iter()
             .map(|member| plan.stage(member))
-            .map(|stage| Task { layer: stage.layer, operations: plan.operations(stage) })
+            .map(|stage| Task { layer: stage.layer, operations: plan.operations(stage), shards: 1 })
             .collect();
         let trainers = assign(&tasks, &(0..workers.count).collect::<Vec<_>>());
         let mut loads = vec![0.0; workers.count];
         let mut memory = vec![0; workers.count];
-        for (member, &trainer) in phase.members.iter().zip(&trainers) {
+        for (member, trainers) in phase.members.iter().zip(&trainers) {
+            let trainer = trainers[0];
             let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
             let passed_on = 2 * work::passed_on(plan, member) * outputs as u64;
             loads[trainer] += work::step_seconds(plan, member, rates) + send * passed_on as f64;

@@ -145,6 +145,7 @@ impl Stage {
             attempt: self.attempt,
             live: false,
             pass_on: wire::PassOn::Nothing.into(),
+            group: Vec::new(),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use proto::wire::worker_client::WorkerClient;
-use proto::{PROTOCOL_VERSION, limits, wire};
 use tonic::transport::{Channel, Endpoint};
+
+use crate::wire::worker_client::WorkerClient;
+use crate::{PROTOCOL_VERSION, limits, wire};
 
 /// A connection to a worker.
 pub type Client = WorkerClient<Channel>;

@@ -1,0 +1,106 @@
+//! Workers that share a layer give the weights that one gives.
+
+use strata_tests::{Sandbox, Worker, reference, until, weights};
+
+fn list(workers: &[Worker]) -> String {
+    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// Workers with so many threads each: the more, the larger its part.
+fn workers(sandbox: &Sandbox, threads: &[&str], cache: &str) -> Vec<Worker> {
+    threads.iter().map(|threads| sandbox.worker(&["--threads", threads, "--cache-memory", cache])).collect()
+}
+
+fn check(threads: &[&str], cache: &str) {
+    let sandbox = Sandbox::new();
+    let workers = workers(&sandbox, threads, cache);
+    let process = sandbox.start_run("run", &["--workers", &list(&workers)]);
+    finish_and_compare(&sandbox, process);
+    let begun = |worker: &Worker| worker.process.errors().matches("training begins").count();
+    let parts: usize = workers.iter().map(begun).sum();
+    // The layers have 6, 5 and 4 blocks.
+    assert_eq!(parts, [6, 5, 4].map(|blocks: usize| blocks.min(threads.len())).into_iter().sum::<usize>());
+}
+
+fn finish_and_compare(sandbox: &Sandbox, mut process: strata_tests::Process) {
+    let ended = process.end();
+    ended.expect_success();
+    let summary = sandbox.run_dir("run").summary();
+    assert_eq!(weights(&summary), weights(&reference().summary), "{}", ended.errors);
+    assert_eq!(sandbox.run_dir("run").course(), reference().course);
+}
+
+#[test]
+fn two_three_and_four_workers_share_every_layer() {
+    check(&["1", "1"], "1GiB");
+    check(&["1", "1", "1"], "0");
+    check(&["1", "1", "1", "1"], "400kB");
+}
+
+#[test]
+fn six_workers_share_what_has_as_many_blocks() {
+    check(&["1", "1", "1", "1", "1", "1"], "1GiB");
+}
+
+#[test]
+fn unequal_workers_have_unequal_parts() {
+    check(&["1", "3"], "1GiB");
+    check(&["2", "1", "4"], "400kB");
+}
+
+#[test]
+fn local_workers_share_where_they_are_told_to() {
+    let sandbox = Sandbox::new();
+    let summary = sandbox.run("run", &["--local", "3", "--threads", "1", "--shards", "2"]);
+    assert_eq!(weights(&summary), weights(&reference().summary));
+}
+
+#[test]
+fn convolutions_are_shared_too() {
+    let run = |words: &[&str]| weights(&Sandbox::of_convolutions().run("run", words)).to_owned();
+    let one = run(&["--local", "1", "--threads", "1"]);
+    for workers in ["2", "3"] {
+        assert_eq!(
+            run(&["--local", workers, "--threads", "1", "--shards", "auto", "--set", "layers.0.shards=2"]),
+            one
+        );
+        assert_eq!(run(&["--local", workers, "--threads", "1", "--shards", "3", "--cache-memory", "0"]), one);
+    }
+}
+
+#[test]
+fn whoever_of_a_group_dies_the_others_go_on_from_the_last_checkpoint() {
+    for index in [0, 1, 2] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.run_dir("run");
+        let mut workers = workers(&sandbox, &["1", "1", "1"], "1GiB");
+        let mut process = sandbox.start_run("run", &["--workers", &list(&workers)]);
+        until("some reports", || {
+            assert!(process.is_running(), "the run ended early: {:?}", process.end());
+            (run.reports_on(1) >= 6).then_some(())
+        });
+        workers[index].process.kill();
+        let ended = process.end();
+        ended.expect_success();
+        assert!(ended.errors.contains("going on without it"), "{}", ended.errors);
+        assert_eq!(weights(&run.summary()), weights(&reference().summary));
+        assert_eq!(run.course(), reference().course);
+        assert_eq!(run.summary()["workers"], 2);
+    }
+}
+
+#[test]
+fn a_killed_coordinator_continues_with_another_number_of_shards() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    for (shards, layer) in [("3", 0), ("2", 1), ("1", 2)] {
+        let mut process = sandbox.start_run("run", &["--local", "3", "--threads", "1", "--shards", shards]);
+        until("some reports", || {
+            assert!(process.is_running(), "the run ended early: {:?}", process.end());
+            (run.reports_on(layer) >= 7).then_some(())
+        });
+        process.kill();
+    }
+    let process = sandbox.start_run("run", &["--local", "2", "--threads", "1", "--shards", "2"]);
+    finish_and_compare(&sandbox, process);
+}

@@ -33,6 +33,10 @@ pub struct Metrics {
     pub samples_per_second: f64,
     /// Seconds that the trainer waited for batches.
     pub waiting_seconds: f64,
+    /// Sums of goodness that workers who share the layer sent each other, in bytes.
+    pub bytes_exchanged: u64,
+    /// Batches that they handed on to each other, in bytes.
+    pub bytes_forwarded: u64,
 }
 
 /// Follows one stage: adds up its steps, writes its metrics, shows its progress.
@@ -58,6 +62,8 @@ struct Sums {
     goodness_pos: f64,
     goodness_neg: f64,
     waiting_seconds: f64,
+    bytes_exchanged: u64,
+    bytes_forwarded: u64,
 }
 
 /// Steps a second. Reports of short steps come in bursts, so it is taken over half a second at least.
@@ -131,7 +137,11 @@ impl StageProgress {
         self.sums.goodness_pos += report.goodness_pos;
         self.sums.goodness_neg += report.goodness_neg;
         self.sums.waiting_seconds += report.waiting_seconds;
+        self.sums.bytes_exchanged += report.exchanged_bytes;
+        self.sums.bytes_forwarded += report.forwarded_bytes;
         self.last.waiting_seconds += report.waiting_seconds;
+        self.last.bytes_exchanged += report.exchanged_bytes;
+        self.last.bytes_forwarded += report.forwarded_bytes;
         self.bar.set_position(report.step + 1);
         let taken = report.step + 1;
         let last = taken == self.steps_per_epoch * u64::from(self.epochs);
@@ -141,7 +151,7 @@ impl StageProgress {
         Ok(())
     }
 
-    /// Goodness of both signs in the last report, and all the waiting so far; what else is carried is not known here.
+    /// Goodness of both signs in the last report, and all the waiting and exchange so far; what else is carried is not known here.
     pub fn carried(&self) -> Carried {
         self.last
     }
@@ -159,6 +169,8 @@ impl StageProgress {
             learning_rate: report.learning_rate,
             samples_per_second: self.rate.per_second(taken) * self.batch as f64,
             waiting_seconds: sums.waiting_seconds,
+            bytes_exchanged: sums.bytes_exchanged,
+            bytes_forwarded: sums.bytes_forwarded,
         };
         self.last.goodness_pos = metrics.goodness_pos;
         self.last.goodness_neg = metrics.goodness_neg;

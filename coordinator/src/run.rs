@@ -458,6 +458,8 @@ fn layer_summary(plan: &Plan, stage: &Stage, state: &LayerState, carried: &Carri
         goodness_neg: carried.goodness_neg,
         waiting_seconds: carried.waiting_seconds,
         bytes_sent: carried.bytes_sent,
+        bytes_exchanged: carried.bytes_exchanged,
+        bytes_forwarded: carried.bytes_forwarded,
         weights_sha256: weights_sha256([&state.parameters]),
     }
 }

@@ -119,6 +119,12 @@ pub struct Carried {
     /// Seconds that the trainer waited for batches so far.
     #[serde(default)]
     pub waiting_seconds: f64,
+    /// Sums of goodness that workers who share the layer sent each other so far, in bytes.
+    #[serde(default)]
+    pub bytes_exchanged: u64,
+    /// Batches that they handed on to each other so far, in bytes.
+    #[serde(default)]
+    pub bytes_forwarded: u64,
 }
 
 /// A frozen layer, and how it was trained.

@@ -49,6 +49,12 @@ pub struct LayerSummary {
     pub waiting_seconds: f64,
     /// Bytes that the coordinator sent to workers.
     pub bytes_sent: u64,
+    /// Sums of goodness that workers who share the layer sent each other, in bytes.
+    #[serde(default)]
+    pub bytes_exchanged: u64,
+    /// Batches that they handed on to each other, in bytes.
+    #[serde(default)]
+    pub bytes_forwarded: u64,
     /// SHA-256 of weight and bias.
     pub weights_sha256: String,
 }

@@ -39,12 +39,12 @@ impl RunDir {
         self.metrics().iter().filter(|line| line["layer"] == layer).count()
     }
 
-    /// The metrics without speed and waiting, which differ between any two runs.
+    /// The metrics without speed, waiting and what workers send each other, which differ between any two runs.
     pub fn course(&self) -> Vec<Value> {
         let mut metrics = self.metrics();
         for line in &mut metrics {
-            for time in ["samples_per_second", "waiting_seconds"] {
-                line.as_object_mut().expect("an object").remove(time).expect("a number");
+            for way in ["samples_per_second", "waiting_seconds", "bytes_exchanged", "bytes_forwarded"] {
+                line.as_object_mut().expect("an object").remove(way).expect("a number");
             }
         }
         metrics

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Axis};
+use prost::Message;
 use proto::limits::rows_per_message;
 use proto::rows::Precision;
 use proto::state::{Header, decode_state, encode_state, parts};
@@ -182,12 +183,20 @@ impl<'a> Trainer<'a> {
         });
         // The next step's maps need the weights that this step's totals lead to: nothing of it can be done meanwhile.
         let sums = exchange.total(message.batch.step.0, &partial, replies)?;
+        let exchanged = 4 * sums.len() as u64;
         let report = compute.install(|| {
             let channels = stage.layer().spec().map.channels();
             let goodness = Goodness::of_sums(sums, channels, input.pairs().len());
             stage.backward(&input, &goodness)
         });
-        Ok((report_message(&report), passed_on))
+        let links = self.plan.place.below.len() as u64;
+        let report = wire::StepReport {
+            // Up and down every link of the chain.
+            exchanged_bytes: 2 * links * exchanged,
+            forwarded_bytes: links * forwarded_bytes(batch),
+            ..report_message(&report)
+        };
+        Ok((report, passed_on))
     }
 
     /// The rows of a batch of sample keys; keeps what is to be kept of them.
@@ -287,6 +296,12 @@ fn report_message(report: &StepReport) -> wire::StepReport {
         loss_penalty: loss.penalty,
         goodness_pos: loss.goodness_pos,
         goodness_neg: loss.goodness_neg,
-        waiting_seconds: 0.0,
+        ..wire::StepReport::default()
     }
+}
+
+/// Bytes of a batch's keys and of the activations that came with it, as they are handed on.
+fn forwarded_bytes(batch: &ArrivedBatch) -> u64 {
+    let rows = batch.rows.iter().map(|rows| rows.payload.len()).sum::<usize>();
+    (wire::Batch::from(&batch.message).encoded_len() + rows) as u64
 }

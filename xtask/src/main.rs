@@ -8,6 +8,7 @@ mod summary;
 mod bench;
 mod quickstart;
 mod results;
+mod scaling;
 mod test;
 
 use std::process::ExitCode;
@@ -30,6 +31,10 @@ enum Command {
     Test(test::Arguments),
     /// Measure training steps and the streaming of activations.
     Bench(bench::Arguments),
+    /// Measure how much faster two workers train a layer than one, on loopback and on slower networks.
+    ///
+    /// Hosts are network namespaces whose links tc slows down; where they may not be made, this says so.
+    Scaling(scaling::Arguments),
     /// Run a configuration with several seeds and write docs/results/<name>.md.
     Results(results::Arguments),
 }
@@ -39,6 +44,7 @@ fn main() -> ExitCode {
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Results(arguments) => results::run(&arguments),
     };
     match done {

@@ -239,6 +239,6 @@ pub fn report_message(report: &StepReport) -> wire::StepReport {
         loss_penalty: report.loss.penalty,
         goodness_pos: report.loss.goodness_pos,
         goodness_neg: report.loss.goodness_neg,
-        waiting_seconds: 0.0,
+        ..wire::StepReport::default()
     }
 }

@@ -11,7 +11,7 @@ use proto::process::KernelChoice;
 use crate::calibration::calibrate;
 use crate::cluster::{LocalOptions, Place};
 use crate::config;
-use crate::estimate::{Estimate, Workers, table};
+use crate::estimate::{Estimate, Network, Workers, table};
 use crate::plan::Plan;
 use crate::run::{self, Surroundings, Wanted};
 use crate::source::{self, DataSetName, FetchOptions, official};
@@ -128,8 +128,8 @@ pub struct ClusterArgs {
 /// Which workers a run is planned for.
 #[derive(Debug, Args)]
 pub struct PlannedArgs {
-    /// So many workers, each on a machine of its own like this one; several numbers with commas between are compared.
-    /// Several workers on one machine are no faster than one.
+    /// So many workers, each on a machine of its own like this one; several numbers with commas between are compared, with
+    /// the steps a second of every layer. Several workers on one machine are no faster than one.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1",
         value_parser = clap::value_parser!(u16).range(1..))]
     workers: Vec<u16>,
@@ -139,6 +139,12 @@ pub struct PlannedArgs {
     /// Memory that each worker may fill with kept activations, such as 4GiB [default: a quarter of the machine's memory].
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,
+    /// Megabits a second that each machine can send.
+    #[arg(long, value_name = "MBIT", default_value_t = 1000.0, value_parser = positive)]
+    bandwidth: f64,
+    /// Milliseconds there and back between two machines.
+    #[arg(long, value_name = "MS", default_value_t = 0.2, value_parser = positive)]
+    round_trip: f64,
     /// The folder of data sets.
     #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
     data: PathBuf,
@@ -191,6 +197,13 @@ impl ClusterArgs {
     }
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if f64::is_finite(number) && number > 0.0 => Ok(number),
+        _ => Err("expected a positive number".to_owned()),
+    }
+}
+
 impl PlannedArgs {
     /// The plan with estimates, after a second's calibration.
     fn table(&self, plan: &Plan, test_samples: usize) -> String {
@@ -199,7 +212,9 @@ impl PlannedArgs {
         let quarter = || proto::machine::memory_bytes() / 4;
         let cache_bytes = self.cache_memory.map_or_else(quarter, |size| size.as_u64());
         let estimate = |&count| {
-            let workers = Workers { count: usize::from(count), cache_bytes };
+            let network =
+                Network { bytes_per_second: self.bandwidth * 1e6 / 8.0, round_trip: self.round_trip / 1e3 };
+            let workers = Workers { count: usize::from(count), cache_bytes, network };
             (workers, Estimate::new(plan, test_samples, &rates, workers))
         };
         let estimates: Vec<_> = self.workers.iter().map(estimate).collect();

@@ -6,9 +6,10 @@ use bytesize::ByteSize;
 use scff::layer::{LinearMap, MapShape};
 
 use super::work::passed_on;
-use super::{Estimate, PhaseEstimate, Rates, StageEstimate, Workers};
+use super::{Estimate, GroupStep, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
 use crate::plan::{Plan, Stage};
+use scff::train::PassOn;
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
 pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Estimate)]) -> String {
@@ -18,6 +19,9 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
     readout(&mut text, plan, first);
     writeln!(text, "total: {}\n", duration(first.seconds())).expect("text");
     workers(&mut text, estimates);
+    if estimates.len() > 1 {
+        steps(&mut text, plan, rates, estimates);
+    }
     limits(&mut text, plan, rates, kernel);
     text
 }
@@ -136,12 +140,53 @@ fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
     }
 }
 
+/// Below this, what limits the workers is named.
+const WORTH_NAMING: f64 = 0.8;
+
+/// Steps a second of each layer for each number of workers, and what limits them.
+fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, Estimate)]) {
+    writeln!(
+        text,
+        "\n{:<10} {:>8} {:>7} {:>9} {:>11}  limited by",
+        "layer", "workers", "shards", "steps/s", "efficiency"
+    )
+    .expect("text");
+    for phase in &plan.phases {
+        for member in &phase.members {
+            for (workers, _) in estimates {
+                let GroupStep { shards, seconds, efficiency, limit } =
+                    GroupStep::new(plan, member, rates, *workers);
+                let limit = match limit {
+                    _ if efficiency >= WORTH_NAMING => "",
+                    Limit::Blocks if member.live || member.pass_on != PassOn::Nothing => {
+                        "layers that train together are not shared"
+                    }
+                    Limit::Blocks => "its blocks: not as many, or they do not divide",
+                    Limit::Repeated => {
+                        "what each does for itself: lowering, standardising, loss, pair prefix"
+                    }
+                    Limit::Exchange => "sums of goodness on their way",
+                };
+                let name = &plan.stage(member).spec.name;
+                writeln!(
+                    text,
+                    "{name:<10} {:>8} {shards:>7} {:>9.2} {:>10.0}%  {limit}",
+                    workers.count,
+                    seconds.recip(),
+                    100.0 * efficiency
+                )
+                .expect("text");
+            }
+        }
+    }
+    text.push('\n');
+}
+
 /// What bounds the estimates, and what they rest on.
 fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
     let who = match plan.schedule {
         TrainingSchedule::Greedy => {
-            "One worker trains a layer and keeps its activations; the others transform for it and do not make training \
-             shorter."
+            "Workers share each layer block by block; each keeps all of its activations, and all transform for it."
         }
         TrainingSchedule::Joint => {
             "Layers train at the same time, shared out among the workers: ms/step are of a layer alone, expected is all \
@@ -152,8 +197,8 @@ fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
         rates.layers.iter().map(|layer| format!("{:.0}", layer.operations * 1e-9)).collect();
     write!(
         text,
-        "{who}\nEach is a machine like this one, the network is no limit, and memory that of the worker that needs \
-         most.\nMeasured now: memory {:.0} GB/s, products {} GF/s, {} threads, {kernel}.",
+        "{who}\nEach is a machine like this one, and memory that of the worker that needs most.\n\
+         Measured now: memory {:.0} GB/s, products {} GF/s, {} threads, {kernel}.",
         rates.bytes * 1e-9,
         products.join(" / "),
         rates.threads
@@ -184,14 +229,16 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LayerRates, fixture};
+    use super::super::{LayerRates, Network, fixture};
     use super::*;
+    use crate::plan::Phase;
 
     fn text(plan: &Plan, counts: &[usize]) -> String {
         let layer = LayerRates { operations: 430e9, updates: 4e9 };
         let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()], bytes: 105e9 };
         let of = |&count| {
-            let workers = Workers { count, cache_bytes: 6 << 30 };
+            let network = Network { bytes_per_second: 125e6, round_trip: 0.2e-3 };
+            let workers = Workers { count, cache_bytes: 6 << 30, network };
             (workers, Estimate::new(plan, 10_000, &rates, workers))
         };
         let estimates: Vec<_> = counts.iter().map(of).collect();
@@ -205,7 +252,13 @@ mod tests {
             assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
             let starts =
                 |word: &str| text.lines().filter(|line| line.split(' ').next() == Some(word)).count();
-            assert!(plan.stages.iter().all(|stage| starts(&stage.spec.name) == 1), "{text}");
+            // Once with what it is, and for each number of workers in every phase.
+            let phases = |stage: &Stage| {
+                let trains = |phase: &&Phase| phase.members.iter().any(|member| member.layer == stage.layer);
+                plan.phases.iter().filter(trains).count()
+            };
+            let lines = |stage: &Stage| starts(&stage.spec.name) == 1 + 3 * phases(stage);
+            assert!(plan.stages.iter().all(lines), "{text}");
             assert!(["readout:", "total:", "1", "4", "16"].iter().all(|word| starts(word) == 1), "{text}");
         }
     }

@@ -47,16 +47,33 @@ impl Work {
     }
 }
 
+/// Seconds of a training step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSeconds {
+    /// What workers that share the layer share out among them: products, z, updates.
+    pub shared: f64,
+    /// What each of them does all of: the frozen layers that run on what arrives, standardising, lowering, the loss.
+    pub repeated: f64,
+}
+
+impl StepSeconds {
+    /// Of a worker that has the layer for itself.
+    pub fn total(self) -> f64 {
+        self.shared + self.repeated
+    }
+}
+
 /// Seconds of one training step of a member of a phase: the frozen layers that run on what arrives, the layer itself, and
 /// passing on.
-pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> f64 {
+pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds {
     let stage = plan.stage(member);
     let prefix = member.from as usize..stage.layer.0 as usize;
     let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
     let below: f64 = below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates)).sum();
-    let mut own = training(plan, stage);
-    own.bytes += TRANSMIT * (passed_on(plan, member) * stage.spec.map.output().len() as u64) as f64;
-    STEP + below + own.seconds(rates.layers[stage.layer.0 as usize], rates)
+    let [mut shared, repeated] = training(plan, stage);
+    shared.bytes += TRANSMIT * (passed_on(plan, member) * stage.spec.map.output().len() as u64) as f64;
+    let own = rates.layers[stage.layer.0 as usize];
+    StepSeconds { shared: shared.seconds(own, rates), repeated: STEP + below + repeated.seconds(own, rates) }
 }
 
 /// Rows that a member passes on in each step.
@@ -74,13 +91,14 @@ pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
     stages.map(|(stage, rate)| passing(&stage.spec, 1.0, 1.0).seconds(*rate, rates)).sum()
 }
 
-/// A step of the layer in training: lowering and products twice, and passes over U for z of every pair.
-fn training(plan: &Plan, stage: &Stage) -> Work {
+/// A step of the layer in training: lowering and products twice, and passes over U for z of every pair. What workers share
+/// out, and what each does all of.
+fn training(plan: &Plan, stage: &Stage) -> [Work; 2] {
     let spec = &stage.spec;
     let (rows, pairs) = (plan.rows_of(stage, spec) as f64, plan.pairs_per_step(stage) as f64);
-    let mut work = mapping(spec, rows);
-    work.operations *= 2.0;
-    work.bytes += lowering(spec, rows);
+    let [mut shared, mut repeated] = mapping(spec, rows);
+    shared.operations *= 2.0;
+    repeated.bytes += lowering(spec, rows);
     // Forward, z of every pair is computed of one or two rows of U; backward again for each row that it depends on,
     // and added to that row's gradient.
     let (halves, dependent) = if spec.makes_pairs() {
@@ -90,10 +108,10 @@ fn training(plan: &Plan, stage: &Stage) -> Work {
         (1.0, pairs)
     };
     let z = spec.map.output();
-    work.bytes += z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
-    work.updates = spec.map.parameters() as f64;
-    work.losses = pairs * z.positions() as f64;
-    work
+    shared.bytes += z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
+    shared.updates = spec.map.parameters() as f64;
+    repeated.losses = pairs * z.positions() as f64;
+    [shared, repeated]
 }
 
 /// A frozen layer of a stage's pair prefix, on the pairs of a step.
@@ -103,19 +121,21 @@ fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
 
 /// A frozen layer on so many rows that so many pairs are read from.
 fn passing(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
-    let mut work = mapping(spec, rows);
-    work.bytes += TRANSMIT * pairs * spec.map.output().len() as f64;
-    work
+    let [own, repeated] = mapping(spec, rows);
+    let bytes = own.bytes + repeated.bytes + TRANSMIT * pairs * spec.map.output().len() as f64;
+    Work { bytes, ..own }
 }
 
-/// Standardised rows, lowered and mapped: U.
-fn mapping(spec: &LayerSpec, rows: f64) -> Work {
+/// Standardised rows, lowered and mapped: U. What comes with each channel, and what does not.
+fn mapping(spec: &LayerSpec, rows: f64) -> [Work; 2] {
     let (inputs, outputs) = (spec.map.inputs() as f64, spec.map.output().len() as f64);
-    Work {
+    let own = Work {
         operations: 2.0 * rows * spec.map.multiply_adds() as f64,
-        bytes: rows * (STANDARDIZE * inputs + NUMBER * outputs) + lowering(spec, rows),
+        bytes: rows * NUMBER * outputs,
         ..Work::default()
-    }
+    };
+    let bytes = rows * STANDARDIZE * inputs + lowering(spec, rows);
+    [own, Work { bytes, ..Work::default() }]
 }
 
 fn lowering(spec: &LayerSpec, rows: f64) -> f64 {

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::cluster::{Worker, WorkerFailure};
+use crate::cluster::{Newcomer, Worker, WorkerFailure};
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::plan::{Member, Phase, Plan, Stage};
@@ -44,6 +44,12 @@ pub enum PhaseError {
     /// The run directory failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// A worker has come that may take part from the checkpoint on.
+    #[error("{address} has come")]
+    Newcomer {
+        /// Where it listens.
+        address: String,
+    },
 }
 
 /// Who does what in a phase.
@@ -81,7 +87,13 @@ const PASSED_ON: usize = 2;
 
 impl PhaseRun<'_> {
     /// Trains the members from their states on, with a checkpoint now and then; returns the states after the last step.
-    pub async fn train(self, states: Vec<Trained>) -> Result<Vec<Trained>, PhaseError> {
+    ///
+    /// Once `newcomer` has an address, it ends with [`PhaseError::Newcomer`] at the next checkpoint.
+    pub async fn train(
+        self,
+        states: Vec<Trained>,
+        mut newcomer: Newcomer,
+    ) -> Result<Vec<Trained>, PhaseError> {
         let Self { plan, phase, dir, .. } = self;
         let start = states[0].0.step;
         assert!(states.iter().all(|(state, _)| state.step == start), "members are at the same step");
@@ -139,12 +151,17 @@ impl PhaseRun<'_> {
         }
         drop(arrived);
         let mut pending: BTreeMap<Step, Vec<Option<Trained>>> = BTreeMap::new();
+        let mut come = None;
         loop {
             let Arrived { place, trained } = tokio::select! {
                 biased;
                 Some(arrived) = checkpoints.recv() => arrived,
                 Some(task) = tasks.join_next() => {
                     task.expect("senders and listeners do not panic")?;
+                    continue;
+                }
+                address = &mut newcomer, if come.is_none() => {
+                    come = Some(address);
                     continue;
                 }
             };
@@ -161,6 +178,9 @@ impl PhaseRun<'_> {
             }
             // Writing takes milliseconds and the next batches are on their way already.
             tokio::task::block_in_place(|| save_checkpoint(plan, phase, dir, &set))?;
+            if let Some(address) = come.take() {
+                return Err(PhaseError::Newcomer { address });
+            }
         }
     }
 

@@ -259,7 +259,14 @@ impl Run {
 
     /// Lets go of a worker that failed, and tells the schedule how far the phase at hand has come.
     fn failed(&mut self, error: PhaseError, phase: Option<usize>) -> anyhow::Result<Event> {
-        let PhaseError::Worker(failure) = error else { return Err(error.into()) };
+        let failure = match error {
+            PhaseError::Worker(failure) => failure,
+            PhaseError::RunDir(error) => return Err(error.into()),
+            PhaseError::Newcomer { address } => {
+                eprintln!("{address}: a worker has come; going on with it from the checkpoint");
+                return Ok(Event::Newcomer);
+            }
+        };
         self.cluster.forget(failure.id);
         let reached = match phase {
             Some(phase) => self.states(phase)?[0].0.step,
@@ -340,7 +347,15 @@ impl Run {
             views: &self.views,
             assignment,
         };
-        let trained = run.train(states).await?;
+        // Worth stopping for where the layer could be shared by more than share it.
+        let wanted = phase.members.len() == 1
+            && phase
+                .members
+                .iter()
+                .zip(groups)
+                .any(|(member, group)| group.len() < self.task(self.plan.stage(member)).shards);
+        let newcomer = if wanted { self.cluster.newcomer() } else { Box::pin(std::future::pending()) };
+        let trained = run.train(states, newcomer).await?;
         self.end_phase(index, trained).await?;
         Ok(())
     }

@@ -22,6 +22,8 @@ pub enum Event {
     Gathered(Vec<WorkerId>),
     /// The phase at hand is over.
     PhaseOver,
+    /// The phase at hand has stopped at a checkpoint for a worker that has come.
+    Newcomer,
     /// The readout is trained and measured.
     ReadOut,
     /// The task at hand failed.
@@ -102,6 +104,7 @@ impl Schedule {
                 self.stuck = (Step(0), 0);
                 Command::Gather
             }
+            Event::Newcomer => Command::Gather,
             Event::ReadOut => Command::Finish,
             Event::Failed { passing: false, reason, .. } => Command::GiveUp { reason },
             Event::Failed { reached, reason, .. } => {
@@ -231,6 +234,20 @@ mod tests {
         let mut schedule = greedy();
         schedule.handle(Event::Started { over: 2 });
         assert!(matches!(schedule.handle(workers(&[0])), Command::ReadOut { .. }));
+    }
+
+    #[test]
+    fn a_worker_that_has_come_takes_part() {
+        let task = Task { shards: 4, ..task(0, 1) };
+        let mut schedule = Schedule::new(vec![vec![task]]);
+        schedule.handle(Event::Started { over: 0 });
+        let groups = |command| match command {
+            Command::Train { groups, .. } => groups.concat(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(groups(schedule.handle(workers(&[0]))), ids(&[0]));
+        assert_eq!(schedule.handle(Event::Newcomer), Command::Gather);
+        assert_eq!(groups(schedule.handle(workers(&[0, 1]))), ids(&[0, 1]));
     }
 
     #[test]

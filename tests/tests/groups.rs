@@ -90,6 +90,37 @@ fn whoever_of_a_group_dies_the_others_go_on_from_the_last_checkpoint() {
 }
 
 #[test]
+fn workers_that_come_take_part_and_one_that_goes_is_done_without() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let longer = ["--set", "layers.0.epochs=400"];
+    let undisturbed = sandbox.run("undisturbed", &longer);
+    let [mut first, second] = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
+    // The second is not there yet when the run begins.
+    let address = second.address.clone();
+    let mut gone = second.process;
+    gone.kill();
+    let both = format!("{},{address}", first.address);
+    let words = [&["--workers", &both][..], &longer].concat();
+    let mut process = sandbox.start_run("run", &words);
+    until("some reports", || {
+        assert!(process.is_running(), "the run ended early: {:?}", process.end());
+        (run.reports_on(0) >= 5).then_some(())
+    });
+    let second = sandbox.worker(&["--threads", "1", "--listen", &address]);
+    until("the second to train", || {
+        assert!(process.is_running(), "it came too late: {:?}", process.end());
+        second.process.errors().contains("training begins").then_some(())
+    });
+    first.process.kill();
+    let ended = process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains(&format!("{address}: a worker has come")), "{}", ended.errors);
+    assert_eq!(weights(&run.summary()), weights(&undisturbed));
+    assert_eq!(run.course(), sandbox.run_dir("undisturbed").course());
+}
+
+#[test]
 fn a_killed_coordinator_continues_with_another_number_of_shards() {
     let sandbox = Sandbox::new();
     let run = sandbox.run_dir("run");

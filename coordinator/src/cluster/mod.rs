@@ -4,6 +4,7 @@ mod local;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,24 @@ pub enum Place {
     Dns(String),
 }
 
+impl Place {
+    /// The addresses that workers may have now; none of local ones, which are started at addresses of their own.
+    async fn look_up(&self) -> Result<Vec<String>, String> {
+        match self {
+            Self::Local(_) => Ok(Vec::new()),
+            Self::Addresses(addresses) => Ok(addresses.clone()),
+            Self::Dns(name) => {
+                let found =
+                    tokio::net::lookup_host(name).await.map_err(|error| format!("{name}: {error}"))?;
+                let mut found: Vec<String> = found.map(|address| address.to_string()).collect();
+                found.sort();
+                found.dedup();
+                Ok(found)
+            }
+        }
+    }
+}
+
 impl std::str::FromStr for Place {
     type Err = String;
 
@@ -56,6 +75,9 @@ impl std::str::FromStr for Place {
         }
     }
 }
+
+/// The address of a worker that comes.
+pub type Newcomer = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// A worker that answered.
 #[derive(Clone)]
@@ -169,6 +191,8 @@ pub struct Cluster {
 
 /// How long one round of dialling may take.
 const ROUND: Duration = Duration::from_secs(5);
+/// Pause between two looks for workers that have come since.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -259,20 +283,29 @@ impl Cluster {
         total
     }
 
+    /// Returns the address of the next worker that answers and was not there before; never, where there is none.
+    pub fn newcomer(&self) -> Newcomer {
+        let place = self.place.clone();
+        let known: Vec<String> = self.members.values().map(|member| member.worker.address.clone()).collect();
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                for address in place.look_up().await.unwrap_or_default() {
+                    let new = !known.contains(&address);
+                    if new && matches!(tokio::time::timeout(ROUND, dial(&address)).await, Ok(Ok(_))) {
+                        return address;
+                    }
+                }
+            }
+        })
+    }
+
     /// One round: reuses connections that still answer, dials the others. Returns why the missing ones are missing.
     async fn dial_all(&mut self) -> Result<Vec<String>, ClusterError> {
-        let addresses = match &self.place {
-            Place::Local(_) => self.local.as_mut().expect("made with the place").addresses().await?,
-            Place::Addresses(addresses) => addresses.clone(),
-            Place::Dns(name) => match tokio::net::lookup_host(name).await {
-                Ok(found) => {
-                    let mut found: Vec<String> = found.map(|address| address.to_string()).collect();
-                    found.sort();
-                    found.dedup();
-                    found
-                }
-                Err(error) => return Ok(vec![format!("{name}: {error}")]),
-            },
+        let addresses = match (&mut self.local, self.place.look_up().await) {
+            (Some(local), _) => local.addresses().await?,
+            (None, Ok(addresses)) => addresses,
+            (None, Err(reason)) => return Ok(vec![reason]),
         };
         let mut tasks = JoinSet::new();
         for (index, address) in addresses.into_iter().enumerate() {

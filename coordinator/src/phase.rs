@@ -4,11 +4,11 @@
 //! comes back here and goes on to the member above, so that member k trains on batch t while the one above it trains on
 //! batch t - 1. A phase of a greedy schedule has one member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::cluster::{Newcomer, Worker, WorkerFailure};
+use crate::cluster::{Newcomer, Worker, WorkerFailure, WorkerId};
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::plan::{Member, Phase, Plan, Stage};
@@ -74,7 +74,12 @@ pub struct PhaseRun<'a> {
     pub views: &'a Views,
     /// Who does what.
     pub assignment: Assignment,
+    /// How fast workers have been.
+    pub rates: WorkerRates,
 }
+
+/// Seconds that each worker computes for a channel block, by the last it said: who is slower gets fewer of the next layer's.
+pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
 
 /// A layer's state, and what its stage carries besides.
 pub type Trained = (LayerState, Carried);
@@ -139,7 +144,13 @@ impl PhaseRun<'_> {
                 carried,
                 bytes_sent,
                 began: Instant::now(),
-                shards: group.len(),
+                shards: self
+                    .shards(stage, group)
+                    .into_iter()
+                    .zip(group)
+                    .map(|(shard, worker)| (shard.start, worker.id))
+                    .collect(),
+                rates: self.rates.clone(),
                 parts: BTreeMap::new(),
                 rows: Vec::new(),
                 missing: 0,
@@ -207,7 +218,7 @@ impl PhaseRun<'_> {
                 PassOn::Pairs => wire::PassOn::Pairs,
             }
             .into(),
-            group: shards(stage, group),
+            group: self.shards(stage, group),
         }
     }
 
@@ -266,46 +277,46 @@ impl PhaseRun<'_> {
         }
         batches
     }
-}
 
-/// Who of a group owns which channels: whole blocks, about as many as each has threads, from the highest down.
-fn shards(stage: &Stage, group: &[Worker]) -> Vec<wire::Shard> {
-    if group.len() == 1 {
-        return Vec::new();
-    }
-    let threads: Vec<u32> = group.iter().map(|worker| worker.description.threads.max(1)).collect();
-    let blocks = stage.spec.blocks();
-    let counts = share_out(blocks.len(), &threads);
-    let mut end = blocks.len();
-    group
-        .iter()
-        .zip(counts)
-        .map(|(worker, count)| {
+    /// Who of a group owns which channels: whole blocks, by how fast each has been, or else by its threads; from the highest
+    /// down.
+    fn shards(&self, stage: &Stage, group: &[Worker]) -> Vec<wire::Shard> {
+        if group.len() == 1 {
+            return Vec::new();
+        }
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured: Option<Vec<f64>> =
+            group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
+        let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
+        let blocks = stage.spec.blocks();
+        let counts = share_out(blocks.len(), &measured.unwrap_or_else(threads));
+        let mut end = blocks.len();
+        let shard = |(worker, count): (&Worker, usize)| {
             let own = &blocks[end - count..end];
             end -= count;
             let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
             wire::Shard { address: worker.address.clone(), start, end }
-        })
-        .collect()
+        };
+        group.iter().zip(counts).map(shard).collect()
+    }
 }
 
 /// Shares `count` things out in proportion to `weights`, at least one to each: the largest remainders are rounded up.
-fn share_out(count: usize, weights: &[u32]) -> Vec<usize> {
+fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
     assert!(count >= weights.len(), "something for everybody");
-    let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
-    let exact = |weight: u32| count as u64 * u64::from(weight);
-    let mut shares: Vec<usize> =
-        weights.iter().map(|&weight| ((exact(weight) / total) as usize).max(1)).collect();
+    let total: f64 = weights.iter().sum();
+    let exact = |place: usize| count as f64 * weights[place] / total;
+    let mut shares: Vec<usize> = (0..weights.len()).map(|place| (exact(place) as usize).max(1)).collect();
     while shares.iter().sum::<usize>() != count {
-        // How far each is below its exact share.
-        let lack = |place: &usize| exact(weights[*place]) as i64 - (shares[*place] as u64 * total) as i64;
+        // How far each is below its exact share; of equals, the first gets more and the last gives.
+        let lack = |place: &usize| exact(*place) - shares[*place] as f64;
+        let by_lack = |one: &usize, other: &usize| lack(one).total_cmp(&lack(other));
         if shares.iter().sum::<usize>() < count {
-            let most = (0..shares.len()).rev().max_by_key(lack).expect("a share");
+            let most = (0..shares.len()).rev().max_by(by_lack).expect("a share");
             shares[most] += 1;
         } else {
-            let least =
-                (0..shares.len()).filter(|place| shares[*place] > 1).min_by_key(lack).expect("a share");
-            shares[least] -= 1;
+            let least = (0..shares.len()).rev().filter(|place| shares[*place] > 1).min_by(by_lack);
+            shares[least.expect("one has more than one")] -= 1;
         }
     }
     shares
@@ -427,8 +438,9 @@ struct Listener {
     carried: Carried,
     bytes_sent: Arc<AtomicU64>,
     began: Instant,
-    /// How many share the layer.
-    shards: usize,
+    /// Who shares the layer, by first channels; nobody where it is not shared.
+    shards: HashMap<u64, WorkerId>,
+    rates: WorkerRates,
     /// The states that are arriving: by step, and by the first channel of each shard.
     parts: BTreeMap<u64, BTreeMap<u64, Shard>>,
     /// What the step at hand passes on, as far as it has come.
@@ -498,8 +510,11 @@ impl Listener {
         }
         let (state, _) = decode_state(bytes).map_err(|error| broken(&error))?;
         *shard = Shard::Whole(Box::new(state));
+        if let Some(worker) = self.shards.get(&part.start).filter(|_| part.block_seconds > 0.0) {
+            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*worker, part.block_seconds);
+        }
         let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));
-        if shards.len() < self.shards || !shards.values().all(whole) {
+        if shards.len() < self.shards.len().max(1) || !shards.values().all(whole) {
             return Ok(false);
         }
         let shards = self.parts.remove(&part.step).expect("just there");
@@ -539,12 +554,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_shared_out_by_threads_and_nobody_goes_without() {
-        assert_eq!(share_out(4, &[1, 1]), [2, 2]);
-        assert_eq!(share_out(10, &[2, 2, 2]), [4, 3, 3]);
-        assert_eq!(share_out(6, &[2, 1]), [4, 2]);
-        assert_eq!(share_out(3, &[16, 1, 1]), [1, 1, 1]);
-        assert_eq!(share_out(7, &[1]), [7]);
-        assert_eq!(share_out(24, &[1, 2, 3, 4]), [2, 5, 7, 10]);
+    fn blocks_are_shared_out_by_rates_and_nobody_goes_without() {
+        assert_eq!(share_out(4, &[1.0, 1.0]), [2, 2]);
+        assert_eq!(share_out(4, &[1.0, 0.9]), [2, 2]);
+        assert_eq!(share_out(10, &[2.0, 2.0, 2.0]), [4, 3, 3]);
+        assert_eq!(share_out(6, &[2.0, 1.0]), [4, 2]);
+        assert_eq!(share_out(3, &[16.0, 1.0, 1.0]), [1, 1, 1]);
+        assert_eq!(share_out(7, &[1.0]), [7]);
+        assert_eq!(share_out(24, &[1.0, 2.0, 3.0, 4.0]), [2, 5, 7, 10]);
     }
 }

@@ -13,7 +13,7 @@ use scff::seed::{NO_LAYER, Purpose, permutation};
 
 use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
 use crate::config::{Config, Shards, TrainingSchedule};
-use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, save_checkpoint};
+use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, WorkerRates, save_checkpoint};
 use crate::plan::{Phase, Plan, Stage};
 use crate::readout::{Splits, Taps, read_out};
 use crate::run_dir::{Carried, Frozen, RunDir, RunDirError, RunIdentity};
@@ -167,6 +167,8 @@ struct Run {
     shards: Option<Shards>,
     /// Whether workers are processes of this machine.
     local: bool,
+    /// How fast workers have been.
+    rates: WorkerRates,
 }
 
 impl Run {
@@ -185,6 +187,7 @@ impl Run {
             over,
             shards,
             local: matches!(surroundings.place, Place::Local(_)),
+            rates: WorkerRates::default(),
         })
     }
 
@@ -346,6 +349,7 @@ impl Run {
             dir: &self.dir,
             views: &self.views,
             assignment,
+            rates: self.rates.clone(),
         };
         // Worth stopping for where the layer could be shared by more than share it.
         let wanted = phase.members.len() == 1

@@ -1,7 +1,7 @@
 //! The thread of one training session: it owns the layer and the kept activations, and carries out orders.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ndarray::parallel::prelude::*;
@@ -136,6 +136,8 @@ struct Trainer<'a> {
     stage: TrainingStage,
     cache: Cache,
     exchange: Exchange,
+    /// Steps taken, and how long they took without waiting for anybody.
+    busy: (u32, Duration),
 }
 
 impl<'a> Trainer<'a> {
@@ -155,7 +157,7 @@ impl<'a> Trainer<'a> {
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
         let cache = Cache::new(plan.shape.row_bytes(), plan.kept_rows);
-        Ok(Self { compute, plan, stage, cache, exchange })
+        Ok(Self { compute, plan, stage, cache, exchange, busy: (0, Duration::ZERO) })
     }
 
     /// One step: the report, and what is passed on.
@@ -170,6 +172,7 @@ impl<'a> Trainer<'a> {
             return Err(WireError::new("batch.step", message.batch.step.0, next.0).into());
         }
         self.plan.check_memory(message.batch.shifts.len())?;
+        let began = Instant::now();
         let rows = match self.plan.shape.feed {
             Feed::Keys => self.keyed(batch)?,
             Feed::LiveSamples | Feed::LivePairs => self.decoded(&self.activations(batch).collect::<Vec<_>>()),
@@ -182,13 +185,16 @@ impl<'a> Trainer<'a> {
             (half, encode(&passed_on, shape.precision))
         });
         // The next step's maps need the weights that this step's totals lead to: nothing of it can be done meanwhile.
+        let waiting = Instant::now();
         let sums = exchange.total(message.batch.step.0, &partial, replies)?;
+        let waited = waiting.elapsed();
         let exchanged = 4 * sums.len() as u64;
         let report = compute.install(|| {
             let channels = stage.layer().spec().map.channels();
             let goodness = Goodness::of_sums(sums, channels, input.pairs().len());
             stage.backward(&input, &goodness)
         });
+        self.busy = (self.busy.0 + 1, self.busy.1 + began.elapsed().saturating_sub(waited));
         let links = self.plan.place.below.len() as u64;
         let report = wire::StepReport {
             // Up and down every link of the chain.
@@ -257,8 +263,12 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> impl Iterator<Item = wire::StatePart> + use<> {
         let state = self.compute.install(|| self.stage.layer().state());
         let (step, bytes) = (state.step.0, Bytes::from(encode_state(&state, Header::new())));
-        let (length, start) = (bytes.len() as u64, self.plan.place.channels.start as u64);
-        parts(&bytes).map(move |part| wire::StatePart { step, length, part, start })
+        let channels = self.plan.place.channels;
+        let blocks = channels.len().div_ceil(self.plan.spec.block) as f64;
+        let (steps, busy) = self.busy;
+        let block_seconds = busy.as_secs_f64() / f64::from(steps.max(1)) / blocks;
+        let (length, start) = (bytes.len() as u64, channels.start as u64);
+        parts(&bytes).map(move |part| wire::StatePart { step, length, part, start, block_seconds })
     }
 }
 

@@ -1,8 +1,9 @@
-//! A Strata worker: hosts the frozen layers of a run, transforms activations through them, and trains one layer
-//! at a time.
+//! A Strata worker: hosts the frozen layers of a run, transforms activations through them, and trains layers, alone or
+//! its part of one that a group shares.
 //!
 //! Modules stand in the order in which a message travels: `service` takes it in, `session` says what a
-//! training stream is doing, `transform` and `train` run the streams, `trainer` and `compute` do the work.
+//! training stream is doing, `transform` and `train` run the streams, `group` reaches those who share a layer, `trainer` and
+//! `compute` do the work.
 //!
 //! Invariants: async code neither computes nor blocks; every channel is bounded; whatever a peer sends ends at
 //! most that peer's stream.

@@ -4,21 +4,17 @@
 //! comes back here and goes on to the member above, so that member k trains on batch t while the one above it trains on
 //! batch t - 1. A phase of a greedy schedule has one member.
 
+mod listener;
+mod sending;
+mod shares;
+
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use indicatif::MultiProgress;
-use prost::Message;
-use proto::batch::ArrivingBatch;
-use proto::state::{Header, decode_state, encode_state, parts};
 use proto::wire;
-use proto::wire::train_reply::Reply;
-use proto::wire::train_request::Request;
 use scff::batch::Step;
 use scff::layer::LayerState;
 use scff::train::PassOn;
@@ -34,6 +30,10 @@ use crate::progress::StageProgress;
 use crate::run_dir::{Carried, RunDir, RunDirError};
 use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
+
+use listener::{Arrived, Listener};
+use sending::{Checkpoints, live_batches, send};
+use shares::share_out;
 
 /// Why a phase ended early.
 #[derive(Debug, thiserror::Error)]
@@ -301,27 +301,6 @@ impl PhaseRun<'_> {
     }
 }
 
-/// Shares `count` things out in proportion to `weights`, at least one to each: the largest remainders are rounded up.
-fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
-    assert!(count >= weights.len(), "something for everybody");
-    let total: f64 = weights.iter().sum();
-    let exact = |place: usize| count as f64 * weights[place] / total;
-    let mut shares: Vec<usize> = (0..weights.len()).map(|place| (exact(place) as usize).max(1)).collect();
-    while shares.iter().sum::<usize>() != count {
-        // How far each is below its exact share; of equals, the first gets more and the last gives.
-        let lack = |place: &usize| exact(*place) - shares[*place] as f64;
-        let by_lack = |one: &usize, other: &usize| lack(one).total_cmp(&lack(other));
-        if shares.iter().sum::<usize>() < count {
-            let most = (0..shares.len()).rev().max_by(by_lack).expect("a share");
-            shares[most] += 1;
-        } else {
-            let least = (0..shares.len()).rev().filter(|place| shares[*place] > 1).min_by(by_lack);
-            shares[least.expect("one has more than one")] -= 1;
-        }
-    }
-    shares
-}
-
 /// Keeps the states of a phase's members, which have taken as many steps.
 pub fn save_checkpoint(plan: &Plan, phase: &Phase, dir: &RunDir, set: &[Trained]) -> Result<(), RunDirError> {
     let layers: Vec<_> = phase
@@ -344,223 +323,5 @@ fn passed_on_rows(plan: &Plan, stage: &Stage, pass_on: PassOn) -> u64 {
         PassOn::Nothing => 0,
         PassOn::Positives => plan.batch as u64,
         PassOn::Pairs => plan.pairs_per_step(stage),
-    }
-}
-
-/// Batches whose rows are what the member below passes on.
-async fn live_batches(
-    mut order: Order,
-    steps: Range<u64>,
-    mut below: mpsc::Receiver<PassedOn>,
-    jobs: &mpsc::Sender<Job<wire::Batch>>,
-) {
-    for step in steps {
-        let batch = order.batch(Step(step));
-        let Some(rows) = below.recv().await else { return };
-        let tag = wire::Batch::from(&ArrivingBatch { batch, arriving: Vec::new() });
-        if jobs.send(Job { tag, rows }).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// After which steps the state is asked for: now and then, and after the last.
-#[derive(Clone, Copy)]
-struct Checkpoints {
-    every: u64,
-    last: Step,
-}
-
-impl Checkpoints {
-    fn due(self, taken: u64) -> bool {
-        taken.is_multiple_of(self.every) || taken == self.last.0
-    }
-}
-
-async fn send(
-    begin: wire::TrainBegin,
-    state: LayerState,
-    mut batches: mpsc::Receiver<Job<wire::Batch>>,
-    checkpoints: Checkpoints,
-    requests: &mpsc::Sender<wire::TrainRequest>,
-    bytes_sent: &AtomicU64,
-) -> Result<(), mpsc::error::SendError<wire::TrainRequest>> {
-    let send = async |request: Request| {
-        let request = wire::TrainRequest { request: Some(request) };
-        bytes_sent.fetch_add(request.encoded_len() as u64, Ordering::Relaxed);
-        requests.send(request).await
-    };
-    let state_bytes = Bytes::from(encode_state(&state, Header::new()));
-    drop(state);
-    send(Request::Begin(wire::TrainBegin { state_length: state_bytes.len() as u64, ..begin })).await?;
-    for part in parts(&state_bytes) {
-        send(Request::State(part)).await?;
-    }
-    drop(state_bytes);
-    while let Some(Job { tag, rows }) = batches.recv().await {
-        let taken = tag.step + 1;
-        send(Request::Batch(tag)).await?;
-        for rows in rows {
-            send(Request::Rows(rows)).await?;
-        }
-        if checkpoints.due(taken) {
-            send(Request::Checkpoint(wire::Checkpoint {})).await?;
-        }
-    }
-    Ok(())
-}
-
-/// A member's state, as it has come.
-struct Arrived {
-    place: usize,
-    trained: Trained,
-}
-
-/// A shard's state.
-enum Shard {
-    /// Bytes of it are missing.
-    Arriving(Vec<u8>),
-    /// It is here.
-    Whole(Box<LayerState>),
-}
-
-/// Hears a trainer's replies, and those of the others of its group.
-struct Listener {
-    trainer: Worker,
-    place: usize,
-    stage: Stage,
-    /// Steps in the end.
-    last: u64,
-    replies: tonic::Streaming<wire::TrainReply>,
-    progress: StageProgress,
-    metrics: PathBuf,
-    /// What the stage had carried when this sitting began.
-    carried: Carried,
-    bytes_sent: Arc<AtomicU64>,
-    began: Instant,
-    /// Who shares the layer, by first channels; nobody where it is not shared.
-    shards: HashMap<u64, WorkerId>,
-    rates: WorkerRates,
-    /// The states that are arriving: by step, and by the first channel of each shard.
-    parts: BTreeMap<u64, BTreeMap<u64, Shard>>,
-    /// What the step at hand passes on, as far as it has come.
-    rows: PassedOn,
-    /// Rows of it that are missing.
-    missing: u64,
-    /// Rows that every step passes on.
-    passed_on: u64,
-    above: mpsc::Sender<PassedOn>,
-    arrived: mpsc::Sender<Arrived>,
-}
-
-impl Listener {
-    /// Listens until the last state has come.
-    async fn listen(mut self) -> Result<(), PhaseError> {
-        loop {
-            let reply =
-                self.replies.message().await.map_err(|status| WorkerFailure::of(&self.trainer, &status))?;
-            match reply.map(|reply| reply.reply) {
-                Some(Some(Reply::Ready(_))) => {}
-                Some(Some(Reply::Step(report))) => {
-                    self.missing = self.passed_on;
-                    self.progress
-                        .step(&report)
-                        .map_err(|source| RunDirError::Io { path: self.metrics.clone(), source })?;
-                }
-                Some(Some(Reply::Rows(rows))) => self.rows(rows).await?,
-                Some(Some(Reply::State(part))) => {
-                    if self.state(part).await? {
-                        return Ok(());
-                    }
-                }
-                Some(Some(Reply::Sums(_)) | None) => {
-                    return Err(WorkerFailure::protocol(&self.trainer, "a reply that says nothing").into());
-                }
-                None => return Err(WorkerFailure::gone(&self.trainer).into()),
-            }
-        }
-    }
-
-    async fn rows(&mut self, rows: wire::Rows) -> Result<(), PhaseError> {
-        let count = u64::from(rows.rows);
-        if count == 0 || count > self.missing {
-            let message = format!("{count} rows of a step that lacks {}", self.missing);
-            return Err(WorkerFailure::protocol(&self.trainer, message).into());
-        }
-        self.missing -= count;
-        self.rows.push(rows);
-        if self.missing == 0 {
-            // Where nobody takes them any more, the member above has failed, and says so itself.
-            let _ = self.above.send(std::mem::take(&mut self.rows)).await;
-        }
-        Ok(())
-    }
-
-    /// Takes in a part of the state; returns whether it was the last part of the last state.
-    async fn state(&mut self, part: wire::StatePart) -> Result<bool, PhaseError> {
-        let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
-        let shards = self.parts.entry(part.step).or_default();
-        let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
-        let Shard::Arriving(bytes) = shard else {
-            return Err(broken(&format_args!("the state of channel {} twice", part.start)).into());
-        };
-        bytes.extend_from_slice(&part.part);
-        if (bytes.len() as u64) < part.length {
-            return Ok(false);
-        }
-        let (state, _) = decode_state(bytes).map_err(|error| broken(&error))?;
-        *shard = Shard::Whole(Box::new(state));
-        if let Some(worker) = self.shards.get(&part.start).filter(|_| part.block_seconds > 0.0) {
-            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*worker, part.block_seconds);
-        }
-        let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));
-        if shards.len() < self.shards.len().max(1) || !shards.values().all(whole) {
-            return Ok(false);
-        }
-        let shards = self.parts.remove(&part.step).expect("just there");
-        let states: Vec<LayerState> = shards
-            .into_values()
-            .filter_map(|shard| match shard {
-                Shard::Whole(state) => Some(*state),
-                Shard::Arriving(_) => None,
-            })
-            .collect();
-        let same = states.iter().all(|state| {
-            state.step.0 == part.step && state.parameters.weight.ncols() == self.stage.spec.map.fan_in()
-        });
-        if !same {
-            return Err(broken(&"states of another step or layer").into());
-        }
-        let state = if states.len() == 1 {
-            states.into_iter().next().expect("one")
-        } else {
-            LayerState::assemble(&states)
-        };
-        state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
-        let carried = Carried {
-            seconds: self.carried.seconds + self.began.elapsed().as_secs_f64(),
-            bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
-            ..self.progress.carried()
-        };
-        let last = state.step.0 >= self.last;
-        // Nobody takes it where the phase has failed already.
-        let _ = self.arrived.send(Arrived { place: self.place, trained: (state, carried) }).await;
-        Ok(last)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_shared_out_by_rates_and_nobody_goes_without() {
-        assert_eq!(share_out(4, &[1.0, 1.0]), [2, 2]);
-        assert_eq!(share_out(4, &[1.0, 0.9]), [2, 2]);
-        assert_eq!(share_out(10, &[2.0, 2.0, 2.0]), [4, 3, 3]);
-        assert_eq!(share_out(6, &[2.0, 1.0]), [4, 2]);
-        assert_eq!(share_out(3, &[16.0, 1.0, 1.0]), [1, 1, 1]);
-        assert_eq!(share_out(7, &[1.0]), [7]);
-        assert_eq!(share_out(24, &[1.0, 2.0, 3.0, 4.0]), [2, 5, 7, 10]);
     }
 }

@@ -1,0 +1,158 @@
+//! What comes from the trainer of a member: reports, what its steps pass on, and states.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use proto::state::decode_state;
+use proto::wire;
+use proto::wire::train_reply::Reply;
+use scff::layer::LayerState;
+use tokio::sync::mpsc;
+
+use super::{PassedOn, PhaseError, Trained, WorkerRates};
+use crate::cluster::{Worker, WorkerFailure, WorkerId};
+use crate::plan::Stage;
+use crate::progress::StageProgress;
+use crate::run_dir::{Carried, RunDirError};
+
+/// A member's state, as it has come.
+pub struct Arrived {
+    pub place: usize,
+    pub trained: Trained,
+}
+
+/// A shard's state.
+pub enum Shard {
+    /// Bytes of it are missing.
+    Arriving(Vec<u8>),
+    /// It is here.
+    Whole(Box<LayerState>),
+}
+
+/// Hears a trainer's replies, and those of the others of its group.
+pub struct Listener {
+    pub trainer: Worker,
+    pub place: usize,
+    pub stage: Stage,
+    /// Steps in the end.
+    pub last: u64,
+    pub replies: tonic::Streaming<wire::TrainReply>,
+    pub progress: StageProgress,
+    pub metrics: PathBuf,
+    /// What the stage had carried when this sitting began.
+    pub carried: Carried,
+    pub bytes_sent: Arc<AtomicU64>,
+    pub began: Instant,
+    /// Who shares the layer, by first channels; nobody where it is not shared.
+    pub shards: HashMap<u64, WorkerId>,
+    pub rates: WorkerRates,
+    /// The states that are arriving: by step, and by the first channel of each shard.
+    pub parts: BTreeMap<u64, BTreeMap<u64, Shard>>,
+    /// What the step at hand passes on, as far as it has come.
+    pub rows: PassedOn,
+    /// Rows of it that are missing.
+    pub missing: u64,
+    /// Rows that every step passes on.
+    pub passed_on: u64,
+    pub above: mpsc::Sender<PassedOn>,
+    pub arrived: mpsc::Sender<Arrived>,
+}
+
+impl Listener {
+    /// Listens until the last state has come.
+    pub async fn listen(mut self) -> Result<(), PhaseError> {
+        loop {
+            let reply =
+                self.replies.message().await.map_err(|status| WorkerFailure::of(&self.trainer, &status))?;
+            match reply.map(|reply| reply.reply) {
+                Some(Some(Reply::Ready(_))) => {}
+                Some(Some(Reply::Step(report))) => {
+                    self.missing = self.passed_on;
+                    self.progress
+                        .step(&report)
+                        .map_err(|source| RunDirError::Io { path: self.metrics.clone(), source })?;
+                }
+                Some(Some(Reply::Rows(rows))) => self.rows(rows).await?,
+                Some(Some(Reply::State(part))) => {
+                    if self.state(part).await? {
+                        return Ok(());
+                    }
+                }
+                Some(Some(Reply::Sums(_)) | None) => {
+                    return Err(WorkerFailure::protocol(&self.trainer, "a reply that says nothing").into());
+                }
+                None => return Err(WorkerFailure::gone(&self.trainer).into()),
+            }
+        }
+    }
+
+    async fn rows(&mut self, rows: wire::Rows) -> Result<(), PhaseError> {
+        let count = u64::from(rows.rows);
+        if count == 0 || count > self.missing {
+            let message = format!("{count} rows of a step that lacks {}", self.missing);
+            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+        }
+        self.missing -= count;
+        self.rows.push(rows);
+        if self.missing == 0 {
+            // Where nobody takes them any more, the member above has failed, and says so itself.
+            let _ = self.above.send(std::mem::take(&mut self.rows)).await;
+        }
+        Ok(())
+    }
+
+    /// Takes in a part of the state; returns whether it was the last part of the last state.
+    async fn state(&mut self, part: wire::StatePart) -> Result<bool, PhaseError> {
+        let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
+        let shards = self.parts.entry(part.step).or_default();
+        let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
+        let Shard::Arriving(bytes) = shard else {
+            return Err(broken(&format_args!("the state of channel {} twice", part.start)).into());
+        };
+        bytes.extend_from_slice(&part.part);
+        if (bytes.len() as u64) < part.length {
+            return Ok(false);
+        }
+        let (state, _) = decode_state(bytes).map_err(|error| broken(&error))?;
+        *shard = Shard::Whole(Box::new(state));
+        if let Some(worker) = self.shards.get(&part.start).filter(|_| part.block_seconds > 0.0) {
+            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*worker, part.block_seconds);
+        }
+        let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));
+        if shards.len() < self.shards.len().max(1) || !shards.values().all(whole) {
+            return Ok(false);
+        }
+        let shards = self.parts.remove(&part.step).expect("just there");
+        let states: Vec<LayerState> = shards
+            .into_values()
+            .filter_map(|shard| match shard {
+                Shard::Whole(state) => Some(*state),
+                Shard::Arriving(_) => None,
+            })
+            .collect();
+        let same = states.iter().all(|state| {
+            state.step.0 == part.step && state.parameters.weight.ncols() == self.stage.spec.map.fan_in()
+        });
+        if !same {
+            return Err(broken(&"states of another step or layer").into());
+        }
+        let state = if states.len() == 1 {
+            states.into_iter().next().expect("one")
+        } else {
+            LayerState::assemble(&states)
+        };
+        state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
+        let carried = Carried {
+            seconds: self.carried.seconds + self.began.elapsed().as_secs_f64(),
+            bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
+            ..self.progress.carried()
+        };
+        let last = state.step.0 >= self.last;
+        // Nobody takes it where the phase has failed already.
+        let _ = self.arrived.send(Arrived { place: self.place, trained: (state, carried) }).await;
+        Ok(last)
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use half::f16;
 use ndarray::Array2;
+use proto::limits::{MESSAGE_BYTES, PAYLOAD_BYTES};
 use proto::rows::{Precision, RowBytes, decode_f16};
 use proto::wire;
 use scff::analysis::effective_rank;
@@ -29,8 +30,17 @@ use crate::transform::{Job, QUEUE, through};
 pub enum Taps {
     /// The samples themselves, standardised: the baseline that frozen layers must beat.
     Input,
-    /// The outputs of the layers flagged true, each standardised.
-    Layers(Vec<bool>),
+    /// The outputs of layers, each standardised.
+    Layers(LayerTaps),
+}
+
+/// The layers that the readout reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerTaps {
+    /// Of each frozen layer, whether it is read.
+    pub read: Vec<bool>,
+    /// Elements of the widest of a sample, its activations and its features.
+    pub widest: usize,
 }
 
 /// Samples that layers and the readout learn from, and samples that measure it.
@@ -130,7 +140,7 @@ const JOB: usize = 960;
 async fn layer_features(
     workers: &[Worker],
     run: &str,
-    taps: &[bool],
+    taps: &LayerTaps,
     examples: &Arc<Examples>,
     flips: bool,
     precision: Precision,
@@ -143,16 +153,17 @@ async fn layer_features(
     let begin = wire::TransformBegin {
         run: run.to_owned(),
         inputs: examples.shape().len() as u64,
-        layers: taps.len() as u32,
+        layers: taps.read.len() as u32,
         wire: wire::Wire::from(precision).into(),
-        taps: taps.to_vec(),
+        taps: taps.read.clone(),
     };
+    let row_bytes = message_row_bytes(taps.widest);
     let (jobs, prepared) = mpsc::channel(QUEUE);
     let (results, mut arrived) = mpsc::channel(QUEUE);
     // A job of few rows at a time: features are wider than samples, and replies are as tall as requests.
     std::thread::spawn(move || {
         for keys in keys.chunks(JOB) {
-            let rows = views.rows(keys, precision, FEATURE_BYTES);
+            let rows = views.rows(keys, precision, row_bytes);
             if jobs.blocking_send(Job { tag: (), rows }).is_err() {
                 return;
             }
@@ -176,8 +187,13 @@ async fn layer_features(
     matrix.and_then(FeatureMatrix::finish).map_err(|message| WorkerFailure::protocol(&workers[0], message))
 }
 
-/// Bytes of a row of features that messages are cut for: 96 rows of 784 pixels and of 8,192 features fit well.
-const FEATURE_BYTES: usize = proto::limits::PAYLOAD_BYTES / 96;
+/// Bytes of a row that messages are cut for: 96 rows of 784 pixels and of 8,192 features fit well. Fewer where a row is wide
+/// somewhere on its way, for a worker takes no more rows in one message than a message of the widest could hold.
+fn message_row_bytes(widest: usize) -> usize {
+    const FEATURE_BYTES: usize = PAYLOAD_BYTES / 96;
+    // Half of what would fit, for messages have heads.
+    FEATURE_BYTES.max(2 * widest * size_of::<f32>() / (MESSAGE_BYTES / PAYLOAD_BYTES))
+}
 
 /// Features as they arrive.
 struct FeatureMatrix {
@@ -231,5 +247,22 @@ impl FeatureMatrix {
                 Features::F16(Array2::from_shape_vec(shape, self.halves).expect("as many as counted"))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::limits::rows_per_message;
+
+    use super::*;
+
+    #[test]
+    fn messages_hold_no_more_rows_than_a_message_of_the_widest_could() {
+        // CIFAR-10's features, and STL-10's third layer.
+        for widest in [784, 24_576, 221_184, 4 << 20] {
+            let rows = rows_per_message(message_row_bytes(widest));
+            assert!(rows * widest * 4 < MESSAGE_BYTES, "{rows} rows of {widest}");
+        }
+        assert_eq!(rows_per_message(message_row_bytes(18_432)), 96);
     }
 }

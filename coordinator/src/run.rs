@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFa
 use crate::config::{Config, Shards, TrainingSchedule};
 use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, WorkerRates, save_checkpoint};
 use crate::plan::{Phase, Plan, Stage};
-use crate::readout::{Splits, Taps, read_out};
+use crate::readout::{LayerTaps, Splits, Taps, read_out};
 use crate::run_dir::{Carried, Frozen, RunDir, RunDirError, RunIdentity};
 use crate::schedule::{Command, Event, Schedule, Task};
 use crate::source::{self, DataSet, Examples};
@@ -148,7 +148,7 @@ pub async fn eval(
     let workers = run.cluster.gather().await?;
     run.check_kernel(&workers)?;
     run.host().await?;
-    let (_, summary) = run.read_out(&workers, &Taps::Layers(taps)).await?;
+    let (_, summary) = run.read_out(&workers, &run.taps(taps)).await?;
     Ok(summary)
 }
 
@@ -401,10 +401,18 @@ impl Run {
         self.host().await?;
         self.dir
             .save_model(&self.frozen.iter().flatten().map(|(layer, _)| layer.clone()).collect::<Vec<_>>())?;
-        let taps = Taps::Layers(self.plan.stages.iter().map(|stage| stage.tapped).collect());
+        let taps = self.taps(self.plan.stages.iter().map(|stage| stage.tapped).collect());
         let (parameters, summary) = self.read_out(&self.workers(transformers), &taps).await?;
         self.dir.save_readout(&parameters)?;
         Ok(summary)
+    }
+
+    /// What a readout of the flagged ones of the frozen layers reads.
+    fn taps(&self, read: Vec<bool>) -> Taps {
+        let stages = || self.plan.stages.iter().zip(&read);
+        let features = stages().filter(|(_, read)| **read).map(|(stage, _)| stage.spec.features()).sum();
+        let widest = stages().map(|(stage, _)| stage.spec.outputs()).fold(features, usize::max);
+        Taps::Layers(LayerTaps { widest: widest.max(self.plan.shape.len()), read })
     }
 
     async fn read_out(

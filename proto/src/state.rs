@@ -1,9 +1,10 @@
 //! Layers and their training state as safetensors: the same bytes on the wire and in files.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use ndarray::{Array1, Array2};
+use ndarray::{Array, Array1, Array2, Dimension};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use scff::batch::Step;
 use scff::layer::{LayerState, Tensors};
@@ -51,20 +52,19 @@ pub type Named<'a> = (&'a str, &'a Tensors);
 
 /// A safetensors file of `parts` whose header carries `header` and the checksum of the tensors.
 pub fn encode(parts: &[Named<'_>], mut header: Header) -> Vec<u8> {
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = parts
+    let tensors: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = parts
         .iter()
         .flat_map(|(name, tensors)| {
             let (channels, fan_in) = tensors.weight.dim();
-            let weight =
-                (joined(name, "weight"), vec![channels, fan_in], little_endian(tensors.weight.iter()));
-            let bias = (joined(name, "bias"), vec![channels], little_endian(tensors.bias.iter()));
+            let weight = (joined(name, "weight"), vec![channels, fan_in], little_endian(&tensors.weight));
+            let bias = (joined(name, "bias"), vec![channels], little_endian(&tensors.bias));
             [weight, bias]
         })
         .collect();
     header.insert(CHECKSUM.to_owned(), weights_sha256(parts.iter().map(|(_, tensors)| *tensors)));
     let views = tensors.iter().map(|(name, shape, bytes)| {
-        let view =
-            TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes are as long as the shape says");
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes.as_ref())
+            .expect("bytes are as long as the shape says");
         (name.as_str(), view)
     });
     safetensors::serialize(views, Some(header)).expect("tensors of known shapes serialise")
@@ -165,8 +165,8 @@ pub fn parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
 pub fn weights_sha256<'a>(layers: impl IntoIterator<Item = &'a Tensors>) -> String {
     let mut hash = Sha256::new();
     for tensors in layers {
-        hash.update(little_endian(tensors.weight.iter()));
-        hash.update(little_endian(tensors.bias.iter()));
+        hash.update(little_endian(&tensors.weight));
+        hash.update(little_endian(&tensors.bias));
     }
     hex::encode(hash.finalize())
 }
@@ -183,8 +183,12 @@ fn joined(name: &str, tensor: &str) -> String {
     }
 }
 
-fn little_endian<'a>(values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
-    values.flat_map(|value| value.to_le_bytes()).collect()
+/// The bytes of an array as they stand in memory, where that is little-endian: states are large, copies of them too.
+fn little_endian<D: Dimension>(values: &Array<f32, D>) -> Cow<'_, [u8]> {
+    match values.as_slice() {
+        Some(values) if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(values)),
+        _ => Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+    }
 }
 
 fn tensors(file: &SafeTensors<'_>, name: &str) -> Result<Tensors, StateError> {

@@ -4,8 +4,9 @@ use crate::plan::{Plan, Stage};
 
 /// Bytes of a number.
 const NUMBER: u64 = 4;
-/// Numbers for each parameter of the layer in training: itself, its two moments, its gradient.
-const TRAINED: u64 = 4;
+/// Numbers for each parameter of the layer in training: itself, its two moments, its gradient; and while a checkpoint is
+/// made, a copy of the first three, and their bytes.
+const TRAINED: u64 = 10;
 /// Batches that are under way.
 const BATCHES: u64 = 4;
 

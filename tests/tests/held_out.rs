@@ -78,6 +78,8 @@ fn the_summary_has_its_documented_fields() {
         "goodness_neg",
         "waiting_seconds",
         "bytes_sent",
+        "bytes_exchanged",
+        "bytes_forwarded",
         "weights_sha256",
     ];
     assert_eq!(summary["layers"].as_array().unwrap().len(), 3);
@@ -107,6 +109,8 @@ fn every_report_has_its_documented_fields() {
         "learning_rate",
         "samples_per_second",
         "waiting_seconds",
+        "bytes_exchanged",
+        "bytes_forwarded",
     ];
     let metrics = sandbox.run_dir("run").metrics();
     for line in &metrics {

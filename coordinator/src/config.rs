@@ -7,6 +7,7 @@ use std::path::Path;
 
 use scff::layer::{PairSource, PoolKind, Transmit};
 use scff::seed::Seed;
+use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
 
 use crate::source::DataSetName;
@@ -129,6 +130,11 @@ pub struct LayerConfig {
     /// shared [default: what --shards says].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<Shards>,
+    /// What workers that share the layer divide: its "channels", or the "samples" of each batch. Part of what fixes the bits,
+    /// with one worker too [default: "samples" for convolutions that make pairs and whose gradient is smaller than their
+    /// goodness].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
     /// What is passed on.
     pub transmit: Transmit,
     /// Negative pairs per sample and step.

@@ -193,11 +193,11 @@ impl Run {
 
     /// A stage as the schedule sees it.
     fn task(&self, stage: &Stage) -> Task {
-        let blocks = stage.spec.blocks().len();
+        let parts = stage.parts(&self.plan).len();
         let shards = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
-            Shards::AtMost(number) => blocks.min(usize::from(number)),
+            Shards::AtMost(number) => parts.min(usize::from(number)),
             Shards::Auto if self.local => 1,
-            Shards::Auto => blocks,
+            Shards::Auto => parts,
         };
         Task { layer: stage.layer, operations: self.plan.operations(stage), shards }
     }

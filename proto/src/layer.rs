@@ -3,7 +3,7 @@
 use scff::goodness::LossParameters;
 use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit};
 use scff::optimizer::OptimizerParameters;
-use scff::train::Hyperparameters;
+use scff::train::{Hyperparameters, Sharing};
 
 use crate::limits::{CHANNELS, ELEMENTS};
 use crate::{WireError, required, wire};
@@ -172,7 +172,11 @@ impl TryFrom<wire::LayerSpec> for LayerSpec {
 
 impl From<&Hyperparameters> for wire::Hyperparameters {
     fn from(hyperparameters: &Hyperparameters) -> Self {
-        let Hyperparameters { loss, optimizer } = hyperparameters;
+        let Hyperparameters { loss, optimizer, sharing } = hyperparameters;
+        let sharing = match sharing {
+            Sharing::Channels => wire::Sharing::Channels,
+            Sharing::Samples => wire::Sharing::Samples,
+        };
         Self {
             theta_pos: loss.theta_pos,
             theta_neg: loss.theta_neg,
@@ -181,6 +185,7 @@ impl From<&Hyperparameters> for wire::Hyperparameters {
             weight_decay: optimizer.weight_decay,
             gamma: optimizer.gamma,
             period: optimizer.period,
+            sharing: sharing.into(),
         }
     }
 }
@@ -197,6 +202,7 @@ impl TryFrom<wire::Hyperparameters> for Hyperparameters {
             weight_decay,
             gamma,
             period,
+            sharing,
         } = message;
         let numbers = [
             ("hyperparameters.theta_pos", f64::from(theta_pos)),
@@ -212,9 +218,18 @@ impl TryFrom<wire::Hyperparameters> for Hyperparameters {
         if period == 0 {
             return Err(WireError::new("hyperparameters.period", 0, "1 or more steps"));
         }
+        let sharing = match wire::Sharing::try_from(sharing) {
+            Ok(wire::Sharing::Channels) => Sharing::Channels,
+            Ok(wire::Sharing::Samples) => Sharing::Samples,
+            Err(_) => {
+                let expected = "CHANNELS (0) or SAMPLES (1)";
+                return Err(WireError::new("hyperparameters.sharing", sharing, expected));
+            }
+        };
         Ok(Self {
             loss: LossParameters { theta_pos, theta_neg, lambda },
             optimizer: OptimizerParameters { learning_rate, weight_decay, gamma, period },
+            sharing,
         })
     }
 }

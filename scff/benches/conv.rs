@@ -20,7 +20,7 @@ use scff::layer::{Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, 
 use scff::optimizer::{OptimizerParameters, Update};
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed};
-use scff::train::{Hyperparameters, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, Sharing, TrainingLayer, TrainingStage};
 
 use crate::measure::{BATCH, PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
 use crate::naive::{Layer, Rows, widen};
@@ -37,6 +37,7 @@ mod naive_conv;
 const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
     loss: LossParameters { theta_pos: 5.0, theta_neg: 9.0, lambda: 7e-4 },
     optimizer: OptimizerParameters { learning_rate: 1e-3, weight_decay: 1e-4, gamma: 0.9, period: 1000 },
+    sharing: Sharing::Channels,
 };
 
 /// One layer of the network.
@@ -47,6 +48,7 @@ struct Subject {
     pairs: PairSource,
     transmit: Transmit,
     block: usize,
+    sharing: Sharing,
     pytorch: PyTorch,
     /// The share of the sgemm rate that its useful operations must reach.
     least_share: Option<f64>,
@@ -59,6 +61,7 @@ const LAYERS: [Subject; 3] = [
         pairs: PairSource::Makes,
         transmit: Transmit::Triangle,
         block: 96,
+        sharing: Sharing::Samples,
         pytorch: PyTorch { official: 697.0, fused: 176.0 },
         least_share: None,
     },
@@ -68,6 +71,7 @@ const LAYERS: [Subject; 3] = [
         pairs: PairSource::Takes,
         transmit: Transmit::Triangle,
         block: 384,
+        sharing: Sharing::Channels,
         pytorch: PyTorch { official: 1418.0, fused: 595.0 },
         least_share: Some(0.80),
     },
@@ -77,6 +81,7 @@ const LAYERS: [Subject; 3] = [
         pairs: PairSource::Makes,
         transmit: Transmit::Relu,
         block: 384,
+        sharing: Sharing::Channels,
         pytorch: PyTorch { official: 4497.0, fused: 928.0 },
         least_share: Some(0.88),
     },
@@ -142,7 +147,8 @@ impl Subject {
     fn layer(&self) -> TrainingLayer {
         let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
         let state = LayerState::initial(&LinearMap::Conv(self.conv()), &mut random);
-        TrainingLayer::new(self.spec(), HYPERPARAMETERS, &state).expect("the state fits")
+        TrainingLayer::new(self.spec(), Hyperparameters { sharing: self.sharing, ..HYPERPARAMETERS }, &state)
+            .expect("the state fits")
     }
 
     /// The layers that run on the pairs before it.

@@ -19,7 +19,7 @@ use scff::optimizer::{OptimizerParameters, Update};
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
 use scff::seed::{NO_LAYER, Purpose, Seed};
-use scff::train::{Hyperparameters, TrainingLayer};
+use scff::train::{Hyperparameters, Sharing, TrainingLayer};
 
 use crate::measure::{BATCH, PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
 use crate::naive::{Layer, Pairs, Rows, widen};
@@ -40,6 +40,7 @@ const LAYER_2: PyTorch = PyTorch { official: 58.0, fused: 27.8 };
 const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
     loss: LossParameters { theta_pos: 4.0, theta_neg: 6.0, lambda: 1e-4 },
     optimizer: OptimizerParameters { learning_rate: 0.003, weight_decay: 1e-4, gamma: 0.9, period: 1000 },
+    sharing: Sharing::Channels,
 };
 
 fn main() -> ExitCode {
@@ -132,10 +133,10 @@ fn time_steps(
         let start = Instant::now();
         let pairs = input();
         let paired = Instant::now();
-        let partial = layer.forward(&pairs);
-        let goodness = partial.total(UNITS, pairs.pairs().len());
+        let partial = layer.begin_step(&pairs);
+        let sums = partial.total();
         let forward = Instant::now();
-        black_box(layer.backward(&pairs, &goodness));
+        black_box(layer.end_step(&pairs, sums));
         let end = Instant::now();
         for (phase, span) in
             phases.iter_mut().zip([end - start, paired - start, forward - paired, end - forward])

@@ -7,6 +7,8 @@
 //! with the norm over a sample's positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
 //! channels of a layer together: it is what shards of a layer exchange, and the only thing.
 
+use std::ops::AddAssign;
+
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
@@ -81,12 +83,36 @@ impl Loss {
     }
 }
 
+impl AddAssign for Loss {
+    fn add_assign(&mut self, other: Self) {
+        self.positive += other.positive;
+        self.negative += other.negative;
+        self.penalty += other.penalty;
+        self.goodness_pos += other.goodness_pos;
+        self.goodness_neg += other.goodness_neg;
+    }
+}
+
 /// The loss of a batch whose first `positives` pairs are positive, and dL/dg: (pairs, positions).
 pub fn loss_and_gradient(
     goodness: &Goodness,
     positives: usize,
     loss: &LossParameters,
 ) -> (Loss, Array2<f32>) {
+    let (of_pairs, gradient) = losses_and_gradient(goodness, positives, loss, |_| true);
+    // In the order of pairs, whoever computed them.
+    let mut total = Loss::default();
+    of_pairs.into_iter().for_each(|pair| total += pair);
+    (total, gradient)
+}
+
+/// Each pair's part of the loss, and dL/dg, of the pairs that are `wanted`; zeros of the others.
+pub fn losses_and_gradient(
+    goodness: &Goodness,
+    positives: usize,
+    loss: &LossParameters,
+    wanted: impl Fn(usize) -> bool + Sync,
+) -> (Vec<Loss>, Array2<f32>) {
     let (pairs, positions) = goodness.0.dim();
     let mut gradient = Array2::zeros((pairs, positions));
     // A few thousand exponentials make a task.
@@ -99,22 +125,16 @@ pub fn loss_and_gradient(
         .with_min_len(together)
         .map(|(pair, (mut gradient, g))| {
             let gradient = gradient.as_slice_mut().expect("a fresh array is contiguous");
-            if pair < positives {
+            if !wanted(pair) {
+                Loss::default()
+            } else if pair < positives {
                 positive_pair(g, gradient, positives as f64, loss)
             } else {
                 negative_pair(g, gradient, (pairs - positives) as f64, loss)
             }
         })
         .collect();
-    // In the order of pairs, whoever computed them.
-    let report = of_pairs.into_iter().fold(Loss::default(), |sum, pair| Loss {
-        positive: sum.positive + pair.positive,
-        negative: sum.negative + pair.negative,
-        penalty: sum.penalty + pair.penalty,
-        goodness_pos: sum.goodness_pos + pair.goodness_pos,
-        goodness_neg: sum.goodness_neg + pair.goodness_neg,
-    });
-    (report, gradient)
+    (of_pairs, gradient)
 }
 
 const TASK: usize = 2048;

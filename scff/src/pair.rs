@@ -90,6 +90,33 @@ impl PairedRows {
         Self::take(PairActivations { rows, positives }, map)
     }
 
+    /// The same pairs, of rows that stand in another order: each is followed by the one that it makes its first negative pair
+    /// with, as far as that goes. So whoever owns consecutive rows needs few others.
+    #[must_use]
+    pub fn neighbouring(mut self) -> Self {
+        let mut partners = vec![None; self.rows.nrows()];
+        for pair in self.pairs[self.positives..].iter().rev() {
+            partners[pair.first] = pair.second;
+        }
+        let mut places = vec![None; partners.len()];
+        let mut order = Vec::with_capacity(partners.len());
+        for start in 0..partners.len() {
+            let mut next = Some(start);
+            while let Some(row) = next.filter(|row| places[*row].is_none()) {
+                places[row] = Some(order.len());
+                order.push(row);
+                next = partners[row];
+            }
+        }
+        let place = |row: usize| places[row].expect("every row has a place");
+        for pair in &mut self.pairs {
+            pair.first = place(pair.first);
+            pair.second = pair.second.map(place);
+        }
+        reorder(&mut self.rows, order);
+        self
+    }
+
     /// The rows' memory, for another batch.
     pub fn into_rows(self) -> Array2<f32> {
         self.rows
@@ -113,6 +140,25 @@ impl PairedRows {
     /// How often the bias is added: 2 where pairs are made, 1 where they are taken.
     pub fn bias_factor(&self) -> f32 {
         self.bias_factor
+    }
+}
+
+/// Moves the rows so that row `order[place]` stands at each place.
+fn reorder(rows: &mut Array2<f32>, mut order: Vec<usize>) {
+    let length = rows.ncols();
+    let rows = rows.as_slice_mut().expect("rows are contiguous");
+    for start in 0..order.len() {
+        // Along a cycle: each place gets its row, and hands on what stood there.
+        let mut place = start;
+        while order[place] != start {
+            let from = order[place];
+            order[place] = place;
+            let (low, high) = (place.min(from), place.max(from));
+            let (head, tail) = rows.split_at_mut(high * length);
+            head[low * length..][..length].swap_with_slice(&mut tail[..length]);
+            place = from;
+        }
+        order[place] = place;
     }
 }
 
@@ -174,6 +220,33 @@ pub(crate) fn outputs(
             for ((z, u), (w, b)) in z.iter_mut().zip(first).zip(constants) {
                 *z = (scale * u - offset * w) + b;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Dense;
+
+    #[test]
+    fn neighbouring_rows_are_partners_and_pairs_stay_what_they_are() {
+        let map = LinearMap::Dense(Dense { inputs: 2, outputs: 3 });
+        // With 10 samples, a shift of 4 leads round twice, one of 3 once.
+        for (shifts, apart) in [(&[4][..], 2), (&[3], 1), (&[5], 5), (&[7, 2], 1), (&[], 10)] {
+            let rows = Array2::from_shape_fn((10, 2), |(row, column)| (7 * row * row + row * column) as f32);
+            let made = PairedRows::make(rows, &map, false, shifts);
+            let moved = made.clone().neighbouring();
+            let content = |rows: &PairedRows, row: usize| rows.rows().row(row).to_vec();
+            for (before, after) in made.pairs().iter().zip(moved.pairs()) {
+                assert_eq!((before.scale, before.offset), (after.scale, after.offset));
+                assert_eq!(content(&made, before.first), content(&moved, after.first));
+                let seconds = before.second.zip(after.second).expect("made pairs have two halves");
+                assert_eq!(content(&made, seconds.0), content(&moved, seconds.1));
+            }
+            let negatives = &moved.pairs()[10..20.min(moved.pairs().len())];
+            let jumps = negatives.iter().filter(|pair| pair.second != Some(pair.first + 1)).count();
+            assert_eq!(jumps, if shifts.is_empty() { 0 } else { apart }, "{shifts:?}");
         }
     }
 }

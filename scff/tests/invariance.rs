@@ -8,16 +8,15 @@ use ndarray::{Array2, Axis, concatenate, s};
 use scff::batch::{Epoch, Step};
 use scff::blas::KERNEL_VARIABLE;
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
-use scff::goodness::{Goodness, LossParameters};
+use scff::goodness::{LossParameters, PartialGoodness};
 use scff::layer::{
-    ChannelRange, Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind,
-    Tensors, Transmit,
+    Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::{Hyperparameters, PassOn, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, Partial, PassOn, Sharing, TrainingLayer, TrainingStage};
 
 /// (batch, inputs, outputs, block)
 type Shape = (usize, usize, usize, usize);
@@ -180,7 +179,7 @@ fn a_convolutions_block_does_not_depend_on_the_blocks_beside_it() {
     let input = PairedRows::make(rows(1, 20, map.inputs()), &map, false, &[3]);
     let mut whole = fresh(map, PairSource::Makes, None, 16);
     let Tensors { weight, bias } = whole.state().parameters;
-    let partial = whole.forward(&input);
+    let partial = goodness(&mut whole, &input);
     for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
         let mut alone = fresh(conv((8, 16, channels.len(), 3, 16, 20)), PairSource::Makes, None, 16);
         let parameters = Tensors {
@@ -189,41 +188,51 @@ fn a_convolutions_block_does_not_depend_on_the_blocks_beside_it() {
         };
         let state = LayerState { parameters, ..alone.state() };
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
-        assert_eq!(alone.forward(&input).0.row(0), expected, "{channels:?}");
+        assert_eq!(goodness(&mut alone, &input).0.row(0), expected, "{channels:?}");
     }
 }
 
-/// Trains `layer` whole and in shards of so many blocks each, and compares them to the last bit.
-fn check_shards(layer: &TrainingLayer, input: impl Fn(u64) -> PairedRows, splits: &[&[usize]]) {
+/// Trains `layer` whole and in shards of so many parts each, and compares them to the last bit.
+fn check_shards(
+    layer: &TrainingLayer,
+    sharing: Sharing,
+    input: impl Fn(u64) -> PairedRows,
+    splits: &[&[usize]],
+) {
     let spec = layer.spec();
-    let mut whole = TrainingLayer::new(spec.clone(), HYPERPARAMETERS, &layer.state()).unwrap();
+    let hyperparameters = Hyperparameters { sharing, ..HYPERPARAMETERS };
+    let start = layer.state();
+    let mut whole = TrainingLayer::new(spec.clone(), hyperparameters, &start).unwrap();
     let reports: Vec<_> = (0..3).map(|step| whole.step(&input(step))).collect();
-    let blocks = spec.blocks();
+    let parts = sharing.parts(spec, input(0).rows().nrows());
     for split in splits {
-        assert_eq!(split.iter().sum::<usize>(), blocks.len());
+        assert_eq!(split.iter().sum::<usize>(), parts.len());
         let mut first = 0;
         let ranges = split.iter().map(|&count| {
-            let range = ChannelRange { start: blocks[first].start, end: blocks[first + count - 1].end };
+            let range = parts[first].start..parts[first + count - 1].end;
             first += count;
             range
         });
         let mut shards: Vec<_> = ranges
-            .map(|range| TrainingLayer::shard(spec.clone(), HYPERPARAMETERS, &layer.state(), range).unwrap())
+            .map(|range| TrainingLayer::shard(spec.clone(), hyperparameters, &start, Some(range)).unwrap())
             .collect();
         for step in 0..3 {
             let input = input(step);
-            let positions = spec.map.output().positions();
-            let mut sums = vec![0.0; input.pairs().len() * positions];
+            let partials: Vec<_> = shards.iter_mut().map(|shard| shard.begin_step(&input)).collect();
+            let mut sums = partials[0].zeros();
+            assert_eq!(sums.numbers.len(), sharing.exchanged(spec, input.pairs().len()));
+            partials.iter().for_each(|partial| partial.add_to(&mut sums));
             for shard in &mut shards {
-                shard.forward(&input).add_to(&mut sums);
-            }
-            let goodness = Goodness::of_sums(sums, spec.map.channels(), input.pairs().len());
-            for shard in &mut shards {
-                assert_eq!(shard.backward(&input, &goodness), reports[step as usize], "{split:?}");
+                assert_eq!(shard.end_step(&input, sums.clone()), reports[step as usize], "{split:?}");
             }
         }
         let states: Vec<_> = shards.iter().map(TrainingLayer::state).collect();
-        assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}");
+        match sharing {
+            Sharing::Channels => assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}"),
+            Sharing::Samples => {
+                assert!(states.into_iter().all(|state| state == whole.state()), "{split:?}");
+            }
+        }
     }
 }
 
@@ -233,6 +242,7 @@ fn shards_train_as_the_whole_layer_does() {
     let map = dense(dense_shape);
     check_shards(
         &layer(dense_shape, PairSource::Makes),
+        Sharing::Channels,
         |step| PairedRows::make(rows(step, 40, 50), &map, true, &[3, 5]),
         &[&[9], &[4, 5], &[1, 8], &[3, 3, 3], &[2, 1, 2, 4]],
     );
@@ -240,9 +250,52 @@ fn shards_train_as_the_whole_layer_does() {
     let map = conv(conv_shape);
     check_shards(
         &fresh(map, PairSource::Makes, MAX, 8),
+        Sharing::Channels,
         |step| PairedRows::make(rows(step, 20, map.inputs()), &map, false, &[3]),
         &[&[6], &[3, 3], &[1, 5], &[2, 2, 2], &[1, 1, 1, 1, 1, 1]],
     );
+}
+
+#[test]
+fn shards_of_samples_train_as_the_whole_layer_does() {
+    let map = conv((16, 3, 24, 5, 8, 12));
+    // Two tiles, or parts, of each four samples; shifts that lead round once, twice, and two at a time.
+    for shifts in [&[5][..], &[4], &[7, 2]] {
+        check_shards(
+            &fresh(map, PairSource::Makes, MAX, 8),
+            Sharing::Samples,
+            |step| PairedRows::make(rows(step, 12, map.inputs()), &map, false, shifts).neighbouring(),
+            &[&[6], &[3, 3], &[1, 5], &[2, 2, 2], &[1, 1, 1, 1, 1, 1]],
+        );
+    }
+}
+
+#[test]
+fn sharing_samples_is_the_same_learning() {
+    let map = conv((16, 3, 24, 5, 8, 12));
+    let start = fresh(map, PairSource::Makes, MAX, 8);
+    let input = |step| PairedRows::make(rows(step, 12, map.inputs()), &map, false, &[4, 7]);
+    let train = |sharing| {
+        let hyperparameters = Hyperparameters { sharing, ..HYPERPARAMETERS };
+        let mut layer = TrainingLayer::new(start.spec().clone(), hyperparameters, &start.state()).unwrap();
+        let losses: Vec<f64> = (0..3)
+            .map(|step| {
+                let input = input(step);
+                let input = if sharing == Sharing::Samples { input.neighbouring() } else { input };
+                layer.step(&input).loss.total()
+            })
+            .collect();
+        (losses, layer.state())
+    };
+    let (losses, state) = train(Sharing::Channels);
+    let (same, others) = train(Sharing::Samples);
+    assert!(losses.iter().zip(&same).all(|(one, other)| (one - other).abs() < 1e-6), "{losses:?} {same:?}");
+    let largest = |one: &Array2<f32>, other: &Array2<f32>| {
+        one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
+    };
+    let moments = largest(&state.first_moments.weight, &others.first_moments.weight);
+    let scale = state.first_moments.weight.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    assert!(moments < 1e-5 * scale, "{moments} of {scale}");
 }
 
 #[test]
@@ -302,7 +355,7 @@ fn a_block_does_not_depend_on_the_blocks_beside_it() {
         PairedRows::make(rows(1, batch, inputs), &dense((batch, inputs, outputs, block)), false, &[3]);
     let mut whole = layer((batch, inputs, outputs, block), PairSource::Makes);
     let Tensors { weight, bias } = whole.state().parameters;
-    let partial = whole.forward(&input);
+    let partial = goodness(&mut whole, &input);
     for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
         let mut alone = layer((batch, inputs, channels.len(), block), PairSource::Makes);
         let parameters = Tensors {
@@ -311,7 +364,7 @@ fn a_block_does_not_depend_on_the_blocks_beside_it() {
         };
         let state = LayerState { parameters, ..alone.state() };
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
-        assert_eq!(alone.forward(&input).0.row(0), expected, "{channels:?}");
+        assert_eq!(goodness(&mut alone, &input).0.row(0), expected, "{channels:?}");
     }
 }
 
@@ -345,6 +398,7 @@ fn kernels() -> Vec<&'static str> {
 const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
     loss: LossParameters { theta_pos: 4.0, theta_neg: 6.0, lambda: 1e-4 },
     optimizer: OptimizerParameters { learning_rate: 0.003, weight_decay: 1e-4, gamma: 0.9, period: 2 },
+    sharing: Sharing::Channels,
 };
 
 /// A fresh layer of one of [`SHAPES`].
@@ -363,6 +417,13 @@ fn fresh(map: LinearMap, pairs: PairSource, pool: Option<Pool>, block: usize) ->
     let spec = LayerSpec { name: "layer".into(), map, pairs, transmit, pool, readout_pool, block };
     let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
     TrainingLayer::new(spec, HYPERPARAMETERS, &LayerState::initial(&map, &mut random)).unwrap()
+}
+
+fn goodness(layer: &mut TrainingLayer, input: &PairedRows) -> PartialGoodness {
+    match layer.begin_step(input) {
+        Partial::Goodness(goodness) => goodness,
+        Partial::Gradient(_) => panic!("channels are shared"),
+    }
 }
 
 fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {

@@ -12,7 +12,7 @@ use scff::layer::{
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::{Hyperparameters, PassOn, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, PassOn, Sharing, TrainingLayer, TrainingStage};
 
 const BATCH: usize = 12;
 const SHIFTS: [usize; 2] = [1, 5];
@@ -28,6 +28,7 @@ fn layer(map: LinearMap, pairs: PairSource, transmit: Transmit, block: usize) ->
     let hyperparameters = Hyperparameters {
         loss: LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.03 },
         optimizer: OptimizerParameters { learning_rate: 0.01, weight_decay: 0.001, gamma: 0.9, period: 2 },
+        sharing: Sharing::Channels,
     };
     TrainingLayer::new(spec, hyperparameters, &LayerState::initial(&map, &mut random)).unwrap()
 }

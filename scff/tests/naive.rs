@@ -11,7 +11,7 @@ use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit}
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
-use scff::train::{Hyperparameters, TrainingLayer};
+use scff::train::{Hyperparameters, Sharing, TrainingLayer};
 
 use crate::naive::{AdamW, Layer, Pairs, Rows, check, standardize, widen};
 
@@ -201,7 +201,7 @@ impl Case {
 /// Three steps. Each is compared from the fast path's own weights, so that differences do not add up.
 fn check_steps(case: &Case, source: PairSource, pairs: &PairedRows, slow_pairs: &Pairs) {
     let optimizer = OptimizerParameters { learning_rate: 0.01, weight_decay: 0.05, gamma: 0.5, period: 2 };
-    let hyperparameters = Hyperparameters { loss: case.loss, optimizer };
+    let hyperparameters = Hyperparameters { loss: case.loss, optimizer, sharing: Sharing::Channels };
     let mut layer = TrainingLayer::new(case.spec(source), hyperparameters, &case.state(source)).unwrap();
     for t in 1..=3 {
         let before = layer.state();

@@ -8,7 +8,7 @@ use scff::layer::{Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, 
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
-use scff::train::{Hyperparameters, TrainingLayer};
+use scff::train::{Hyperparameters, Sharing, TrainingLayer};
 
 use crate::naive::{Halves, Layer, Rows, check, standardize, widen};
 use crate::naive_conv::{Patches, loss_and_gradient, make_pair, make_pairs, passed_on, take_pair};
@@ -173,14 +173,17 @@ impl Case {
 /// The first step: loss and gradients.
 fn check_step(case: &Case, source: PairSource, input: &PairedRows, slow_pairs: &Patches) {
     let optimizer = OptimizerParameters { learning_rate: 0.01, weight_decay: 0.05, gamma: 1.0, period: 1 };
-    let hyperparameters = Hyperparameters { loss: case.loss, optimizer };
-    let mut layer = TrainingLayer::new(case.spec(source), hyperparameters, &case.state()).unwrap();
     let slow = Layer::new(&case.state().parameters);
     let (loss, gradient) = loss_and_gradient(&slow, slow_pairs, case.batch, &case.loss);
-    let report = layer.step(input);
-    check("loss", &[report.loss.total() as f32], &[loss]);
-    // m = .1 G
-    let moments = layer.state().first_moments;
-    check("weight gradient", &(moments.weight * 10.0), &gradient.weight.concat());
-    check("bias gradient", &(moments.bias * 10.0), &gradient.bias);
+    let spec = case.spec(source);
+    for sharing in [Sharing::Channels, Sharing::Samples].into_iter().filter(|sharing| sharing.suits(&spec)) {
+        let hyperparameters = Hyperparameters { loss: case.loss, optimizer, sharing };
+        let mut layer = TrainingLayer::new(spec.clone(), hyperparameters, &case.state()).unwrap();
+        let report = layer.step(input);
+        check("loss", &[report.loss.total() as f32], &[loss]);
+        // m = .1 G
+        let moments = layer.state().first_moments;
+        check("weight gradient", &(moments.weight * 10.0), &gradient.weight.concat());
+        check("bias gradient", &(moments.bias * 10.0), &gradient.bias);
+    }
 }

@@ -27,7 +27,7 @@ use scff::goodness::LossParameters;
 use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::seed::{Purpose, Seed};
-use scff::train::Hyperparameters;
+use scff::train::{Hyperparameters, Sharing};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -171,6 +171,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
     let hyperparameters = Hyperparameters {
         loss: LossParameters { theta_pos: 1.0, theta_neg: 1.0, lambda: 0.0 },
         optimizer: OptimizerParameters { learning_rate: 1e-4, weight_decay: 0.0, gamma: 1.0, period: 1000 },
+        sharing: Sharing::Channels,
     };
     let begin = wire::TrainBegin {
         run: "bench".to_owned(),

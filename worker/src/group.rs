@@ -1,13 +1,14 @@
 //! A worker's place among those that share a layer.
 //!
-//! They form a chain: what the client sends goes down it, message by message, as it arrives. Each owns the channels next
-//! below those of the one above it, so sums of goodness, which go up the chain, are added in channel order; the first has
-//! the totals and sends them down.
+//! They form a chain: what the client sends goes down it, message by message, as it arrives. Each owns the channels (or, of
+//! each batch, the samples) next below those of the one above it, so sums of goodness (or gradients), which go up the chain,
+//! are added in order; the first has the totals and sends them down.
+
+use std::ops::Range;
 
 use proto::dial::dial;
 use proto::wire::train_request::Request;
 use proto::{WireError, wire};
-use scff::layer::{ChannelRange, LayerSpec};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -20,8 +21,10 @@ const AHEAD: usize = 4;
 /// A worker's place in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The channels that it owns.
-    pub channels: ChannelRange,
+    /// The channels that it owns, or the samples of each batch.
+    pub own: Range<usize>,
+    /// Of how many parts that consists, which are the same whoever owns them.
+    pub parts: usize,
     /// Whether the totals are made here.
     pub first: bool,
     /// Those below it, next first.
@@ -29,40 +32,38 @@ pub struct Place {
 }
 
 impl Place {
-    /// Checks a group of a layer.
-    pub fn parse(group: Vec<wire::Shard>, spec: &LayerSpec) -> Result<Self, WireError> {
-        let all = spec.channels();
-        let mut end = None;
+    /// Checks a group that shares a layer of `parts`.
+    pub fn parse(group: Vec<wire::Shard>, parts: &[Range<usize>]) -> Result<Self, WireError> {
+        let all = parts.last().map_or(0, |part| part.end);
+        let bounds: Vec<usize> = std::iter::once(0).chain(parts.iter().map(|part| part.end)).collect();
+        let bound = |at: u64| usize::try_from(at).ok().filter(|at| bounds.binary_search(at).is_ok());
+        let mut ranges = Vec::new();
         for shard in &group {
-            let range = format!("{}..{}", shard.start, shard.end);
-            let blocks =
-                |channel: u64| channel.is_multiple_of(spec.block as u64) || channel == all.end as u64;
-            if shard.start >= shard.end
-                || shard.end > all.end as u64
-                || !blocks(shard.start)
-                || !blocks(shard.end)
-            {
-                let expected = format!("whole blocks of {} channels, within 0..{}", spec.block, all.end);
+            let own = bound(shard.start).zip(bound(shard.end)).filter(|(start, end)| start < end);
+            let Some((start, end)) = own else {
+                let range = format!("{}..{}", shard.start, shard.end);
+                let expected = format!("whole parts of 0..{all}, which has {}", parts.len());
                 return Err(WireError::new("group.start", range, expected));
+            };
+            if let Some(above) =
+                ranges.last().map(|above: &Range<usize>| above.start).filter(|above| *above != end)
+            {
+                let expected = format!("{above}, where those above it begin");
+                return Err(WireError::new("group.end", end, expected));
             }
-            if end.is_some_and(|end| end != shard.end) {
-                let expected =
-                    format!("channels that end where those above it begin, at {}", end.unwrap_or(0));
-                return Err(WireError::new("group.end", range, expected));
-            }
-            end = Some(shard.start);
+            ranges.push(start..end);
         }
-        if let Some(start) = end.filter(|start| *start != 0) {
+        if let Some(last) = ranges.last().filter(|last| last.start != 0) {
             return Err(WireError::new(
                 "group",
-                format_args!("channels from {start} on"),
-                "channels from 0 on",
+                format_args!("parts from {} on", last.start),
+                "parts from 0 on",
             ));
         }
-        let mut group = group.into_iter();
-        let channels =
-            group.next().map_or(all, |own| ChannelRange { start: own.start as usize, end: own.end as usize });
-        Ok(Self { channels, first: channels.end == all.end, below: group.collect() })
+        let own = ranges.into_iter().next().unwrap_or(0..all);
+        let owned = parts.iter().filter(|part| own.contains(&part.start)).count();
+        let below = group.into_iter().skip(1).collect();
+        Ok(Self { first: own.end == all, own, parts: owned, below })
     }
 
     /// Whether it has the layer for itself.
@@ -101,43 +102,32 @@ impl Below {
 
 #[cfg(test)]
 mod tests {
-    use scff::layer::{Dense, LinearMap, PairSource, Transmit};
-
     use super::*;
 
     fn place(ranges: &[(u64, u64)]) -> Result<Place, WireError> {
-        let spec = LayerSpec {
-            name: "dense".into(),
-            map: LinearMap::Dense(Dense { inputs: 3, outputs: 10 }),
-            pairs: PairSource::Makes,
-            transmit: Transmit::Relu,
-            pool: None,
-            readout_pool: None,
-            block: 4,
-        };
         let shard = |&(start, end)| wire::Shard { address: "a:1".into(), start, end };
-        Place::parse(ranges.iter().map(shard).collect(), &spec)
+        Place::parse(ranges.iter().map(shard).collect(), &[0..4, 4..8, 8..10])
     }
 
     #[test]
     fn shards_follow_each_other_downwards() {
         let first = place(&[(8, 10), (4, 8), (0, 4)]).unwrap();
-        assert_eq!(
-            (first.channels, first.first, first.below.len()),
-            (ChannelRange { start: 8, end: 10 }, true, 2)
-        );
+        assert_eq!((first.own, first.parts, first.first, first.below.len()), (8..10, 1, true, 2));
+        let first = place(&[(4, 10), (0, 4)]).unwrap();
+        assert_eq!((first.own, first.parts, first.first, first.below.len()), (4..10, 2, true, 1));
         let last = place(&[(0, 4)]).unwrap();
         assert!(!last.first && last.below.is_empty() && !last.alone());
-        assert!(place(&[]).unwrap().alone() && place(&[(0, 10)]).unwrap().alone());
+        let alone = place(&[]).unwrap();
+        assert!(alone.alone() && alone == place(&[(0, 10)]).unwrap());
     }
 
     #[test]
-    fn shards_that_leave_channels_out_or_cut_blocks_are_refused() {
+    fn shards_that_leave_parts_out_or_cut_them_are_refused() {
         let refusal = |ranges: &[(u64, u64)]| place(ranges).unwrap_err().to_string();
-        assert!(refusal(&[(8, 10), (4, 8)]).starts_with("group: found channels from 4 on"));
-        assert!(refusal(&[(8, 10), (0, 4)]).starts_with("group.end: found 0..4"));
+        assert!(refusal(&[(8, 10), (4, 8)]).starts_with("group: found parts from 4 on"));
+        assert!(refusal(&[(8, 10), (0, 4)]).starts_with("group.end: found 4, expected 8"));
         assert!(refusal(&[(6, 10), (0, 6)]).starts_with("group.start: found 6..10"));
-        assert!(refusal(&[(8, 12)]).contains("within 0..10"));
+        assert!(refusal(&[(8, 12)]).contains("whole parts of 0..10"));
         assert!(refusal(&[(4, 4)]).starts_with("group.start"));
     }
 }

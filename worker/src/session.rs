@@ -32,7 +32,7 @@ pub enum Order {
     Step(ArrivedBatch),
     /// Send the state.
     Checkpoint,
-    /// Go on with the step at hand: these are the sums over all channels.
+    /// Go on with the step at hand: these are the sums over all who share the layer.
     Totals(wire::Sums),
 }
 

@@ -7,7 +7,7 @@ use proto::{WireError, limits, required, wire};
 use scff::batch::LayerIndex;
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
-use scff::train::{Hyperparameters, PassOn};
+use scff::train::{Hyperparameters, PassOn, Sharing};
 
 use crate::group::Place;
 use crate::hosted::Hosted;
@@ -40,7 +40,7 @@ pub struct StagePlan {
     pub attempt: u64,
     /// What is sent back after each step.
     pub pass_on: PassOn,
-    /// Which of the layer's channels are trained here, and who trains the others.
+    /// Which part of the layer is trained here, and who trains the others.
     pub place: Place,
     /// What the batches look like.
     pub shape: BatchShape,
@@ -98,7 +98,15 @@ impl StagePlan {
     pub fn parse(begin: wire::TrainBegin, hosted: &Hosted, budget: Budget) -> Result<Self, Refusal> {
         let run = RunName::parse(begin.run)?;
         let spec = LayerSpec::try_from(required("spec", begin.spec)?)?;
-        let hyperparameters = required("hyperparameters", begin.hyperparameters)?.try_into()?;
+        let hyperparameters: Hyperparameters =
+            required("hyperparameters", begin.hyperparameters)?.try_into()?;
+        let sharing = hyperparameters.sharing;
+        if !sharing.suits(&spec) || (sharing == Sharing::Samples && begin.two_views) {
+            let expected = "samples only of convolutions that make pairs of one view";
+            return Err(
+                WireError::new("hyperparameters.sharing", format_args!("{sharing:?}"), expected).into()
+            );
+        }
         let size = between("batch", u64::from(begin.batch), 2, limits::BATCH)?;
         let elements = between("elements", begin.elements, 1, limits::ELEMENTS)?;
         let precision = begin.wire.try_into()?;
@@ -114,7 +122,7 @@ impl StagePlan {
         }
         let shape = BatchShape { size, two_views: begin.two_views, elements, precision, feed };
         check_elements(&spec, &prefix, shape.elements)?;
-        let place = Place::parse(begin.group, &spec)?;
+        let place = Place::parse(begin.group, &sharing.parts(&spec, size))?;
         if !place.alone() && (begin.live || pass_on != PassOn::Nothing) {
             let found = "a group for layers that train at the same time";
             return Err(WireError::new("group", found, "one worker for each").into());

@@ -14,8 +14,8 @@ use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use proto::{WireError, wire};
 use scff::batch::SampleKey;
-use scff::goodness::{Goodness, PartialGoodness};
-use scff::train::{Half, StepReport, TrainingLayer, TrainingStage};
+use scff::goodness::Loss;
+use scff::train::{Half, Partial, StepReport, Sums, TrainingLayer, TrainingStage};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::cache::Cache;
@@ -80,21 +80,21 @@ fn obey(
 
 /// What a step needs of the others that share the layer.
 pub struct Exchange {
-    /// Sums over the channels below come from here, and totals are sent there by the first worker.
+    /// Sums over those below come from here, and totals are sent there by the first worker.
     pub below: Option<(Receiver<wire::Sums>, Sender<wire::TrainRequest>)>,
     /// Totals come from here, except to the first worker, which makes them.
     pub totals: Option<Receiver<wire::Sums>>,
 }
 
 impl Exchange {
-    /// The sums over all channels for a step, of this worker's blocks.
+    /// The sums over all who share the layer for a step, of this worker's part.
     fn total(
         &mut self,
         step: u64,
-        partial: &PartialGoodness,
+        partial: &Partial,
         replies: &Sender<Result<Reply, Refusal>>,
-    ) -> Result<Vec<f32>, Refusal> {
-        let mut sums = vec![0.0; partial.0.ncols()];
+    ) -> Result<Sums, Refusal> {
+        let mut sums = partial.zeros();
         if let Some((below, _)) = &mut self.below {
             read_sums(below, step, &mut sums)?;
         }
@@ -111,22 +111,29 @@ impl Exchange {
     }
 }
 
-fn sums_message(step: u64, sums: &[f32]) -> wire::Sums {
-    let mut payload = Vec::with_capacity(4 * sums.len());
-    Precision::F32.encode(sums, &mut payload);
-    wire::Sums { step, payload: payload.into() }
+fn sums_message(step: u64, Sums { numbers, loss }: &Sums) -> wire::Sums {
+    let mut payload = Vec::with_capacity(4 * numbers.len());
+    Precision::F32.encode(numbers, &mut payload);
+    let Loss { positive, negative, penalty, goodness_pos, goodness_neg } = *loss;
+    let loss = vec![positive, negative, penalty, goodness_pos, goodness_neg];
+    wire::Sums { step, payload: payload.into(), loss }
 }
 
-fn read_sums(from: &mut Receiver<wire::Sums>, step: u64, sums: &mut [f32]) -> Result<(), Refusal> {
+fn read_sums(from: &mut Receiver<wire::Sums>, step: u64, sums: &mut Sums) -> Result<(), Refusal> {
     let message = from.blocking_recv().ok_or(Refusal::Deserted)?;
     if message.step != step {
         return Err(WireError::new("sums.step", message.step, step).into());
     }
-    if message.payload.len() != 4 * sums.len() {
+    let expected = 4 * sums.numbers.len();
+    if message.payload.len() != expected {
         let found = format_args!("{} bytes", message.payload.len()).to_string();
-        return Err(WireError::new("sums.payload", found, format_args!("{} bytes", 4 * sums.len())).into());
+        return Err(WireError::new("sums.payload", found, format_args!("{expected} bytes")).into());
     }
-    Precision::F32.decode(&message.payload, sums);
+    let [positive, negative, penalty, goodness_pos, goodness_neg] = message.loss[..] else {
+        return Err(WireError::new("sums.loss", message.loss.len(), "5 numbers").into());
+    };
+    sums.loss = Loss { positive, negative, penalty, goodness_pos, goodness_neg };
+    Precision::F32.decode(&message.payload, &mut sums.numbers);
     Ok(())
 }
 
@@ -152,8 +159,8 @@ impl<'a> Trainer<'a> {
         if state.step.0 > STEPS {
             return Err(WireError::new("state.step", state.step.0, format_args!("at most {STEPS}")).into());
         }
-        let (spec, channels) = (plan.spec.clone(), plan.place.channels);
-        let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, channels)
+        let (spec, own) = (plan.spec.clone(), plan.place.own.clone());
+        let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, Some(own))
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
         let cache = Cache::new(plan.shape.row_bytes(), plan.kept_rows);
@@ -188,12 +195,8 @@ impl<'a> Trainer<'a> {
         let waiting = Instant::now();
         let sums = exchange.total(message.batch.step.0, &partial, replies)?;
         let waited = waiting.elapsed();
-        let exchanged = 4 * sums.len() as u64;
-        let report = compute.install(|| {
-            let channels = stage.layer().spec().map.channels();
-            let goodness = Goodness::of_sums(sums, channels, input.pairs().len());
-            stage.backward(&input, &goodness)
-        });
+        let exchanged = 4 * sums.numbers.len() as u64;
+        let report = compute.install(|| stage.backward(&input, sums));
         self.busy = (self.busy.0 + 1, self.busy.1 + began.elapsed().saturating_sub(waited));
         let links = self.plan.place.below.len() as u64;
         let report = wire::StepReport {
@@ -263,11 +266,10 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> impl Iterator<Item = wire::StatePart> + use<> {
         let state = self.compute.install(|| self.stage.layer().state());
         let (step, bytes) = (state.step.0, Bytes::from(encode_state(&state, Header::new())));
-        let channels = self.plan.place.channels;
-        let blocks = channels.len().div_ceil(self.plan.spec.block) as f64;
+        let place = &self.plan.place;
         let (steps, busy) = self.busy;
-        let block_seconds = busy.as_secs_f64() / f64::from(steps.max(1)) / blocks;
-        let (length, start) = (bytes.len() as u64, channels.start as u64);
+        let block_seconds = busy.as_secs_f64() / f64::from(steps.max(1)) / place.parts as f64;
+        let (length, start) = (bytes.len() as u64, place.own.start as u64);
         parts(&bytes).map(move |part| wire::StatePart { step, length, part, start, block_seconds })
     }
 }

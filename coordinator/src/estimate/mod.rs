@@ -7,8 +7,8 @@
 //! - AdamW: measured on as many parameters;
 //! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
 //!
-//! Workers share a layer block by block, each on all of its threads, and all transform for it; what is not divided by
-//! channels (standardising, lowering, the loss, a pair prefix) each does for itself. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace. Starting workers, handing layers over and a network slower than the workers are not in it.
+//! Workers share a layer part by part, each on all of its threads, and all transform for it; what is not divided by
+//! channels (standardising, lowering, the loss, a pair prefix) or by samples (standardising, updates) each does for itself. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace. Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
 mod memory;
@@ -16,10 +16,10 @@ mod rates;
 mod table;
 mod work;
 
-use scff::train::PassOn;
+use scff::train::{PassOn, Sharing};
 
 use crate::config::Shards;
-use crate::plan::{Member, Phase, Plan};
+use crate::plan::{Member, Phase, Plan, Stage};
 use crate::schedule::{Task, assign};
 
 pub use arrivals::{activations, arrivals};
@@ -75,11 +75,11 @@ pub struct GroupStep {
 /// What keeps workers from being as many times faster as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// There are not as many blocks, or they do not divide.
-    Blocks,
-    /// Each does for itself what is not divided by channels.
+    /// There are not as many parts, or they do not divide.
+    Parts,
+    /// Each does for itself what is not divided.
     Repeated,
-    /// Sums of goodness on their way.
+    /// Sums of goodness, or gradients, on their way.
     Exchange,
 }
 
@@ -88,29 +88,49 @@ impl GroupStep {
     pub fn new(plan: &Plan, member: &Member, rates: &Rates, workers: Workers) -> Self {
         let stage = plan.stage(member);
         let step = work::step_seconds(plan, member, rates);
-        let blocks = stage.spec.blocks().len();
+        let parts = stage.parts(plan).len();
         let most = match stage.shards {
-            Some(Shards::AtMost(most)) => blocks.min(usize::from(most)),
-            Some(Shards::Auto) | None => blocks,
+            Some(Shards::AtMost(most)) => parts.min(usize::from(most)),
+            Some(Shards::Auto) | None => parts,
         };
         let alone = member.live || member.pass_on != PassOn::Nothing;
         let shards = if alone { 1 } else { workers.count.min(most) };
-        let share = blocks.div_ceil(shards) as f64 / blocks as f64;
-        let sums = 4.0 * (plan.pairs_per_step(stage) * stage.spec.map.output().positions() as u64) as f64;
+        let share = parts.div_ceil(shards) as f64 / parts as f64;
+        let [exchanged, _] = exchanged_bytes(plan, stage);
         let Network { bytes_per_second, round_trip } = workers.network;
         // Up the chain and down again, link by link.
         let links = (shards - 1) as f64;
-        let exchange = 2.0 * links * (round_trip / 2.0 + sums / bytes_per_second + HOP);
-        let seconds = share * step.shared + step.repeated + exchange;
+        let exchange = 2.0 * links * (round_trip / 2.0 + exchanged as f64 / bytes_per_second + HOP);
+        let partners = if shards > 1 { partners(plan, stage, share) * step.partner } else { 0.0 };
+        let repeated = step.repeated + partners;
+        let seconds = share * step.shared + repeated + exchange;
         let count = workers.count as f64;
         let lost = [
-            (Limit::Blocks, (share - 1.0 / count) * step.shared),
-            (Limit::Repeated, (1.0 - 1.0 / count) * step.repeated),
+            (Limit::Parts, (share - 1.0 / count) * step.shared),
+            (Limit::Repeated, (1.0 - 1.0 / count) * step.repeated + partners),
             (Limit::Exchange, exchange),
         ];
         let most = lost.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other)).expect("three");
         Self { shards, seconds, efficiency: step.total() / seconds / count, limit: most.0 }
     }
+}
+
+/// Bytes that each link of a chain carries one way in a step, as the layer is shared, and as it would be the other way.
+pub fn exchanged_bytes(plan: &Plan, stage: &Stage) -> [u64; 2] {
+    let pairs = plan.pairs_per_step(stage) as usize;
+    let other = match stage.hyperparameters.sharing {
+        Sharing::Channels => Sharing::Samples,
+        Sharing::Samples => Sharing::Channels,
+    };
+    [stage.hyperparameters.sharing, other].map(|sharing| 4 * sharing.exchanged(&stage.spec, pairs) as u64)
+}
+
+/// Samples of others that whoever has this share of a batch must map too, for they are partners of its own.
+fn partners(plan: &Plan, stage: &Stage, share: f64) -> f64 {
+    let own = share * plan.batch as f64;
+    let others = plan.batch as f64 - own;
+    // One at either end by the first negatives, and those of further negatives anywhere.
+    (2.0 + 2.0 * own * (stage.negatives - 1) as f64).min(others)
 }
 
 /// What a run takes.
@@ -388,9 +408,13 @@ mod tests {
         let [two, four, eight] = [2, 4, 8].map(|count| step(2, count));
         assert_eq!([two.shards, four.shards, eight.shards], [2, 4, 4]);
         assert!(two.efficiency > 0.9 && four.efficiency > 0.8, "{two:?} {four:?}");
-        assert_eq!((eight.limit, eight.seconds), (Limit::Blocks, four.seconds));
-        // Layer 1 has one.
-        assert_eq!(step(0, 2).shards, 1);
+        assert_eq!((eight.limit, eight.seconds), (Limit::Parts, four.seconds));
+        // Layer 1 is shared by samples, and exchanges a gradient.
+        assert_eq!(exchanged_bytes(&plan, &plan.stages[0]), [4 * 96 * 77, 4 * 200 * 1024]);
+        let [two, four, sixteen] = [2, 4, 16].map(|count| step(0, count));
+        assert!(two.efficiency > 0.85 && four.efficiency > 0.6, "{two:?} {four:?}");
+        // Its steps are short, and sums go up and down a long chain.
+        assert_eq!((sixteen.shards, sixteen.limit), (16, Limit::Exchange));
         let slow = Network { bytes_per_second: 1e6, ..GIGABIT };
         let workers = Workers { count: 2, cache_bytes: 0, network: slow };
         let slow = GroupStep::new(&plan, &plan.phases[2].members[0], &rates(3), workers);

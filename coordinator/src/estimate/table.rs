@@ -6,10 +6,10 @@ use bytesize::ByteSize;
 use scff::layer::{LinearMap, MapShape};
 
 use super::work::passed_on;
-use super::{Estimate, GroupStep, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
+use super::{Estimate, GroupStep, Limit, PhaseEstimate, Rates, StageEstimate, Workers, exchanged_bytes};
 use crate::config::TrainingSchedule;
 use crate::plan::{Plan, Stage};
-use scff::train::PassOn;
+use scff::train::{PassOn, Sharing};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
 pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Estimate)]) -> String {
@@ -20,6 +20,7 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
     writeln!(text, "total: {}\n", duration(first.seconds())).expect("text");
     workers(&mut text, estimates);
     if estimates.len() > 1 {
+        sharing(&mut text, plan);
         steps(&mut text, plan, rates, estimates);
     }
     limits(&mut text, plan, rates, kernel);
@@ -143,6 +144,24 @@ fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
 /// Below this, what limits the workers is named.
 const WORTH_NAMING: f64 = 0.8;
 
+/// What workers that share each layer divide, and what they exchange.
+fn sharing(text: &mut String, plan: &Plan) {
+    let mut row = |cells: [&str; 5]| {
+        let [layer, shares, parts, goodness, gradient] = cells;
+        writeln!(text, "{layer:<10} {shares:>9} {parts:>6} {goodness:>21} {gradient:>21}").expect("text");
+    };
+    row(["\nlayer     ", "shared by", "parts", "goodness, bytes/step", "gradient, bytes/step"]);
+    for stage in &plan.stages {
+        let [chosen, other] = exchanged_bytes(plan, stage).map(|bytes| bytes.to_string());
+        let (shared, goodness, gradient) = match stage.hyperparameters.sharing {
+            Sharing::Channels => ("channels", format!("{chosen} *"), other),
+            Sharing::Samples => ("samples", other, format!("{chosen} *")),
+        };
+        row([&stage.spec.name, shared, &stage.parts(plan).len().to_string(), &goodness, &gradient]);
+    }
+    text.push_str("* is what they exchange, over each link both ways.\n");
+}
+
 /// Steps a second of each layer for each number of workers, and what limits them.
 fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, Estimate)]) {
     writeln!(
@@ -158,14 +177,17 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
                     GroupStep::new(plan, member, rates, *workers);
                 let limit = match limit {
                     _ if efficiency >= WORTH_NAMING => "",
-                    Limit::Blocks if member.live || member.pass_on != PassOn::Nothing => {
+                    Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
                         "layers that train together are not shared"
                     }
-                    Limit::Blocks => "its blocks: not as many, or they do not divide",
-                    Limit::Repeated => {
-                        "what each does for itself: lowering, standardising, loss, pair prefix"
-                    }
-                    Limit::Exchange => "sums of goodness on their way",
+                    Limit::Parts => "its parts: not as many, or they do not divide",
+                    Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
+                        Sharing::Channels => {
+                            "what each does for itself: lowering, standardising, loss, pair prefix"
+                        }
+                        Sharing::Samples => "what each does for itself: standardising, partners, updates",
+                    },
+                    Limit::Exchange => "sums on their way",
                 };
                 let name = &plan.stage(member).spec.name;
                 writeln!(
@@ -186,7 +208,7 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
 fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
     let who = match plan.schedule {
         TrainingSchedule::Greedy => {
-            "Workers share each layer block by block; each keeps all of its activations, and all transform for it."
+            "Workers share each layer; each keeps all of its activations, and all transform for it."
         }
         TrainingSchedule::Joint => {
             "Layers train at the same time, shared out among the workers: ms/step are of a layer alone, expected is all \
@@ -252,12 +274,12 @@ mod tests {
             assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
             let starts =
                 |word: &str| text.lines().filter(|line| line.split(' ').next() == Some(word)).count();
-            // Once with what it is, and for each number of workers in every phase.
+            // Once with what it is, once with how it is shared, and for each number of workers in every phase.
             let phases = |stage: &Stage| {
                 let trains = |phase: &&Phase| phase.members.iter().any(|member| member.layer == stage.layer);
                 plan.phases.iter().filter(trains).count()
             };
-            let lines = |stage: &Stage| starts(&stage.spec.name) == 1 + 3 * phases(stage);
+            let lines = |stage: &Stage| starts(&stage.spec.name) == 2 + 3 * phases(stage);
             assert!(plan.stages.iter().all(lines), "{text}");
             assert!(["readout:", "total:", "1", "4", "16"].iter().all(|word| starts(word) == 1), "{text}");
         }

@@ -1,7 +1,7 @@
 //! What steps and transforms consist of, and how long that takes at given rates.
 
 use scff::layer::{LayerSpec, LinearMap};
-use scff::train::PassOn;
+use scff::train::{PassOn, Sharing};
 
 use super::rates::{LayerRates, Rates};
 use crate::plan::{Member, Plan, Stage};
@@ -50,10 +50,13 @@ impl Work {
 /// Seconds of a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepSeconds {
-    /// What workers that share the layer share out among them: products, z, updates.
+    /// What workers that share the layer share out among them. Of channels: products, z, updates; of samples: all but
+    /// standardising and updates.
     pub shared: f64,
-    /// What each of them does all of: the frozen layers that run on what arrives, standardising, lowering, the loss.
+    /// What each of them does all of: the frozen layers that run on what arrives, standardising, and the rest.
     pub repeated: f64,
+    /// Where samples are shared: mapping one sample, which each does for the partners of its own too.
+    pub partner: f64,
 }
 
 impl StepSeconds {
@@ -70,10 +73,14 @@ pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds 
     let prefix = member.from as usize..stage.layer.0 as usize;
     let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
     let below: f64 = below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates)).sum();
-    let [mut shared, repeated] = training(plan, stage);
+    let [mut shared, repeated, partner] = training(plan, stage);
     shared.bytes += TRANSMIT * (passed_on(plan, member) * stage.spec.map.output().len() as u64) as f64;
     let own = rates.layers[stage.layer.0 as usize];
-    StepSeconds { shared: shared.seconds(own, rates), repeated: STEP + below + repeated.seconds(own, rates) }
+    StepSeconds {
+        shared: shared.seconds(own, rates),
+        repeated: STEP + below + repeated.seconds(own, rates),
+        partner: partner.seconds(own, rates),
+    }
 }
 
 /// Rows that a member passes on in each step.
@@ -92,13 +99,10 @@ pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
 }
 
 /// A step of the layer in training: lowering and products twice, and passes over U for z of every pair. What workers share
-/// out, and what each does all of.
-fn training(plan: &Plan, stage: &Stage) -> [Work; 2] {
+/// out, what each does all of, and a sample's map.
+fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
     let spec = &stage.spec;
     let (rows, pairs) = (plan.rows_of(stage, spec) as f64, plan.pairs_per_step(stage) as f64);
-    let [mut shared, mut repeated] = mapping(spec, rows);
-    shared.operations *= 2.0;
-    repeated.bytes += lowering(spec, rows);
     // Forward, z of every pair is computed of one or two rows of U; backward again for each row that it depends on,
     // and added to that row's gradient.
     let (halves, dependent) = if spec.makes_pairs() {
@@ -108,10 +112,31 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 2] {
         (1.0, pairs)
     };
     let z = spec.map.output();
-    shared.bytes += z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
-    shared.updates = spec.map.parameters() as f64;
-    repeated.losses = pairs * z.positions() as f64;
-    [shared, repeated]
+    let passes = z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
+    let [mut shared, mut repeated] = mapping(spec, rows);
+    shared.operations *= 2.0;
+    shared.bytes += passes;
+    let lowered = lowering(spec, rows);
+    let losses = pairs * z.positions() as f64;
+    let updates = spec.map.parameters() as f64;
+    match stage.hyperparameters.sharing {
+        Sharing::Channels => {
+            shared.updates = updates;
+            repeated.bytes += lowered;
+            repeated.losses = losses;
+            [shared, repeated, Work::default()]
+        }
+        Sharing::Samples => {
+            // Twice: forward and backward.
+            shared.bytes += 2.0 * lowered;
+            shared.losses = losses;
+            repeated.bytes -= lowered;
+            repeated.updates = updates;
+            let [mut partner, _] = mapping(spec, 1.0);
+            partner.bytes += lowering(spec, 1.0);
+            [shared, repeated, partner]
+        }
+    }
 }
 
 /// A frozen layer of a stage's pair prefix, on the pairs of a step.

@@ -10,6 +10,7 @@ use proto::state::decode_state;
 use proto::wire;
 use proto::wire::train_reply::Reply;
 use scff::layer::LayerState;
+use scff::train::Sharing;
 use tokio::sync::mpsc;
 
 use super::{PassedOn, PhaseError, Trained, WorkerRates};
@@ -46,10 +47,10 @@ pub struct Listener {
     pub carried: Carried,
     pub bytes_sent: Arc<AtomicU64>,
     pub began: Instant,
-    /// Who shares the layer, by first channels; nobody where it is not shared.
+    /// Who shares the layer, by where their parts begin; nobody where it is not shared.
     pub shards: HashMap<u64, WorkerId>,
     pub rates: WorkerRates,
-    /// The states that are arriving: by step, and by the first channel of each shard.
+    /// The states that are arriving: by step, and by where each shard begins.
     pub parts: BTreeMap<u64, BTreeMap<u64, Shard>>,
     /// What the step at hand passes on, as far as it has come.
     pub rows: PassedOn,
@@ -110,7 +111,7 @@ impl Listener {
         let shards = self.parts.entry(part.step).or_default();
         let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
         let Shard::Arriving(bytes) = shard else {
-            return Err(broken(&format_args!("the state of channel {} twice", part.start)).into());
+            return Err(broken(&format_args!("the state of the shard at {} twice", part.start)).into());
         };
         bytes.extend_from_slice(&part.part);
         if (bytes.len() as u64) < part.length {
@@ -139,10 +140,14 @@ impl Listener {
         if !same {
             return Err(broken(&"states of another step or layer").into());
         }
-        let state = if states.len() == 1 {
-            states.into_iter().next().expect("one")
-        } else {
-            LayerState::assemble(&states)
+        let state = match self.stage.hyperparameters.sharing {
+            Sharing::Channels if states.len() > 1 => LayerState::assemble(&states),
+            _ => {
+                if states.iter().any(|state| *state != states[0]) {
+                    return Err(broken(&"workers that share samples have come to differ").into());
+                }
+                states.into_iter().next().expect("one")
+            }
         };
         state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
         let carried = Carried {

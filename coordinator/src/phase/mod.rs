@@ -54,7 +54,7 @@ pub enum PhaseError {
 
 /// Who does what in a phase.
 pub struct Assignment {
-    /// Who trains each member: a group of workers that share it, the first with the highest channels.
+    /// Who trains each member: a group of workers that share it, the first with the highest part.
     pub groups: Vec<Vec<Worker>>,
     /// Who transforms activations for them.
     pub transformers: Vec<Worker>,
@@ -78,7 +78,7 @@ pub struct PhaseRun<'a> {
     pub rates: WorkerRates,
 }
 
-/// Seconds that each worker computes for a channel block, by the last it said: who is slower gets fewer of the next layer's.
+/// Seconds that each worker computes for a part of a layer, by the last it said: who is slower gets fewer of the next one's.
 pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
 
 /// A layer's state, and what its stage carries besides.
@@ -278,8 +278,8 @@ impl PhaseRun<'_> {
         batches
     }
 
-    /// Who of a group owns which channels: whole blocks, by how fast each has been, or else by its threads; from the highest
-    /// down.
+    /// Who of a group owns which channels or samples: whole parts, by how fast each has been, or else by its threads; from the
+    /// highest down.
     fn shards(&self, stage: &Stage, group: &[Worker]) -> Vec<wire::Shard> {
         if group.len() == 1 {
             return Vec::new();
@@ -288,11 +288,11 @@ impl PhaseRun<'_> {
         let measured: Option<Vec<f64>> =
             group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
         let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
-        let blocks = stage.spec.blocks();
-        let counts = share_out(blocks.len(), &measured.unwrap_or_else(threads));
-        let mut end = blocks.len();
+        let parts = stage.parts(self.plan);
+        let counts = share_out(parts.len(), &measured.unwrap_or_else(threads));
+        let mut end = parts.len();
         let shard = |(worker, count): (&Worker, usize)| {
-            let own = &blocks[end - count..end];
+            let own = &parts[end - count..end];
             end -= count;
             let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
             wire::Shard { address: worker.address.clone(), start, end }

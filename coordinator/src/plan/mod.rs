@@ -2,6 +2,9 @@
 
 mod phases;
 
+use std::ops::Range;
+
+use proto::limits::MESSAGE_BYTES;
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
@@ -9,7 +12,7 @@ use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool}
 use scff::optimizer::OptimizerParameters;
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
-use scff::train::Hyperparameters;
+use scff::train::{Hyperparameters, Sharing};
 
 use crate::config::{
     Config, DataConfig, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule, WireFormat,
@@ -90,6 +93,11 @@ impl Stage {
     /// Steps in all.
     pub fn steps(&self) -> Step {
         Step(self.steps_per_epoch * u64::from(self.epochs))
+    }
+
+    /// What those who share the layer divide, as far as it can be divided, in order.
+    pub fn parts(&self, plan: &Plan) -> Vec<Range<usize>> {
+        self.hyperparameters.sharing.parts(&self.spec, plan.batch)
     }
 
     /// Bytes of an activation at the cut point, on the wire and kept.
@@ -326,7 +334,6 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
         input = spec.output();
         stages.push(Stage {
             layer: LayerIndex(index as u32),
-            spec,
             hyperparameters: Hyperparameters {
                 loss: LossParameters {
                     theta_pos: layer.theta_pos,
@@ -339,7 +346,9 @@ fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec<Sta
                     gamma: layer.gamma,
                     period: layer.period,
                 },
+                sharing: sharing(index, layer, config, &spec)?,
             },
+            spec,
             negatives: layer.negatives as usize,
             epochs: layer.epochs,
             steps_per_epoch,
@@ -410,6 +419,35 @@ fn spec(index: usize, layer: &LayerConfig, input: MapShape, block: u32) -> Resul
     };
     let readout_pool = pool(&key("readout_pool"), layer.readout_pool, spec.output())?;
     Ok(LayerSpec { readout_pool, ..spec })
+}
+
+/// What those divide who share a layer.
+fn sharing(
+    index: usize,
+    layer: &LayerConfig,
+    config: &Config,
+    spec: &LayerSpec,
+) -> Result<Sharing, PlanError> {
+    let suits =
+        |sharing: Sharing| sharing.suits(spec) && (sharing == Sharing::Channels || config.data.views == 1);
+    let pairs = config.training.batch as usize * (1 + layer.negatives as usize);
+    if let Some(given) = layer.sharing {
+        let key = format!("layers[{index}].sharing");
+        let found = if given == Sharing::Samples { "samples" } else { "channels" };
+        check(
+            suits(given),
+            &key,
+            found,
+            "channels: samples only of convolutions that make pairs of one view",
+        )?;
+        let bytes = 4 * given.exchanged(spec, pairs);
+        let most = format!("channels: a gradient of {bytes} bytes does not fit a message");
+        check(given == Sharing::Channels || bytes < MESSAGE_BYTES, &key, found, most)?;
+        return Ok(given);
+    }
+    let [channels, samples] =
+        [Sharing::Channels, Sharing::Samples].map(|sharing| sharing.exchanged(spec, pairs));
+    Ok(if suits(Sharing::Samples) && samples < channels { Sharing::Samples } else { Sharing::Channels })
 }
 
 fn pool(key: &str, pool: Option<PoolConfig>, shape: MapShape) -> Result<Option<Pool>, PlanError> {

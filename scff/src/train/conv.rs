@@ -4,6 +4,8 @@
 //! gradient. relu(z) is not kept between the two halves of a step but computed again from U: it is one multiplication and
 //! two additions, far less than writing and reading it.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
@@ -75,15 +77,26 @@ impl ConvLayer {
         self.blocks.iter().zip(self.mapped.iter().map(Vec::as_slice))
     }
 
-    /// Writes the partial goodness of every pair: (blocks, pairs * positions).
-    pub(super) fn forward(&mut self, input: &PairedRows, partial: &mut Array2<f32>) {
-        self.map(input.rows());
+    /// Writes the partial goodness of every pair that is wanted: (blocks, pairs * positions).
+    pub(super) fn forward(
+        &mut self,
+        input: &PairedRows,
+        wanted: impl Fn(usize) -> bool + Sync,
+        partial: &mut Array2<f32>,
+    ) {
+        let mut needed = vec![false; input.rows().nrows()];
+        for (_, pair) in input.pairs().iter().enumerate().filter(|(pair, _)| wanted(*pair)) {
+            needed[pair.first] = true;
+            pair.second.inspect(|&second| needed[second] = true);
+        }
+        self.map(input.rows(), &needed);
         let positions = self.conv.output().positions();
         let pairs = input.pairs();
         let partial: Vec<_> = partial.outer_iter_mut().collect();
         partial.into_par_iter().zip(&self.blocks).zip(&self.mapped).for_each(|((partial, block), mapped)| {
             let partial = partial.into_slice().expect("contiguous");
-            partial.par_chunks_exact_mut(positions).zip(pairs).for_each(|(partial, pair)| {
+            let pairs = partial.par_chunks_exact_mut(positions).zip(pairs).enumerate();
+            pairs.filter(|(pair, _)| wanted(*pair)).for_each(|(_, (partial, pair))| {
                 let mut shift = buffer(block.channels.len());
                 block.shift(pair, input.bias_factor(), &mut shift);
                 let row = |row: usize| &mapped[row * positions * block.channels.len()..];
@@ -92,8 +105,8 @@ impl ConvLayer {
         });
     }
 
-    /// U of every row.
-    fn map(&mut self, rows: ArrayView2<'_, f32>) {
+    /// U of every row that is needed, and of others of the same tiles.
+    fn map(&mut self, rows: ArrayView2<'_, f32>, needed: &[bool]) {
         let positions = self.conv.output().positions();
         let tiles = Tiles::new(&self.conv, rows.nrows());
         let mut work: Vec<Vec<&mut [f32]>> = tiles.tiles().map(|_| Vec::new()).collect();
@@ -108,7 +121,8 @@ impl ConvLayer {
             }
         }
         let tiles: Vec<_> = tiles.tiles().collect();
-        work.into_par_iter().zip(tiles).for_each(|(outs, tile)| {
+        let work = work.into_par_iter().zip(tiles);
+        work.filter(|(_, tile)| needed[tile.clone()].contains(&true)).for_each(|(outs, tile)| {
             let patches = lower(&self.conv, rows.slice_axis(Axis(0), tile.into()));
             let patches = matrix(&patches, self.conv.fan_in());
             outs.into_par_iter().zip(&self.blocks).for_each(|(out, block)| {
@@ -118,10 +132,70 @@ impl ConvLayer {
         });
     }
 
-    /// `coefficients`: 2/C dL/dg of every pair and position.
+    /// Gradients of the rows that are owned, and the update; `coefficients`: 2/C dL/dg of every pair and position.
     pub(super) fn backward(&mut self, input: &PairedRows, coefficients: &[f32], update: &Update) {
+        self.differentiate(input, coefficients, &(0..input.rows().nrows()));
+        let Self { blocks, gradients, .. } = self;
+        let mut of_blocks: Vec<Vec<&mut Gradient>> = blocks.iter().map(|_| Vec::new()).collect();
+        for gradient in gradients.iter_mut().map(|group| group.iter_mut()) {
+            of_blocks.iter_mut().zip(gradient).for_each(|(of_block, gradient)| of_block.push(gradient));
+        }
+        blocks.par_iter_mut().zip(of_blocks).for_each(|(block, gradients)| {
+            let mut gradients = gradients.into_iter();
+            let first = gradients.next().expect("at least one group");
+            let others: Vec<&Gradient> = gradients.map(|gradient| &*gradient).collect();
+            for other in &others {
+                add(&mut first.bias, &other.bias);
+                add(&mut first.weight_sums, &other.weight_sums);
+            }
+            let Gradient { weight, bias, weight_sums, .. } = first;
+            let others: Vec<&[f32]> = others.iter().map(|other| other.weight.as_slice()).collect();
+            block.update(update, (weight, &others), bias, weight_sums);
+        });
+    }
+
+    /// The gradients of the groups of rows within `own`, each: (groups, numbers), for each block of weights, biases and w.
+    pub(super) fn gradients(
+        &mut self,
+        input: &PairedRows,
+        coefficients: &[f32],
+        own: &Range<usize>,
+    ) -> Array2<f32> {
+        self.differentiate(input, coefficients, own);
+        let numbers =
+            self.blocks.iter().map(|block| block.parameters.weight.len() + 2 * block.channels.len());
+        let mut all = Array2::zeros((self.gradients.len(), numbers.sum()));
+        all.outer_iter_mut().into_par_iter().zip(&self.gradients).for_each(|(mut all, gradients)| {
+            let mut rest = all.as_slice_mut().expect("a fresh array is contiguous");
+            for Gradient { weight, bias, weight_sums, .. } in gradients {
+                for part in [weight, bias, weight_sums] {
+                    let (own, others) = rest.split_at_mut(part.len());
+                    own.copy_from_slice(part);
+                    rest = others;
+                }
+            }
+        });
+        all
+    }
+
+    /// Updates the parameters with a gradient: numbers as in [`Self::gradients`].
+    pub(super) fn update(&mut self, mut gradient: Vec<f32>, update: &Update) {
+        let mut rest = gradient.as_mut_slice();
+        for block in &mut self.blocks {
+            let channels = block.channels.len();
+            let (weight, others) = rest.split_at_mut(block.parameters.weight.len());
+            let (bias, others) = others.split_at_mut(channels);
+            let (weight_sums, others) = others.split_at_mut(channels);
+            block.update(update, (weight, &[]), bias, weight_sums);
+            rest = others;
+        }
+    }
+
+    /// Fills in the gradients of the groups of rows within `own`.
+    fn differentiate(&mut self, input: &PairedRows, coefficients: &[f32], own: &Range<usize>) {
         let tiles = Tiles::new(&self.conv, input.rows().nrows());
-        let groups: Vec<_> = tiles.groups().collect();
+        let within = |tiles: &Vec<Range<usize>>| tiles.first().is_some_and(|tile| own.contains(&tile.start));
+        let groups: Vec<_> = tiles.groups().filter(within).collect();
         if self.gradients.len() != groups.len() {
             let empty = || self.blocks.iter().map(|_| Gradient::default()).collect();
             self.gradients = groups.iter().map(|_| empty()).collect();
@@ -150,11 +224,6 @@ impl ConvLayer {
                 );
             }
         });
-        let mut of_blocks: Vec<Vec<&mut Gradient>> = blocks.iter().map(|_| Vec::new()).collect();
-        for gradient in gradients.iter_mut().map(|group| group.iter_mut()) {
-            of_blocks.iter_mut().zip(gradient).for_each(|(of_block, gradient)| of_block.push(gradient));
-        }
-        blocks.par_iter_mut().zip(of_blocks).for_each(|(block, gradients)| block.update(update, gradients));
     }
 }
 
@@ -203,16 +272,15 @@ impl Block {
         }
     }
 
-    /// Adds the gradients of all groups up, in order, and updates the parameters.
-    fn update(&mut self, update: &Update, gradients: Vec<&mut Gradient>) {
+    /// Updates the parameters with gradients of the weights, added up in order, of the biases, and of w.
+    fn update(
+        &mut self,
+        update: &Update,
+        (weight, others): (&mut [f32], &[&[f32]]),
+        bias: &[f32],
+        weight_sums: &[f32],
+    ) {
         let fan_in = self.parameters.weight.ncols();
-        let mut gradients = gradients.into_iter();
-        let first = gradients.next().expect("at least one group");
-        let others: Vec<&Gradient> = gradients.map(|gradient| &*gradient).collect();
-        for other in &others {
-            add(&mut first.bias, &other.bias);
-            add(&mut first.weight_sums, &other.weight_sums);
-        }
         let standard = "parameters are contiguous";
         self.parameters
             .weight
@@ -222,18 +290,18 @@ impl Block {
             .zip(self.first_moments.weight.as_slice_mut().expect(standard).par_chunks_exact_mut(fan_in))
             .zip(self.second_moments.weight.as_slice_mut().expect(standard).par_chunks_exact_mut(fan_in))
             .zip(self.weight_sums.as_slice_mut().expect(standard))
-            .zip(first.weight.par_chunks_exact_mut(fan_in))
-            .zip(&first.weight_sums)
+            .zip(weight.par_chunks_exact_mut(fan_in))
+            .zip(weight_sums)
             .enumerate()
             .with_min_len(16)
             .for_each(|(channel, (((((values, first), second), sum), gradient), &shift))| {
-                for other in &others {
-                    add(gradient, &other.weight[channel * fan_in..][..fan_in]);
+                for other in others {
+                    add(gradient, &other[channel * fan_in..][..fan_in]);
                 }
                 // dL/dw reaches every weight of its channel alike (the rank-one term).
                 *sum = update.apply(values, first, second, gradient, shift);
             });
-        self.update_bias(update, &first.bias);
+        self.update_bias(update, bias);
     }
 }
 

@@ -2,10 +2,13 @@
 //!
 //! A step has two halves, and the exchange between them is all that machines which share a layer need:
 //!
-//! 1. [`TrainingLayer::forward`]: the linear map of every row, z and relu(z) of every pair, and the partial sums
+//! 1. [`TrainingLayer::begin_step`]: the linear map of every row, z and relu(z) of every pair, and the partial sums
 //!    of squares of each channel block;
 //! 2. (total the partial sums: here, or across a group of workers);
-//! 3. [`TrainingLayer::backward`]: the loss, its gradient, and the optimiser's update.
+//! 3. [`TrainingLayer::end_step`]: the loss, its gradient, and the optimiser's update.
+//!
+//! Where samples are shared instead of channels ([`Sharing`]), the first half goes on to the gradients of each worker's
+//! samples, and these are added up; the second is the update.
 //!
 //! Each channel block owns its weights and moments. Products are single-threaded BLAS calls of a fixed shape, cut by
 //! channel blocks and, in convolutions, by tiles of samples, so neither threads nor shards show in the result.
@@ -14,23 +17,29 @@ mod block;
 mod conv;
 mod dense;
 mod live;
+mod sharing;
 mod stage;
 mod tiles;
 mod trial;
+
+use std::ops::Range;
 
 use ndarray::{Array1, Array2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
 use crate::frozen::FrozenLayer;
-use crate::goodness::{Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient};
+use crate::goodness::{
+    Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, losses_and_gradient,
+};
 use crate::layer::{ChannelRange, LayerSpec, LayerState, LinearMap, ShapeError, Tensors};
 use crate::optimizer::OptimizerParameters;
-use crate::pair::PairedRows;
+use crate::pair::{Pair, PairedRows};
 
 use conv::ConvLayer;
 use dense::DenseLayer;
 
+pub use sharing::{Partial, PartialGradient, Sharing, Sums};
 pub use stage::{Half, PassOn, TrainingStage};
 pub use trial::ProductTrial;
 
@@ -44,6 +53,8 @@ pub struct Hyperparameters {
     pub loss: LossParameters,
     /// Learning rate, its schedule, weight decay.
     pub optimizer: OptimizerParameters,
+    /// What those divide who share it.
+    pub sharing: Sharing,
 }
 
 /// What one step did.
@@ -59,11 +70,14 @@ pub struct StepReport {
 
 /// A layer in training, with its optimiser's state.
 ///
-/// It may be a shard, which owns some of the channels: then its goodness is added to that of the others between
-/// [`Self::forward`] and [`Self::backward`].
+/// It may be a shard, which owns some of the channels or of each batch's samples: then what [`Self::begin_step`] gives is
+/// added to that of the others before [`Self::end_step`].
 pub struct TrainingLayer {
     spec: LayerSpec,
+    /// All, unless it is a shard that owns some of them.
     channels: ChannelRange,
+    /// All (`None`), unless it is a shard that owns some of them.
+    samples: Option<Range<usize>>,
     hyperparameters: Hyperparameters,
     step: Step,
     kind: Kind,
@@ -82,17 +96,22 @@ impl TrainingLayer {
         hyperparameters: Hyperparameters,
         state: &LayerState,
     ) -> Result<Self, ShapeError> {
-        let channels = spec.channels();
-        Self::shard(spec, hyperparameters, state, channels)
+        Self::shard(spec, hyperparameters, state, None)
     }
 
-    /// The same for the shard that owns `channels`, a range of whole blocks; `state` is that of the whole layer.
+    /// The same for a shard that owns a part: channels of whole blocks, or, where samples are shared, some of each batch's.
+    /// `state` is that of the whole layer.
     pub fn shard(
         spec: LayerSpec,
         hyperparameters: Hyperparameters,
         state: &LayerState,
-        channels: ChannelRange,
+        part: Option<Range<usize>>,
     ) -> Result<Self, ShapeError> {
+        assert!(hyperparameters.sharing.suits(&spec), "a layer that can be shared so");
+        let (channels, samples) = match (hyperparameters.sharing, part) {
+            (Sharing::Channels, Some(part)) => (ChannelRange { start: part.start, end: part.end }, None),
+            (_, samples) => (spec.channels(), samples),
+        };
         state.check(&spec.map)?;
         let blocks: Vec<_> = spec.blocks().into_iter().filter(|block| channels.contains(*block)).collect();
         let owned: usize = blocks.iter().map(|block| block.len()).sum();
@@ -101,7 +120,7 @@ impl TrainingLayer {
             LinearMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
             LinearMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
         };
-        Ok(Self { spec, channels, hyperparameters, step: state.step, kind })
+        Ok(Self { spec, channels, samples, hyperparameters, step: state.step, kind })
     }
 
     /// What is fixed about the layer.
@@ -109,9 +128,9 @@ impl TrainingLayer {
         &self.spec
     }
 
-    /// The channels that it owns: all, unless it is a shard.
-    pub fn channels(&self) -> ChannelRange {
-        self.channels
+    /// What those divide who share the layer.
+    pub fn sharing(&self) -> Sharing {
+        self.hyperparameters.sharing
     }
 
     /// Steps taken so far.
@@ -121,13 +140,46 @@ impl TrainingLayer {
 
     /// One training step on the pairs of a batch.
     pub fn step(&mut self, input: &PairedRows) -> StepReport {
-        let partial = self.forward(input);
-        let goodness = partial.total(self.spec.map.channels(), input.pairs().len());
-        self.backward(input, &goodness)
+        let sums = self.begin_step(input).total();
+        self.end_step(input, sums)
     }
 
-    /// First half of a step: partial goodness of every pair, (own channel blocks, pairs * positions).
-    pub fn forward(&mut self, input: &PairedRows) -> PartialGoodness {
+    /// First half of a step: what is to be added to that of the others who share the layer.
+    pub fn begin_step(&mut self, input: &PairedRows) -> Partial {
+        match self.sharing() {
+            Sharing::Channels => Partial::Goodness(self.goodness(input, |_| true)),
+            Sharing::Samples => Partial::Gradient(self.gradient(input)),
+        }
+    }
+
+    /// Second half of a step, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: what
+    /// remains up to the update.
+    pub fn end_step(&mut self, input: &PairedRows, sums: Sums) -> StepReport {
+        let optimizer = self.hyperparameters.optimizer;
+        let update = optimizer.update(self.step);
+        let loss = match self.sharing() {
+            Sharing::Channels => {
+                let (goodness, positives) = (self.goodness_of(sums.numbers, input), input.positives());
+                let (loss, gradient) = loss_and_gradient(&goodness, positives, &self.hyperparameters.loss);
+                let coefficients = self.coefficients(gradient);
+                match &mut self.kind {
+                    Kind::Dense(layer) => layer.backward(input, &coefficients, &update),
+                    Kind::Conv(layer) => layer.backward(input, &coefficients, &update),
+                }
+                loss
+            }
+            Sharing::Samples => {
+                self.conv().update(sums.numbers, &update);
+                sums.loss
+            }
+        };
+        let report = StepReport { step: self.step, learning_rate: optimizer.learning_rate(self.step), loss };
+        self.step = Step(self.step.0 + 1);
+        report
+    }
+
+    /// Partial goodness of the pairs that are wanted, (own channel blocks, pairs * positions); zeros of others.
+    fn goodness(&mut self, input: &PairedRows, wanted: impl Fn(usize) -> bool + Sync) -> PartialGoodness {
         let positions = self.spec.map.output().positions();
         let blocks = match &self.kind {
             Kind::Dense(layer) => layer.blocks(),
@@ -136,26 +188,46 @@ impl TrainingLayer {
         let mut partial = Array2::zeros((blocks, input.pairs().len() * positions));
         match &mut self.kind {
             Kind::Dense(layer) => layer.forward(input, &mut partial),
-            Kind::Conv(layer) => layer.forward(input, &mut partial),
+            Kind::Conv(layer) => layer.forward(input, wanted, &mut partial),
         }
         PartialGoodness(partial)
     }
 
-    /// Second half of a step, on the same `input` as [`Self::forward`]: loss, gradients and update.
-    pub fn backward(&mut self, input: &PairedRows, goodness: &Goodness) -> StepReport {
-        let Hyperparameters { loss, optimizer } = &self.hyperparameters;
-        let (loss, gradient) = loss_and_gradient(goodness, input.positives(), loss);
-        // dL/dz_c = (2 / C) relu(z_c) dL/dg
-        let coefficients = gradient * (2.0 / self.spec.map.channels() as f32);
-        let coefficients = coefficients.as_slice().expect("a fresh array is contiguous");
-        let update = optimizer.update(self.step);
+    /// Gradients of the samples that it owns. What others own is computed as far as pairs reach over to it.
+    fn gradient(&mut self, input: &PairedRows) -> PartialGradient {
+        let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
+        let pairs = input.pairs();
+        let wanted = |pair: usize| {
+            let Pair { first, second, .. } = pairs[pair];
+            own.contains(&first) || second.is_some_and(|second| own.contains(&second))
+        };
+        let partial = self.goodness(input, wanted);
+        let mut sums = vec![0.0; partial.0.ncols()];
+        partial.add_to(&mut sums);
+        let goodness = self.goodness_of(sums, input);
+        let (losses, gradient) =
+            losses_and_gradient(&goodness, input.positives(), &self.hyperparameters.loss, wanted);
+        let coefficients = self.coefficients(gradient);
+        let gradients = self.conv().gradients(input, &coefficients, &own);
+        let mut own: Vec<usize> = (0..pairs.len()).filter(|pair| own.contains(&pairs[*pair].first)).collect();
+        own.sort_by_key(|pair| pairs[*pair].first);
+        PartialGradient { gradients, losses: own.into_iter().map(|pair| losses[pair]).collect() }
+    }
+
+    fn goodness_of(&self, sums: Vec<f32>, input: &PairedRows) -> Goodness {
+        Goodness::of_sums(sums, self.spec.map.channels(), input.pairs().len())
+    }
+
+    /// dL/dz_c = (2 / C) relu(z_c) dL/dg: all but relu(z_c), of dL/dg.
+    fn coefficients(&self, gradient: Array2<f32>) -> Vec<f32> {
+        (gradient * (2.0 / self.spec.map.channels() as f32)).into_raw_vec_and_offset().0
+    }
+
+    fn conv(&mut self) -> &mut ConvLayer {
         match &mut self.kind {
-            Kind::Dense(layer) => layer.backward(input, coefficients, &update),
-            Kind::Conv(layer) => layer.backward(input, coefficients, &update),
+            Kind::Conv(layer) => layer,
+            Kind::Dense(_) => unreachable!("samples are shared of convolutions only"),
         }
-        let report = StepReport { step: self.step, learning_rate: optimizer.learning_rate(self.step), loss };
-        self.step = Step(self.step.0 + 1);
-        report
     }
 
     /// A copy of everything that training carries on, of the channels that it owns.

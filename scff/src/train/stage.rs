@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::{StepReport, TrainingLayer};
+use super::{Partial, Sharing, StepReport, Sums, TrainingLayer};
 use crate::frozen::FrozenLayer;
-use crate::goodness::{Goodness, PartialGoodness};
 use crate::pair::{PairActivations, PairedRows};
 
 /// What a step passes on to a layer above that trains at the same time, by the weights before the update.
@@ -24,8 +23,8 @@ pub enum PassOn {
 pub struct Half {
     /// The layer's own input.
     pub input: PairedRows,
-    /// Goodness of the blocks that the layer owns.
-    pub partial: PartialGoodness,
+    /// What is to be added to that of the others who share the layer.
+    pub partial: Partial,
     /// What is passed on, (pairs, elements).
     pub passed_on: Array2<f32>,
 }
@@ -67,11 +66,10 @@ impl TrainingStage {
         pass_on: PassOn,
     ) -> (StepReport, Array2<f32>) {
         let Half { input, partial, passed_on } = self.forward(rows, two_views, shifts, pass_on);
-        let goodness = partial.total(self.layer.spec().map.channels(), input.pairs().len());
-        (self.backward(&input, &goodness), passed_on)
+        (self.backward(&input, partial.total()), passed_on)
     }
 
-    /// The first half of a step, as far as the goodness of other shards is not needed.
+    /// The first half of a step, as far as nothing of others who share the layer is needed.
     pub fn forward(&mut self, rows: Array2<f32>, two_views: bool, shifts: &[usize], pass_on: PassOn) -> Half {
         let spec = |index: usize| self.prefix.get(index).map_or(self.layer.spec(), |layer| layer.spec());
         let mut input = if self.makes_pairs() {
@@ -89,7 +87,10 @@ impl TrainingStage {
                 PairedRows::take(activations, &above.map)
             };
         }
-        let partial = self.layer.forward(&input);
+        if self.layer.sharing() == Sharing::Samples {
+            input = input.neighbouring();
+        }
+        let partial = self.layer.begin_step(&input);
         let passed_on = match pass_on {
             PassOn::Nothing => Array2::zeros((0, self.layer.spec().outputs())),
             PassOn::Positives => self.layer.transmit(&input, input.positives()),
@@ -98,9 +99,9 @@ impl TrainingStage {
         Half { input, partial, passed_on }
     }
 
-    /// The second half, on the `input` of the first.
-    pub fn backward(&mut self, input: &PairedRows, goodness: &Goodness) -> StepReport {
-        self.layer.backward(input, goodness)
+    /// The second half, on the `input` of the first and the sums over all who share the layer.
+    pub fn backward(&mut self, input: &PairedRows, sums: Sums) -> StepReport {
+        self.layer.end_step(input, sums)
     }
 
     /// The layer in training.

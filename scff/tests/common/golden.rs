@@ -6,7 +6,7 @@ use scff::goodness::{Loss, LossParameters};
 use scff::layer::{LayerSpec, LayerState, Tensors};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
-use scff::train::{Hyperparameters, TrainingLayer};
+use scff::train::{Hyperparameters, Partial, Sharing, TrainingLayer};
 
 use crate::fixture::Fixture;
 
@@ -37,12 +37,25 @@ pub fn check_training(
         first_moments: Tensors::zeros(&spec.map),
         second_moments: Tensors::zeros(&spec.map),
     };
-    let mut layer = TrainingLayer::new(spec.clone(), Hyperparameters { loss, optimizer }, &state).unwrap();
+    for sharing in [Sharing::Channels, Sharing::Samples].into_iter().filter(|sharing| sharing.suits(spec)) {
+        let hyperparameters = Hyperparameters { loss, optimizer, sharing };
+        let layer = TrainingLayer::new(spec.clone(), hyperparameters, &state).unwrap();
+        check_steps(fixture, layer, input, &check);
+    }
+}
 
-    let goodness = layer.forward(input).total(spec.map.channels(), input.pairs().len());
-    let (positive, negative) = goodness.0.view().split_at(Axis(0), input.positives());
-    fixture.check("g_pos", positive);
-    fixture.check("g_neg", negative);
+fn check_steps(
+    fixture: &Fixture,
+    mut layer: TrainingLayer,
+    input: &PairedRows,
+    check: &impl Fn(&str, &Tensors),
+) {
+    if let Partial::Goodness(goodness) = layer.begin_step(input) {
+        let goodness = goodness.total(layer.spec().map.channels(), input.pairs().len());
+        let (positive, negative) = goodness.0.view().split_at(Axis(0), input.positives());
+        fixture.check("g_pos", positive);
+        fixture.check("g_neg", negative);
+    }
 
     let mut losses = Vec::new();
     for step in 1..=5 {

@@ -15,7 +15,7 @@ use scff::goodness::LossParameters;
 use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::seed::{Purpose, Seed};
-use scff::train::{Hyperparameters, StepReport, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, Sharing, StepReport, TrainingLayer, TrainingStage};
 
 /// Elements at the bottom and above each layer.
 pub const WIDTHS: [usize; 4] = [12, 10, 9, 8];
@@ -126,6 +126,7 @@ impl Stage {
                 gamma: 0.7,
                 period: 2,
             },
+            sharing: Sharing::Channels,
         }
     }
 

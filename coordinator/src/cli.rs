@@ -11,7 +11,7 @@ use proto::process::KernelChoice;
 use crate::calibration::calibrate;
 use crate::cluster::{LocalOptions, Place};
 use crate::config;
-use crate::estimate::{Estimate, Network, Workers, table};
+use crate::estimate::{Estimate, Network, Numbers, Workers, table};
 use crate::plan::Plan;
 use crate::run::{self, Surroundings, Wanted};
 use crate::source::{self, DataSetName, FetchOptions, official};
@@ -56,6 +56,9 @@ pub enum Command {
         /// Override a key of the configuration.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
+        /// Print seconds, and steps a second of each layer, as JSON.
+        #[arg(long)]
+        json: bool,
         /// What to plan for.
         #[command(flatten)]
         cluster: PlannedArgs,
@@ -110,7 +113,7 @@ pub struct ClusterArgs {
     /// [default: a quarter of the machine's memory, shared among them].
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,
-    /// How many workers share each layer, each with some of its channels: a number, or `auto` for all that there are on
+    /// How many workers share each layer, each with some of its channels or of each batch's samples: a number, or `auto` for all that there are on
     /// machines of their own [default: what the configuration says, or auto]. The weights do not depend on it.
     #[arg(long, value_name = "N|auto")]
     shards: Option<config::Shards>,
@@ -205,8 +208,8 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 impl PlannedArgs {
-    /// The plan with estimates, after a second's calibration.
-    fn table(&self, plan: &Plan, test_samples: usize) -> String {
+    /// The plan with estimates, after a second's calibration: for people or for programs.
+    fn estimated(&self, plan: &Plan, test_samples: usize, json: bool) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let rates = calibrate(plan, self.threads.map_or(cores, |threads| cores.min(threads.into())));
         let quarter = || proto::machine::memory_bytes() / 4;
@@ -218,6 +221,12 @@ impl PlannedArgs {
             (workers, Estimate::new(plan, test_samples, &rates, workers))
         };
         let estimates: Vec<_> = self.workers.iter().map(estimate).collect();
+        if json {
+            let numbers =
+                |(workers, estimate): &(Workers, Estimate)| Numbers::new(plan, &rates, *workers, estimate);
+            let numbers: Vec<Numbers> = estimates.iter().map(numbers).collect();
+            return serde_json::to_string_pretty(&numbers).expect("numbers and names");
+        }
         table(plan, &rates, &scff::blas::kernel(), &estimates)
     }
 }
@@ -239,11 +248,11 @@ impl Cli {
                 println!("{}", conclusion(&summary));
                 println!("run directory: {}", out.display());
             }
-            Command::Plan { config: file, set, cluster } => {
+            Command::Plan { config: file, set, json, cluster } => {
                 let config = config::load(&file, &set)?;
                 let (plan, test_samples) =
                     plan(&config, &cluster.data).with_context(|| file.display().to_string())?;
-                println!("{}", tokio::task::block_in_place(|| cluster.table(&plan, test_samples)));
+                println!("{}", tokio::task::block_in_place(|| cluster.estimated(&plan, test_samples, json)));
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };

@@ -70,7 +70,7 @@ const LAYERS: [Subject; 3] = [
         shape: (16, 96, 384, 3),
         pairs: PairSource::Takes,
         transmit: Transmit::Triangle,
-        block: 384,
+        block: 192,
         sharing: Sharing::Channels,
         pytorch: PyTorch { official: 1418.0, fused: 595.0 },
         least_share: Some(0.80),

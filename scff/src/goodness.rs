@@ -102,7 +102,9 @@ pub fn loss_and_gradient(
     let (of_pairs, gradient) = losses_and_gradient(goodness, positives, loss, |_| true);
     // In the order of pairs, whoever computed them.
     let mut total = Loss::default();
-    of_pairs.into_iter().for_each(|pair| total += pair);
+    for pair in of_pairs {
+        total += pair;
+    }
     (total, gradient)
 }
 

@@ -221,7 +221,9 @@ fn check_shards(
             let partials: Vec<_> = shards.iter_mut().map(|shard| shard.begin_step(&input)).collect();
             let mut sums = partials[0].zeros();
             assert_eq!(sums.numbers.len(), sharing.exchanged(spec, input.pairs().len()));
-            partials.iter().for_each(|partial| partial.add_to(&mut sums));
+            for partial in &partials {
+                partial.add_to(&mut sums);
+            }
             for shard in &mut shards {
                 assert_eq!(shard.end_step(&input, sums.clone()), reports[step as usize], "{split:?}");
             }

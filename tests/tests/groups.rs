@@ -68,6 +68,46 @@ fn convolutions_are_shared_too() {
     }
 }
 
+/// Its first and third layers are shared by samples, the second, which takes pairs, by channels.
+#[test]
+fn unequal_workers_share_samples_and_channels_of_convolutions() {
+    let sandbox = Sandbox::of_convolutions();
+    let one = weights(&sandbox.run("one", &["--local", "1", "--threads", "1"])).to_owned();
+    let course = sandbox.run_dir("one").course();
+    for (run, threads, cache) in
+        [("three", &["1", "3", "2"][..], "1GiB"), ("four", &["1"; 4], "0"), ("six", &["1"; 6], "400kB")]
+    {
+        let workers = workers(&sandbox, threads, cache);
+        let summary = sandbox.run(run, &["--workers", &list(&workers)]);
+        assert_eq!(weights(&summary), one, "{run}");
+        assert_eq!(sandbox.run_dir(run).course(), course, "{run}");
+        let begun = |worker: &Worker| worker.process.errors().matches("training begins").count();
+        let parts: usize = workers.iter().map(begun).sum();
+        // The second layer has two blocks.
+        assert_eq!(parts, 2 * threads.len() + 2, "{run}");
+    }
+}
+
+#[test]
+fn who_shares_samples_may_die() {
+    let sandbox = Sandbox::of_convolutions();
+    let longer = ["--set", "layers.0.epochs=20"];
+    let undisturbed = sandbox.run("undisturbed", &[&["--local", "1"], &longer[..]].concat());
+    let mut workers = workers(&sandbox, &["1", "1", "1"], "1GiB");
+    let run = sandbox.run_dir("run");
+    let mut process = sandbox.start_run("run", &[&["--workers", &list(&workers)], &longer[..]].concat());
+    until("some reports", || {
+        assert!(process.is_running(), "the run ended early: {:?}", process.end());
+        (run.reports_on(0) >= 6).then_some(())
+    });
+    workers[1].process.kill();
+    let ended = process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains("going on without it"), "{}", ended.errors);
+    assert_eq!(weights(&run.summary()), weights(&undisturbed));
+    assert_eq!(run.course(), sandbox.run_dir("undisturbed").course());
+}
+
 #[test]
 fn whoever_of_a_group_dies_the_others_go_on_from_the_last_checkpoint() {
     for index in [0, 1, 2] {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use strata_tests::{Sandbox, workspace};
 
 /// Files that people wrote, with their text.
@@ -142,6 +143,26 @@ fn every_configuration_plans() {
         planned += 1;
     }
     assert!(planned > 0);
+}
+
+#[test]
+fn a_plan_is_numbers_too() {
+    let sandbox = Sandbox::of_convolutions();
+    let ended = sandbox
+        .start("coordinator", &["plan", Sandbox::CONFIG, "--workers", "1,2", "--threads", "1", "--json"])
+        .end();
+    ended.expect_success();
+    let numbers: Value = serde_json::from_str(&ended.output).unwrap();
+    for (place, workers) in [1, 2].into_iter().enumerate() {
+        let planned = &numbers[place];
+        assert_eq!(planned["workers"], workers);
+        assert!(planned["seconds"].as_f64().unwrap() > 0.0);
+        let layers = planned["layers"].as_array().unwrap();
+        let names: Vec<_> = layers.iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["conv1", "conv2", "conv3"]);
+        assert!(layers.iter().all(|layer| layer["shards"] == workers));
+        assert!(layers.iter().all(|layer| layer["steps_per_second"].as_f64().unwrap() > 0.0));
+    }
 }
 
 /// The subcommands that a program's help lists.

@@ -40,14 +40,12 @@ const LINKS: [Option<Link>; 3] = [
 ];
 
 /// Samples of a run, and what is changed about configs/cifar10.toml: one view of each, so that from the second epoch on all
-/// are kept; layers of equal blocks, so that two workers share each; a few seconds of steps.
+/// are kept; a few seconds of steps.
 const SAMPLES: usize = 500;
-const CHANGES: [&str; 12] = [
+const CHANGES: [&str; 10] = [
     "data.flip=false",
     "training.report_every=5",
     "training.checkpoint_every=1000",
-    "layers.0.block=48",
-    "layers.1.block=192",
     "layers.0.epochs=20",
     "layers.1.epochs=8",
     "layers.2.epochs=8",
@@ -90,30 +88,64 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 }
             }
         }
-        print(&network.describe(), &best[0], &best[1]);
+        let planned = planned(arguments, &coordinator, link)?;
+        print(&network.describe(), &best, &planned);
     }
     Ok(())
 }
 
-fn print(network: &str, one: &[Measured], two: &[Measured]) {
+/// What `coordinator plan` says of one and of two such workers.
+fn planned(
+    arguments: &Arguments,
+    coordinator: &Path,
+    link: Option<Link>,
+) -> anyhow::Result<Vec<PlannedWorkers>> {
+    // Loopback is as fast as memory, and its delays are part of what a step takes anyway.
+    let Link { megabits, round_trip_ms } = link.unwrap_or(Link { megabits: 20_000, round_trip_ms: 0.01 });
+    let mut command = Command::new(coordinator);
+    command.args(["--blas-kernel", &arguments.blas_kernel, "plan"]);
+    command.arg(shell::root().join("configs/cifar10.toml"));
+    command.args(["--json", "--workers", "1,2", "--threads", "1"]);
+    command.args(["--bandwidth", &megabits.to_string(), "--round-trip", &round_trip_ms.to_string()]);
+    Ok(serde_json::from_str(&shell::output(&mut command)?)?)
+}
+
+/// What `plan --json` prints of a number of workers.
+#[derive(Deserialize)]
+struct PlannedWorkers {
+    layers: Vec<PlannedLayer>,
+}
+
+#[derive(Deserialize)]
+struct PlannedLayer {
+    steps_per_second: f64,
+}
+
+fn print(network: &str, measured: &[Vec<Measured>], planned: &[PlannedWorkers]) {
     println!("\n{network}");
     println!(
-        "{:<8} {:>16} {:>16} {:>9} {:>11} {:>20} {:>20}",
+        "{:<8} {:>26} {:>26} {:>9} {:>11} {:>22} {:>17}",
         "layer",
-        "1 worker steps/s",
-        "2 workers steps/s",
+        "1 worker steps/s (planned)",
+        "2 workers ...",
         "speed-up",
         "efficiency",
-        "goodness bytes/step",
+        "exchanged, bytes/step",
         "batch bytes/step"
     );
-    for (one, two) in one.iter().zip(two) {
+    let [one, two] = measured else { unreachable!("one worker and two") };
+    for (layer, (one, two)) in one.iter().zip(two).enumerate() {
         let ratio = two.steps_per_second / one.steps_per_second;
+        let beside = |place: usize, measured: &Measured| {
+            let planned = planned[place].layers[layer].steps_per_second;
+            let off = 100.0 * (planned / measured.steps_per_second - 1.0);
+            format!("{:.3} ({planned:.3}, {off:+.0}%)", measured.steps_per_second)
+        };
         println!(
-            "{:<8} {:>16.3} {:>17.3} {:>8.2}x {:>10.0}% {:>20} {:>20}",
+            "{:<8} {:>26} {:>26} {:>8.2}x {:>10.0}% {:>22} {:>17}",
             one.layer,
-            one.steps_per_second,
-            two.steps_per_second,
+            beside(0, one),
+            beside(1, two),
             ratio,
             50.0 * ratio,
             two.exchanged,

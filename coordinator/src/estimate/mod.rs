@@ -12,6 +12,7 @@
 
 mod arrivals;
 mod memory;
+mod numbers;
 mod rates;
 mod table;
 mod work;
@@ -24,6 +25,7 @@ use crate::schedule::{Task, assign};
 
 pub use arrivals::{activations, arrivals};
 pub use memory::working_bytes;
+pub use numbers::{LayerNumbers, Numbers};
 pub use rates::{LayerRates, Rates};
 pub use table::table;
 

@@ -570,6 +570,32 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_smaller_is_exchanged_unless_the_configuration_says_otherwise() {
+        const CIFAR_10: &str = include_str!("../../../configs/cifar10.toml");
+        let sharing = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|&text| text.to_owned()).collect();
+            let shape = Shape { height: 32, width: 32, channels: 3 };
+            let config = config::parse("cifar10.toml", CIFAR_10, &changes).unwrap();
+            let plan = Plan::new(&config, shape, TrainingSamples::labelled(50_000))?;
+            Ok(plan.stages.iter().map(|stage| stage.hyperparameters.sharing).collect::<Vec<_>>())
+        };
+        let refusal = |changes: &[&str]| -> String {
+            let refused: Result<_, PlanError> = sharing(changes);
+            refused.unwrap_err().to_string()
+        };
+        let [channels, samples] = [Sharing::Channels, Sharing::Samples];
+        assert_eq!(sharing(&[]), Ok(vec![samples, channels, channels]));
+        assert_eq!(sharing(&["layers.0.sharing=channels"]), Ok(vec![channels; 3]));
+        assert_eq!(sharing(&["layers.2.sharing=samples"]), Ok(vec![samples, channels, samples]));
+        let takes = refusal(&["layers.1.sharing=samples"]);
+        assert!(takes.starts_with("layers[1].sharing = samples: expected channels"), "{takes}");
+        let large = refusal(&["layers.2.sharing=samples", "layers.2.units=6144"]);
+        assert!(large.contains("does not fit a message"), "{large}");
+        let views = refusal(&["layers.0.sharing=samples", "data.views=2"]);
+        assert!(views.contains("of one view"), "{views}");
+    }
+
+    #[test]
     fn views_are_augmented_as_configured() {
         let augmentation = |changes: &[&str]| plan(changes).unwrap().augmentation;
         let views = |moves, flip| Augmentation::new(moves, flip).unwrap();

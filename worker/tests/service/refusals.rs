@@ -18,10 +18,14 @@ fn check(status: &Status, code: Code, says: &str) {
     assert!(status.message().contains(says), "`{}` does not say `{says}`", status.message());
 }
 
+fn shard(start: u64, end: u64) -> wire::Shard {
+    wire::Shard { address: "127.0.0.1:1".to_owned(), start, end }
+}
+
 #[tokio::test]
 async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
     type Change = fn(&mut wire::TrainBegin);
-    let field: [(&str, Change); 19] = [
+    let field: [(&str, Change); 23] = [
         ("run: found 0 bytes", |begin| begin.run.clear()),
         ("run: found 100000 bytes", |begin| begin.run = "x".repeat(100_000)),
         ("spec: found nothing", |begin| begin.spec = None),
@@ -30,6 +34,12 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("hyperparameters: found nothing", |begin| begin.hyperparameters = None),
         ("hyperparameters.period", |begin| begin.hyperparameters.as_mut().unwrap().period = 0),
         ("hyperparameters.gamma", |begin| begin.hyperparameters.as_mut().unwrap().gamma = f64::NAN),
+        ("hyperparameters.sharing: found 2", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 2),
+        ("hyperparameters.sharing: found Samples, expected samples only of convolutions", |begin| {
+            begin.hyperparameters.as_mut().unwrap().sharing = wire::Sharing::Samples.into();
+        }),
+        ("group.start: found 1..4, expected whole parts", |begin| begin.group = vec![shard(1, 4)]),
+        ("group: found parts from 4 on", |begin| begin.group = vec![shard(4, 8)]),
         ("cut_point: found 3, expected at most the layer, 2", |begin| begin.cut_point = 3),
         ("cut_point: found a layer that takes pairs", |begin| begin.cut_point = 1),
         ("spec.pairs: found a layer that takes pairs", |begin| begin.cut_point = 2),

@@ -19,10 +19,23 @@ fn main() -> ExitCode {
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", said(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, but for those that the one before has said already.
+fn said(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
@@ -32,4 +45,23 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(cli.execute())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::Context;
+    use coordinator::run_dir::RunDirError;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let full = || io::Error::from_raw_os_error(28);
+        let source = full();
+        let error = anyhow::Error::from(RunDirError::Io { path: "run/metrics.jsonl".into(), source });
+        let error = Err::<(), _>(error).context("iris.toml").unwrap_err();
+        assert_eq!(said(&error), format!("iris.toml: run/metrics.jsonl: {}", full()));
+    }
 }

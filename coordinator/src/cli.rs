@@ -113,8 +113,9 @@ pub struct ClusterArgs {
     /// [default: a quarter of the machine's memory, shared among them].
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,
-    /// How many workers share each layer, each with some of its channels or of each batch's samples: a number, or `auto` for all that there are on
-    /// machines of their own [default: what the configuration says, or auto]. The weights do not depend on it.
+    /// How many workers share each layer, each with some of its channels or of each batch's samples: a number, or
+    /// `auto` for all that there are on machines of their own [default: what the configuration says, or auto]. The
+    /// weights do not depend on it.
     #[arg(long, value_name = "N|auto")]
     shards: Option<config::Shards>,
     /// The worker program of --local [default: the `worker` beside this program].

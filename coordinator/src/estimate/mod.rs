@@ -8,7 +8,9 @@
 //! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
 //!
 //! Workers share a layer part by part, each on all of its threads, and all transform for it; what is not divided by
-//! channels (standardising, lowering, the loss, a pair prefix) or by samples (standardising, updates) each does for itself. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace. Starting workers, handing layers over and a network slower than the workers are not in it.
+//! channels (standardising, lowering, the loss, a pair prefix) or by samples (standardising, updates) each does for
+//! itself. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace.
+//! Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
 mod memory;

@@ -11,7 +11,8 @@ use crate::scratch::buffer;
 
 impl TrainingLayer {
     /// What the layer passes on for the first `pairs` pairs of `input`, by the weights before the update: (pairs,
-    /// elements). Not for a shard, which has no other channels to take the mean with. To be called between [`Self::begin_step`] and [`Self::end_step`], whose linear maps it uses.
+    /// elements). Not for a shard, which has no other channels to take the mean with. To be called between
+    /// [`Self::begin_step`] and [`Self::end_step`], whose linear maps it uses.
     pub fn transmit(&self, input: &PairedRows, pairs: usize) -> Array2<f32> {
         let blocks: Vec<(&Block, &[f32])> = match &self.kind {
             Kind::Dense(layer) => layer.mapped().collect(),

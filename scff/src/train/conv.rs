@@ -380,39 +380,42 @@ struct PairTerm<'a> {
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
 fn goodness_of_pair(scale: f32, shift: &[f32], first: &[f32], second: Option<&[f32]>, out: &mut [f32]) {
     let channels = shift.len();
-    let second = second.map(|second| second.chunks_exact(channels));
     let first = first.chunks_exact(channels);
     match second {
         Some(second) => {
-            for ((out, u), v) in out.iter_mut().zip(first).zip(second) {
-                *out = squares(shift, u, |index| scale * (u[index] + v[index]));
+            for ((out, u), v) in out.iter_mut().zip(first).zip(second.chunks_exact(channels)) {
+                *out = squares(shift, u, v, |u, v| scale * (u + v));
             }
         }
         None => {
             for (out, u) in out.iter_mut().zip(first) {
-                *out = squares(shift, u, |index| scale * u[index]);
+                *out = squares(shift, u, u, |u, _| scale * u);
             }
         }
     }
 }
 
+/// The sum of relu(scaled(u, v) + shift)^2.
 #[inline(always)]
-fn squares(shift: &[f32], like: &[f32], scaled: impl Fn(usize) -> f32) -> f32 {
+fn squares(shift: &[f32], u: &[f32], v: &[f32], scaled: impl Fn(f32, f32) -> f32) -> f32 {
     const LANES: usize = 16;
-    let channels = shift.len().min(like.len());
-    let whole = channels / LANES * LANES;
-    let mut lanes = [0.0_f32; LANES];
-    for start in (0..whole).step_by(LANES) {
+    let mut sums = [0.0_f32; LANES];
+    let add = |sum: &mut f32, shift: f32, u: f32, v: f32| {
+        let h = (scaled(u, v) + shift).max(0.0);
+        *sum += h * h;
+    };
+    let (shift, shift_rest) = shift.as_chunks::<LANES>();
+    let (u, u_rest) = u.as_chunks::<LANES>();
+    let (v, v_rest) = v.as_chunks::<LANES>();
+    for ((shift, u), v) in shift.iter().zip(u).zip(v) {
         for lane in 0..LANES {
-            let h = (scaled(start + lane) + shift[start + lane]).max(0.0);
-            lanes[lane] += h * h;
+            add(&mut sums[lane], shift[lane], u[lane], v[lane]);
         }
     }
-    for index in whole..channels {
-        let h = (scaled(index) + shift[index]).max(0.0);
-        lanes[index - whole] += h * h;
+    for (((sum, &shift), &u), &v) in sums.iter_mut().zip(shift_rest).zip(u_rest).zip(v_rest) {
+        add(sum, shift, u, v);
     }
-    lanes.iter().sum()
+    sums.iter().sum()
 }
 
 /// out += coefficient * reach * relu(z)

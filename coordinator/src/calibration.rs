@@ -1,38 +1,49 @@
-//! How fast this machine is at what a plan's layers need: measured in about a second.
+//! How fast this machine is at what a plan's layers need: measured in a few seconds.
 //!
-//! All threads work at once, and of each the round counts that a quarter of its rounds were faster than: so the rates are
+//! All threads work at once. Of each, the round counts that a quarter of its rounds were faster than: so the rates are
 //! about those of a machine that does nothing else, whatever it does at the moment.
 
 use std::time::{Duration, Instant};
 
-use scff::batch::Step;
+use ndarray::Array2;
+use rayon::ThreadPoolBuilder;
+use scff::batch::{Epoch, Step};
+use scff::layer::{LayerSpec, LayerState, LinearMap};
 use scff::optimizer::Update;
-use scff::train::ProductTrial;
+use scff::seed::{NO_LAYER, Purpose, Seed};
+use scff::train::{ProductTrial, TrainingLayer, TrainingStage};
 
-use crate::estimate::{LayerRates, Rates};
+use crate::estimate::{LayerRates, Rates, pass_rate};
 use crate::plan::{Plan, Stage};
 
 /// All layers' products together.
 const PRODUCTS: Duration = Duration::from_millis(700);
 /// All layers' updates together.
 const UPDATES: Duration = Duration::from_millis(200);
-const COPIES: Duration = Duration::from_millis(100);
+/// All layers' steps together, unless a few steps take longer.
+const STEPS: Duration = Duration::from_secs(1);
+/// Seconds of a step's products, at most: of larger batches a part is tried.
+const STEP: f64 = 0.15;
 
 /// Operations of a thread in a round of products, at least: a millisecond.
 const ROUND: u64 = 200_000_000;
-/// So many parameters lie beyond the caches: more are updated no slower.
+/// So many parameters lie beyond the caches: more are updated no slower, and layers of more are tried with fewer channels.
 const PARAMETERS: usize = 8 << 20;
-/// Numbers that a thread copies.
-const COPIED: usize = 4 << 20;
+/// Samples of a tried step, at least, and four times the negatives of each.
+const SAMPLES: usize = 8;
 
 /// Measures the rates of the layers of `plan`, on so many threads. Blocks.
 pub fn calibrate(plan: &Plan, threads: usize) -> Rates {
     let count = plan.stages.len() as u32;
-    let layer = |stage| LayerRates {
-        operations: products(plan, stage, threads, PRODUCTS / count),
-        updates: updates(stage, threads, UPDATES / count),
+    let layer = |stage| {
+        let rates = LayerRates {
+            operations: products(plan, stage, threads, PRODUCTS / count),
+            updates: updates(stage, threads, UPDATES / count),
+            bytes: f64::INFINITY,
+        };
+        LayerRates { bytes: passes(plan, stage, rates, threads, STEPS / count), ..rates }
     };
-    Rates { threads, layers: plan.stages.iter().map(layer).collect(), bytes: copies(threads) }
+    Rates { threads, layers: plan.stages.iter().map(layer).collect() }
 }
 
 /// Floating-point operations a second of products in a layer's shapes.
@@ -55,11 +66,43 @@ fn updates(stage: &Stage, threads: usize, budget: Duration) -> f64 {
     each as f64 * rounds
 }
 
-/// Bytes a second that a copy reads and writes.
-fn copies(threads: usize) -> f64 {
-    let arrays = (0..threads).map(|_| [(); 2].map(|()| vec![0.1_f32; COPIED])).collect();
-    let rounds = rounds(COPIES, arrays, |[to, from]| to.copy_from_slice(from));
-    (2 * size_of::<f32>() * COPIED) as f64 * rounds
+/// Bytes a second of a layer's passes, of steps on noise.
+fn passes(plan: &Plan, stage: &Stage, rates: LayerRates, threads: usize, budget: Duration) -> f64 {
+    let (plan, stage) = trial(plan, stage, rates.operations);
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+    let mut random = Seed(0).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
+    let state = LayerState::initial(&stage.spec.map, &mut random);
+    let layer = TrainingLayer::new(stage.spec.clone(), stage.hyperparameters, &state);
+    let mut training = TrainingStage::new(Vec::new(), layer.expect("the state was made for the layer"));
+    let rows = plan.rows_of(&stage, &stage.spec) as usize;
+    let noise = |(row, column)| ((row * 7_919 + column * 104_729) % 1_009) as f32 / 1_009.0 - 0.5;
+    let rows = Array2::from_shape_fn((rows, stage.spec.map.inputs()), noise);
+    let two_views = plan.two_views && stage.spec.makes_pairs();
+    let shifts: Vec<usize> = (1..=stage.negatives).collect();
+    // The first step makes its buffers.
+    pool.install(|| training.step(rows.clone(), two_views, &shifts));
+    let steps = rounds(budget, vec![training], |training| {
+        pool.install(|| training.step(rows.clone(), two_views, &shifts));
+    });
+    pass_rate(&plan, &stage, steps.recip(), rates, threads)
+}
+
+/// A stage to be tried, with no more samples and channels than show how fast its steps are.
+fn trial(plan: &Plan, stage: &Stage, operations: f64) -> (Plan, Stage) {
+    let mut stage = stage.clone();
+    let LayerSpec { map, block, .. } = &mut stage.spec;
+    let most = (PARAMETERS / map.fan_in() / *block).max(1) * *block;
+    let channels = map.channels().min(most);
+    match map {
+        LinearMap::Dense(dense) => dense.outputs = channels,
+        LinearMap::Conv(conv) => conv.channels = channels,
+    }
+    let mut plan = plan.clone();
+    let of_sample =
+        4 * plan.rows_of(&stage, &stage.spec) * stage.spec.map.multiply_adds() / plan.batch as u64;
+    let samples = (STEP * operations / of_sample as f64) as usize;
+    plan.batch = plan.batch.min(samples.max(SAMPLES).max(4 * stage.negatives));
+    (plan, stage)
 }
 
 /// Rounds a second of all threads together, each doing `work` on a part of its own until the time is up, and at least a few
@@ -94,9 +137,9 @@ mod tests {
         let config = config::parse("iris", include_str!("../../configs/iris.toml"), &[]).unwrap();
         let shape = Shape { height: 1, width: 1, channels: 4 };
         let plan = Plan::new(&config, shape, TrainingSamples::labelled(120)).unwrap();
-        let Rates { layers, bytes, .. } = calibrate(&plan, 1);
+        let Rates { layers, .. } = calibrate(&plan, 1);
         assert_eq!(layers.len(), 2);
-        for rate in layers.iter().flat_map(|layer| [layer.operations, layer.updates]).chain([bytes]) {
+        for rate in layers.iter().flat_map(|layer| [layer.operations, layer.updates, layer.bytes]) {
             assert!((1e6..1e15).contains(&rate), "{rate} a second");
         }
     }

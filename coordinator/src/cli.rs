@@ -49,7 +49,7 @@ pub enum Command {
     },
     /// Show what a run would do and how long it would take: shapes, parameters, operations, bytes, seconds.
     ///
-    /// Seconds follow from a second's measurement of this machine. The data set's files are not needed.
+    /// Seconds follow from measuring this machine for a few seconds. The data set's files are not needed.
     Plan {
         /// The configuration file.
         config: PathBuf,
@@ -209,7 +209,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 impl PlannedArgs {
-    /// The plan with estimates, after a second's calibration: for people or for programs.
+    /// The plan with estimates, after a few seconds of calibration: for people or for programs.
     fn estimated(&self, plan: &Plan, test_samples: usize, json: bool) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let rates = calibrate(plan, self.threads.map_or(cores, |threads| cores.min(threads.into())));

@@ -35,14 +35,24 @@ pub enum Counting {
         /// Elements of a position.
         channels: usize,
     },
+    /// The same of a map of so few channels that they fill no lanes: how often each element counts.
+    Narrow(Vec<f64>),
 }
+
+/// Sums are taken in so many lanes.
+const LANES: usize = 8;
 
 impl Counting {
     /// How the elements of what `map` reads count.
     pub fn of(map: &LinearMap) -> Self {
         match map {
             LinearMap::Conv(conv) if conv.padding > 0 => {
-                Self::Padded { multiplicities: conv.multiplicities(), channels: conv.input.channels }
+                let (multiplicities, channels) = (conv.multiplicities(), conv.input.channels);
+                if channels < LANES {
+                    let of_position = |multiplicity| std::iter::repeat_n(multiplicity, channels);
+                    return Self::Narrow(multiplicities.into_iter().flat_map(of_position).collect());
+                }
+                Self::Padded { multiplicities, channels }
             }
             _ => Self::Once,
         }
@@ -55,6 +65,7 @@ impl Counting {
             Self::Padded { multiplicities, channels } => {
                 multiplicities.iter().sum::<f64>() * *channels as f64
             }
+            Self::Narrow(multiplicities) => multiplicities.iter().sum(),
         }
     }
 }
@@ -93,13 +104,30 @@ fn sum(values: &[f32], counting: &Counting, term: impl Fn(f64) -> f64) -> f64 {
             .zip(multiplicities)
             .map(|(position, multiplicity)| multiplicity * lanes_sum(position, &term))
             .sum(),
+        Counting::Narrow(multiplicities) => {
+            let mut lanes = [0.0_f64; LANES];
+            let mut add = |lane: usize, value: f32, multiplicity: f64| {
+                lanes[lane] += multiplicity * term(f64::from(value));
+            };
+            let (values, last_values) = values.as_chunks::<LANES>();
+            let (multiplicities, last) = multiplicities.as_chunks::<LANES>();
+            for (values, multiplicities) in values.iter().zip(multiplicities) {
+                for lane in 0..LANES {
+                    add(lane, values[lane], multiplicities[lane]);
+                }
+            }
+            for (lane, (&value, &multiplicity)) in last_values.iter().zip(last).enumerate() {
+                add(lane, value, multiplicity);
+            }
+            lanes.iter().sum()
+        }
     }
 }
 
 #[inline(always)]
 fn lanes_sum(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
-    let mut lanes = [0.0_f64; 8];
-    let chunks = values.chunks_exact(8);
+    let mut lanes = [0.0_f64; LANES];
+    let chunks = values.chunks_exact(LANES);
     let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, &value) in lanes.iter_mut().zip(chunk) {
@@ -115,6 +143,7 @@ fn lanes_sum(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::{Conv, MapShape};
 
     #[test]
     fn a_constant_sample_becomes_zero() {
@@ -122,6 +151,42 @@ mod tests {
         standardize(&mut values, &Counting::Once);
         assert!(values.iter().all(|&value| value == 0.0));
         assert_eq!(moments(&values, &Counting::Once), Moments::default());
+    }
+
+    #[test]
+    fn a_padded_map_counts_as_if_it_were_made_however_many_channels_it_has() {
+        for channels in [1, 3, 8, 11] {
+            let input = MapShape { height: 5, width: 4, channels };
+            let conv = Conv { input, channels: 2, kernel: 5, padding: 2 };
+            let counting = Counting::of(&LinearMap::Conv(conv));
+            let values: Vec<f32> = (0..input.len()).map(|i| (i * i % 37) as f32).collect();
+            let place = |at: usize, side: usize| {
+                let at = at as isize - 2;
+                let side = side as isize;
+                (if at < 0 {
+                    -at
+                } else if at >= side {
+                    2 * (side - 1) - at
+                } else {
+                    at
+                }) as usize
+            };
+            let (mut found, mut count) = (Moments::default(), 0.0);
+            for (row, column) in (0..9).flat_map(|row| (0..8).map(move |column| (row, column))) {
+                let position = place(row, 5) * 4 + place(column, 4);
+                for value in &values[position * channels..][..channels] {
+                    found.sum += f64::from(*value);
+                    found.squares += f64::from(value * value);
+                    count += 1.0;
+                }
+            }
+            assert_eq!(counting.count(values.len()), count);
+            assert_eq!(
+                moments(&values, &counting),
+                found,
+                "{channels} channels: sums of whole numbers are exact"
+            );
+        }
     }
 
     #[test]

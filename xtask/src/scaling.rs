@@ -4,13 +4,14 @@ mod hosts;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use self::hosts::{Host, Link, Network};
+use self::hosts::{Host, Link, NO_DELAY, Network};
 use crate::{packages, shell};
 
 #[derive(Debug, clap::Args)]
@@ -24,12 +25,38 @@ pub struct Arguments {
 }
 
 /// What a layer of a run came to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Measured {
     layer: String,
     steps_per_second: f64,
     exchanged: u64,
     forwarded: u64,
+}
+
+/// A layer on a network.
+#[derive(Debug)]
+struct Comparison {
+    layer: String,
+    /// Steps a second of one worker, while the other core has nothing to do.
+    one: f64,
+    /// Of two workers that share the layer.
+    two: f64,
+    /// Of two runs of one worker each at the same time, added up: what both cores can do.
+    separate: f64,
+    /// Bytes that two workers exchange in a step.
+    exchanged: u64,
+    /// Bytes of a batch that one hands on to the other.
+    forwarded: u64,
+}
+
+/// The programs, and what they work on.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    blas_kernel: &'a str,
+    coordinator: &'a Path,
+    data: &'a Path,
+    /// Where runs are put.
+    folder: &'a Path,
 }
 
 /// Links to try; `None`: everything on loopback.
@@ -55,7 +82,8 @@ const CHANGES: [&str; 10] = [
     "seed=1",
 ];
 
-/// Measures the steps of CIFAR-10's layers on one and on two workers of one thread and one core each.
+/// Measures the steps of CIFAR-10's layers on one and on two workers of one thread and one core each, and on two runs of one
+/// worker each.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     packages::for_building()?;
     let coordinator = shell::build_release()?;
@@ -65,6 +93,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!(
         "CIFAR-10's layers, batches of 100, workers of one thread on a core of its own; activations kept"
     );
+    let blas_kernel = arguments.blas_kernel.as_str();
+    let subject = Subject { blas_kernel, coordinator: &coordinator, data: &data, folder: &folder };
     for link in LINKS {
         let network = match Network::new(link) {
             Ok(network) => network,
@@ -73,41 +103,101 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 continue;
             }
         };
-        let mut best: Vec<Vec<Measured>> = Vec::new();
-        for _ in 0..arguments.rounds.max(1) {
-            for (place, count) in [1, 2].into_iter().enumerate() {
-                let out = folder.join(format!("run-{count}"));
-                let measured = measure(arguments, &coordinator, &data, &network, &out, count)?;
-                match best.get_mut(place) {
-                    Some(best) => best.iter_mut().zip(measured).for_each(|(best, measured)| {
-                        if measured.steps_per_second > best.steps_per_second {
-                            *best = measured;
-                        }
-                    }),
-                    None => best.push(measured),
-                }
+        let mut best = subject.round(&network)?;
+        for _ in 1..arguments.rounds {
+            for (best, layer) in best.iter_mut().zip(subject.round(&network)?) {
+                best.one = best.one.max(layer.one);
+                best.two = best.two.max(layer.two);
+                best.separate = best.separate.max(layer.separate);
             }
         }
-        let planned = planned(arguments, &coordinator, link)?;
-        print(&network.describe(), &best, &planned);
+        print(&network.describe(), &best, &subject.planned(network.link())?);
     }
     Ok(())
 }
 
-/// What `coordinator plan` says of one and of two such workers.
-fn planned(
-    arguments: &Arguments,
-    coordinator: &Path,
-    link: Option<Link>,
-) -> anyhow::Result<Vec<PlannedWorkers>> {
-    // Loopback is as fast as memory, and its delays are part of what a step takes anyway.
-    let Link { megabits, round_trip_ms } = link.unwrap_or(Link { megabits: 20_000, round_trip_ms: 0.01 });
-    let mut command = Command::new(coordinator);
-    command.args(["--blas-kernel", &arguments.blas_kernel, "plan"]);
-    command.arg(shell::root().join("configs/cifar10.toml"));
-    command.args(["--json", "--workers", "1,2", "--threads", "1"]);
-    command.args(["--bandwidth", &megabits.to_string(), "--round-trip", &round_trip_ms.to_string()]);
-    Ok(serde_json::from_str(&shell::output(&mut command)?)?)
+impl Subject<'_> {
+    /// Measures all layers once.
+    fn round(self, network: &Network) -> anyhow::Result<Vec<Comparison>> {
+        let one = self.measure(network, 0..1)?;
+        let two = self.measure(network, 0..2)?;
+        let separate = both(|core| self.measure(network, core..core + 1))?;
+        let layers = one.into_iter().zip(two).zip(separate[0].iter().zip(&separate[1]));
+        let comparison =
+            |((one, two), separate): ((Measured, Measured), (&Measured, &Measured))| Comparison {
+                layer: one.layer,
+                one: one.steps_per_second,
+                two: two.steps_per_second,
+                separate: separate.0.steps_per_second + separate.1.steps_per_second,
+                exchanged: two.exchanged,
+                forwarded: two.forwarded,
+            };
+        Ok(layers.map(comparison).collect())
+    }
+
+    /// What `coordinator plan` says of one and of two such workers: steps a second of each layer. For one, it measures the
+    /// machine on one core, for two on both at the same time, as the workers use them.
+    fn planned(self, link: Option<Link>) -> anyhow::Result<[Vec<f64>; 2]> {
+        let alone = self.plan(link, 0)?;
+        let [first, second] = both(|core| self.plan(link, core))?;
+        // Two that share a layer are as fast as the slower one.
+        let two = first[1].iter().zip(&second[1]).map(|(first, second)| first.min(*second));
+        Ok([alone[0].clone(), two.collect()])
+    }
+
+    /// The same for a machine as it is seen from one core.
+    fn plan(self, link: Option<Link>, core: usize) -> anyhow::Result<[Vec<f64>; 2]> {
+        // Loopback is as fast as memory, and its delays are part of what a step takes anyway.
+        let Link { megabits, round_trip_ms } =
+            link.unwrap_or(Link { megabits: 20_000, round_trip_ms: NO_DELAY });
+        let mut command = on_core(Command::new("taskset"), core);
+        command.arg(self.coordinator).args(["--blas-kernel", self.blas_kernel, "plan"]);
+        command.arg(shell::root().join("configs/cifar10.toml"));
+        command.args(["--json", "--workers", "1,2", "--threads", "1"]);
+        command.args(["--bandwidth", &megabits.to_string(), "--round-trip", &round_trip_ms.to_string()]);
+        let planned: [PlannedWorkers; 2] = serde_json::from_str(&shell::output(&mut command)?)?;
+        Ok(planned.map(|workers| workers.layers.iter().map(|layer| layer.steps_per_second).collect()))
+    }
+
+    /// Runs on workers on some of the hosts, each on its core.
+    fn measure(self, network: &Network, cores: Range<usize>) -> anyhow::Result<Vec<Measured>> {
+        let worker = self.coordinator.with_file_name("worker");
+        let out = self.folder.join(format!("run-{}-{}", cores.start, cores.end));
+        let start = |core| Running::start(self.blas_kernel, &worker, &network.hosts[core], core);
+        let workers: Vec<Running> = cores.map(start).collect::<anyhow::Result<_>>()?;
+        let addresses: Vec<&str> = workers.iter().map(|worker| worker.address.as_str()).collect();
+        if out.exists() {
+            fs::remove_dir_all(&out)?;
+        }
+        let mut command = Command::new(self.coordinator);
+        command.args(["--blas-kernel", self.blas_kernel, "run"]);
+        command.arg(shell::root().join("configs/cifar10.toml")).arg("--out").arg(&out);
+        command.args(["--workers", &addresses.join(","), "--shards", "auto", "--data"]).arg(self.data);
+        command.args(CHANGES.iter().flat_map(|change| ["--set", change]));
+        shell::output(&mut command)?;
+        layers(&out)
+    }
+}
+
+/// Does something for both cores at the same time.
+fn both<T: Send>(work: impl Fn(usize) -> anyhow::Result<T> + Sync) -> anyhow::Result<[T; 2]> {
+    let [first, second] = std::thread::scope(|scope| {
+        [0, 1]
+            .map(|core| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(core)
+                })
+            })
+            .map(|thread| thread.join().expect("no panic"))
+    });
+    Ok([first?, second?])
+}
+
+/// `taskset` on a core, before the program that it starts.
+fn on_core(mut taskset: Command, core: usize) -> Command {
+    taskset.args(["--cpu-list", &core.to_string()]);
+    taskset
 }
 
 /// What `plan --json` prints of a number of workers.
@@ -121,64 +211,32 @@ struct PlannedLayer {
     steps_per_second: f64,
 }
 
-fn print(network: &str, measured: &[Vec<Measured>], planned: &[PlannedWorkers]) {
+fn print(network: &str, measured: &[Comparison], [planned_one, planned_two]: &[Vec<f64>; 2]) {
     println!("\n{network}");
     println!(
-        "{:<8} {:>26} {:>26} {:>9} {:>11} {:>22} {:>17}",
+        "{:<6} {:>27} {:>24} {:>9} {:>15} {:>11} {:>14} {:>10}",
         "layer",
-        "1 worker steps/s (planned)",
-        "2 workers ...",
+        "1 worker, steps/s (planned)",
+        "2 workers (planned)",
         "speed-up",
-        "efficiency",
-        "exchanged, bytes/step",
-        "batch bytes/step"
+        "2 runs, steps/s",
+        "2 w./2 runs",
+        "exchanged/step",
+        "batch/step"
     );
-    let [one, two] = measured else { unreachable!("one worker and two") };
-    for (layer, (one, two)) in one.iter().zip(two).enumerate() {
-        let ratio = two.steps_per_second / one.steps_per_second;
-        let beside = |place: usize, measured: &Measured| {
-            let planned = planned[place].layers[layer].steps_per_second;
-            let off = 100.0 * (planned / measured.steps_per_second - 1.0);
-            format!("{:.3} ({planned:.3}, {off:+.0}%)", measured.steps_per_second)
-        };
+    let beside = |measured: f64, planned: f64| {
+        format!("{measured:.3} ({planned:.3}, {:+.0}%)", 100.0 * (planned / measured - 1.0))
+    };
+    for ((layer, planned_one), planned_two) in measured.iter().zip(planned_one).zip(planned_two) {
+        let Comparison { layer, one, two, separate, exchanged, forwarded } = layer;
         println!(
-            "{:<8} {:>26} {:>26} {:>8.2}x {:>10.0}% {:>22} {:>17}",
-            one.layer,
-            beside(0, one),
-            beside(1, two),
-            ratio,
-            50.0 * ratio,
-            two.exchanged,
-            two.forwarded
+            "{layer:<6} {:>27} {:>24} {:>8.2}x {separate:>15.3} {:>10.0}% {exchanged:>14} {forwarded:>10}",
+            beside(*one, *planned_one),
+            beside(*two, *planned_two),
+            two / one,
+            100.0 * two / separate,
         );
     }
-}
-
-fn measure(
-    arguments: &Arguments,
-    coordinator: &Path,
-    data: &Path,
-    network: &Network,
-    out: &Path,
-    count: usize,
-) -> anyhow::Result<Vec<Measured>> {
-    let worker = coordinator.with_file_name("worker");
-    let workers: Vec<Running> = network.hosts[..count]
-        .iter()
-        .enumerate()
-        .map(|(core, host)| Running::start(arguments, &worker, host, core))
-        .collect::<anyhow::Result<_>>()?;
-    let addresses: Vec<&str> = workers.iter().map(|worker| worker.address.as_str()).collect();
-    if out.exists() {
-        fs::remove_dir_all(out)?;
-    }
-    let mut command = Command::new(coordinator);
-    command.args(["--blas-kernel", &arguments.blas_kernel, "run"]);
-    command.arg(shell::root().join("configs/cifar10.toml")).arg("--out").arg(out);
-    command.args(["--workers", &addresses.join(","), "--shards", "auto", "--data"]).arg(data);
-    command.args(CHANGES.iter().flat_map(|change| ["--set", change]));
-    shell::output(&mut command)?;
-    layers(out)
 }
 
 /// A line of `metrics.jsonl`.
@@ -232,10 +290,10 @@ struct Running {
 }
 
 impl Running {
-    fn start(arguments: &Arguments, worker: &Path, host: &Host, core: usize) -> anyhow::Result<Self> {
-        let mut command = host.command("taskset");
-        command.args(["--cpu-list", &core.to_string()]).arg(worker);
-        command.args(["--blas-kernel", &arguments.blas_kernel, "--threads", "1", "--cache-memory", "1GiB"]);
+    fn start(blas_kernel: &str, worker: &Path, host: &Host, core: usize) -> anyhow::Result<Self> {
+        let mut command = on_core(host.command("taskset"), core);
+        command.arg(worker);
+        command.args(["--blas-kernel", blas_kernel, "--threads", "1", "--cache-memory", "1GiB"]);
         command.args(["--until-stdin-closes", "--listen", &host.listen]);
         if host.namespace.is_some() {
             command.arg("--insecure");

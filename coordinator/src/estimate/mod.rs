@@ -3,8 +3,9 @@
 //! What takes time, and at which rate it goes:
 //!
 //! - products, of the layer in training, its pair prefix and transforms: measured in each layer's shapes;
-//! - passes over activations (standardising, lowering, z of every pair, transmitting): bytes at the rate of memory;
 //! - AdamW: measured on as many parameters;
+//! - passes over activations (standardising, lowering, z of every pair, transmitting): bytes at a rate that follows from
+//!   what else a measured step of the layer takes;
 //! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
 //!
 //! Workers share a layer part by part, each on all of its threads, and all transform for it; what is not divided by
@@ -30,6 +31,7 @@ pub use memory::working_bytes;
 pub use numbers::{LayerNumbers, Numbers};
 pub use rates::{LayerRates, Rates};
 pub use table::table;
+pub use work::pass_rate;
 
 /// Seconds of a core for sending a byte of activations to another process: writing, both ends, reading.
 const SEND: f64 = 2e-9;
@@ -332,8 +334,8 @@ mod tests {
 
     /// Two cores with AVX-512, on which all that is measured below was measured.
     fn rates(layers: usize) -> Rates {
-        let layer = LayerRates { operations: 430e9, updates: 4e9 };
-        Rates { threads: 2, layers: vec![layer; layers], bytes: 105e9 }
+        let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
+        Rates { threads: 2, layers: vec![layer; layers] }
     }
 
     fn estimate(plan: &Plan, test_samples: usize, count: usize, cache_bytes: u64) -> Estimate {

@@ -7,8 +7,6 @@ pub struct Rates {
     pub threads: usize,
     /// Of each layer.
     pub layers: Vec<LayerRates>,
-    /// Bytes that a copy reads and writes.
-    pub bytes: f64,
 }
 
 /// What a machine does in a second for one layer.
@@ -18,4 +16,6 @@ pub struct LayerRates {
     pub operations: f64,
     /// Parameters that AdamW updates.
     pub updates: f64,
+    /// Bytes that all else in a step reads and writes: elementwise passes.
+    pub bytes: f64,
 }

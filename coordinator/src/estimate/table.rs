@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 use scff::layer::{LinearMap, MapShape};
 
 use super::work::passed_on;
-use super::{Estimate, GroupStep, Limit, PhaseEstimate, Rates, StageEstimate, Workers, exchanged_bytes};
+use super::{
+    Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers, exchanged_bytes,
+};
 use crate::config::TrainingSchedule;
 use crate::plan::{Plan, Stage};
 use scff::train::{PassOn, Sharing};
@@ -215,14 +217,16 @@ fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
              the\ntime in which it trains."
         }
     };
-    let products: Vec<_> =
-        rates.layers.iter().map(|layer| format!("{:.0}", layer.operations * 1e-9)).collect();
+    let of_layers = |rate: fn(&LayerRates) -> f64| {
+        let rates: Vec<_> = rates.layers.iter().map(|layer| format!("{:.0}", rate(layer) * 1e-9)).collect();
+        rates.join(" / ")
+    };
     write!(
         text,
         "{who}\nEach is a machine like this one, and memory that of the worker that needs most.\n\
-         Measured now: memory {:.0} GB/s, products {} GF/s, {} threads, {kernel}.",
-        rates.bytes * 1e-9,
-        products.join(" / "),
+         Measured now: products {} GF/s, passes {} GB/s, {} threads, {kernel}.",
+        of_layers(|layer| layer.operations),
+        of_layers(|layer| layer.bytes),
         rates.threads
     )
     .expect("text");
@@ -251,13 +255,13 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LayerRates, Network, fixture};
+    use super::super::{Network, fixture};
     use super::*;
     use crate::plan::Phase;
 
     fn text(plan: &Plan, counts: &[usize]) -> String {
-        let layer = LayerRates { operations: 430e9, updates: 4e9 };
-        let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()], bytes: 105e9 };
+        let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
+        let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
         let of = |&count| {
             let network = Network { bytes_per_second: 125e6, round_trip: 0.2e-3 };
             let workers = Workers { count, cache_bytes: 6 << 30, network };

@@ -11,11 +11,8 @@ const LOSS: f64 = 25e-9;
 /// Seconds of a step for handing it from thread to thread.
 const STEP: f64 = 100e-6;
 
-/// How much longer products take in a step than alone, where their data are in cache already.
-const PRODUCT: f64 = 1.08;
-
-/// How much longer a byte takes in an elementwise pass than in a copy, since something is computed too.
-const PASS: f64 = 1.75;
+/// The share of a step that passes take at least, whatever is measured.
+const LEAST_PASSES: f64 = 0.01;
 /// Bytes that standardising moves for each element of a row: moments and two passes over the row.
 const STANDARDIZE: f64 = 24.0;
 /// Bytes that lowering moves for each element of a patch, which mostly stays in cache.
@@ -39,12 +36,21 @@ struct Work {
 }
 
 impl Work {
-    fn seconds(&self, layer: LayerRates, rates: &Rates) -> f64 {
-        PRODUCT * self.operations / layer.operations
-            + PASS * self.bytes / rates.bytes
+    fn seconds(&self, layer: LayerRates, threads: usize) -> f64 {
+        self.operations / layer.operations
+            + self.bytes / layer.bytes
             + self.updates / layer.updates
-            + LOSS * self.losses / rates.threads as f64
+            + LOSS * self.losses / threads as f64
     }
+}
+
+/// The rate of a layer's passes, in bytes a second: what is left of a measured step of it, in seconds, once its products and
+/// updates are done at their rates.
+pub fn pass_rate(plan: &Plan, stage: &Stage, step: f64, others: LayerRates, threads: usize) -> f64 {
+    let [shared, repeated, _] = training(plan, stage);
+    let others = LayerRates { bytes: f64::INFINITY, ..others };
+    let left = step - shared.seconds(others, threads) - repeated.seconds(others, threads);
+    (shared.bytes + repeated.bytes) / left.max(LEAST_PASSES * step)
 }
 
 /// Seconds of a training step.
@@ -72,14 +78,15 @@ pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds 
     let stage = plan.stage(member);
     let prefix = member.from as usize..stage.layer.0 as usize;
     let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
-    let below: f64 = below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates)).sum();
+    let below: f64 =
+        below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates.threads)).sum();
     let [mut shared, repeated, partner] = training(plan, stage);
     shared.bytes += TRANSMIT * (passed_on(plan, member) * stage.spec.map.output().len() as u64) as f64;
     let own = rates.layers[stage.layer.0 as usize];
     StepSeconds {
-        shared: shared.seconds(own, rates),
-        repeated: STEP + below + repeated.seconds(own, rates),
-        partner: partner.seconds(own, rates),
+        shared: shared.seconds(own, rates.threads),
+        repeated: STEP + below + repeated.seconds(own, rates.threads),
+        partner: partner.seconds(own, rates.threads),
     }
 }
 
@@ -95,7 +102,7 @@ pub fn passed_on(plan: &Plan, member: &Member) -> u64 {
 /// Seconds of taking one sample through the first `layers` layers.
 pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
     let stages = plan.stages[..layers].iter().zip(&rates.layers);
-    stages.map(|(stage, rate)| passing(&stage.spec, 1.0, 1.0).seconds(*rate, rates)).sum()
+    stages.map(|(stage, rate)| passing(&stage.spec, 1.0, 1.0).seconds(*rate, rates.threads)).sum()
 }
 
 /// A step of the layer in training: lowering and products twice, and passes over U for z of every pair. What workers share

@@ -25,6 +25,9 @@ impl Link {
     }
 }
 
+/// Milliseconds there and back where nothing is added.
+pub const NO_DELAY: f64 = 0.01;
+
 /// Where a worker runs.
 pub struct Host {
     /// Its network namespace.
@@ -93,6 +96,12 @@ impl Network {
             self.delayed = there && back;
         }
         Ok(())
+    }
+
+    /// The link as it is: without the delay where this kernel adds none.
+    pub fn link(&self) -> Option<Link> {
+        let round_trip_ms = |link: Link| if self.delayed { link.round_trip_ms } else { NO_DELAY };
+        self.link.map(|link| Link { round_trip_ms: round_trip_ms(link), ..link })
     }
 
     /// What was measured on.

@@ -91,8 +91,8 @@ impl Network {
             ip(&["-n", namespace, "link", "set", inner, "up"])?;
             // Two links lie between two hosts, and a round trip crosses each twice.
             let delay = shape.round_trip_ms / 4.0;
-            let there = slow_down(&[], &outer, shape.megabits, delay)?;
-            let back = slow_down(&["netns", "exec", namespace, "tc"], inner, shape.megabits, delay)?;
+            let there = slow_down(None, &outer, shape.megabits, delay)?;
+            let back = slow_down(Some(namespace), inner, shape.megabits, delay)?;
             self.delayed = there && back;
         }
         Ok(())
@@ -129,16 +129,23 @@ impl Drop for Network {
     }
 }
 
-/// Slows what leaves by a device down; returns whether it is delayed too. `within`: words of `ip` that run tc elsewhere.
-fn slow_down(within: &[&str], device: &str, megabits: u32, delay_ms: f64) -> anyhow::Result<bool> {
-    let program = if within.is_empty() { "tc" } else { "ip" };
-    let head = [within, &["qdisc", "replace", "dev", device, "root"]].concat();
+/// Slows what leaves by a device down; returns whether it is delayed too.
+fn slow_down(namespace: Option<&str>, device: &str, megabits: u32, delay_ms: f64) -> anyhow::Result<bool> {
+    let (program, within) = match namespace {
+        Some(namespace) => ("ip", vec!["netns", "exec", namespace, "tc"]),
+        None => ("tc", vec![]),
+    };
+    let head = [&within, &["qdisc", "replace", "dev", device, "root"][..]].concat();
     let (rate, delay) = (format!("{megabits}mbit"), format!("{delay_ms}ms"));
     let netem = ["netem", "rate", &rate, "delay", &delay, "limit", "10000"];
     if succeeds(program, &[&head[..], &netem].concat()) {
         return Ok(true);
     }
-    let tbf = ["tbf", "rate", &rate, "burst", "256kb", "latency", "100ms"];
+    // What fits a burst passes at full speed: so it holds a few packets only, and these are small.
+    let of_namespace = namespace.map_or(vec![], |namespace| vec!["-n", namespace]);
+    let small_packets = ["link", "set", device, "gso_max_size", "3000", "gso_max_segs", "2"];
+    ip(&[&of_namespace, &small_packets[..]].concat())?;
+    let tbf = ["tbf", "rate", &rate, "burst", "8kb", "latency", "100ms"];
     if succeeds(program, &[&head[..], &tbf].concat()) {
         return Ok(false);
     }

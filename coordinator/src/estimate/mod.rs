@@ -39,8 +39,10 @@ const SEND: f64 = 2e-9;
 const READ_OUT: f64 = 1.7e-9;
 /// Features that a thread of the readout takes at a time.
 const READOUT_BLOCK: usize = 1024;
-/// Seconds for handing sums of goodness from one process to the next.
+/// Seconds for handing sums from one process to the next.
 const HOP: f64 = 150e-6;
+/// Seconds that those who share a layer wait for each other in a step, for no two take equally long.
+const WAIT: f64 = 1e-3;
 /// Samples whose effective rank is computed, and operations a second of LAPACK on one thread.
 const RANKED: f64 = 1000.0;
 const RANKING: f64 = 20e9;
@@ -85,7 +87,7 @@ pub enum Limit {
     Parts,
     /// Each does for itself what is not divided.
     Repeated,
-    /// Sums of goodness, or gradients, on their way.
+    /// Sums of goodness, or gradients, on their way, and waiting for each other.
     Exchange,
 }
 
@@ -106,7 +108,8 @@ impl GroupStep {
         let Network { bytes_per_second, round_trip } = workers.network;
         // Up the chain and down again, link by link.
         let links = (shards - 1) as f64;
-        let exchange = 2.0 * links * (round_trip / 2.0 + exchanged as f64 / bytes_per_second + HOP);
+        let wait = if shards > 1 { WAIT } else { 0.0 };
+        let exchange = wait + 2.0 * links * (round_trip / 2.0 + exchanged as f64 / bytes_per_second + HOP);
         let partners = if shards > 1 { partners(plan, stage, share) * step.partner } else { 0.0 };
         let repeated = step.repeated + partners;
         let seconds = share * step.shared + repeated + exchange;
@@ -418,7 +421,7 @@ mod tests {
         // Layer 1 is shared by samples, and exchanges a gradient.
         assert_eq!(exchanged_bytes(&plan, &plan.stages[0]), [4 * 96 * 77, 4 * 200 * 1024]);
         let [two, four, sixteen] = [2, 4, 16].map(|count| step(0, count));
-        assert!(two.efficiency > 0.85 && four.efficiency > 0.6, "{two:?} {four:?}");
+        assert!(two.efficiency > 0.75 && four.efficiency > 0.5, "{two:?} {four:?}");
         // Its steps are short, and sums go up and down a long chain.
         assert_eq!((sixteen.shards, sixteen.limit), (16, Limit::Exchange));
         let slow = Network { bytes_per_second: 1e6, ..GIGABIT };

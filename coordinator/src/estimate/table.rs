@@ -189,7 +189,7 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
                         }
                         Sharing::Samples => "what each does for itself: standardising, partners, updates",
                     },
-                    Limit::Exchange => "sums on their way",
+                    Limit::Exchange => "sums on their way, and waiting for each other",
                 };
                 let name = &plan.stage(member).spec.name;
                 writeln!(

@@ -84,6 +84,18 @@ pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
 /// A layer's state, and what its stage carries besides.
 pub type Trained = (LayerState, Carried);
 
+/// Senders and listeners at work. They end with this value.
+type Tasks = JoinSet<Result<(), PhaseError>>;
+
+/// What the members of a phase have in common while they train, up to its end or a failure.
+struct Attempt {
+    number: u64,
+    start: Step,
+    bars: MultiProgress,
+    /// Where states go.
+    arrived: mpsc::Sender<Arrived>,
+}
+
 /// What a step of a member passes on.
 type PassedOn = Vec<wire::Rows>;
 
@@ -94,73 +106,89 @@ impl PhaseRun<'_> {
     /// Trains the members from their states on, with a checkpoint now and then; returns the states after the last step.
     ///
     /// Once `newcomer` has an address, it ends with [`PhaseError::Newcomer`] at the next checkpoint.
-    pub async fn train(
+    pub async fn train(self, states: Vec<Trained>, newcomer: Newcomer) -> Result<Vec<Trained>, PhaseError> {
+        let start = states[0].0.step;
+        assert!(states.iter().all(|(state, _)| state.step == start), "members are at the same step");
+        if start.0 >= self.phase.steps.end {
+            return Ok(states);
+        }
+        let (arrived, checkpoints) = mpsc::channel(QUEUE);
+        let attempt = Attempt { number: attempt(), start, bars: MultiProgress::new(), arrived };
+        let mut tasks = Tasks::new();
+        let mut below = None;
+        for (place, trained) in states.into_iter().enumerate() {
+            below = Some(self.open(&mut tasks, &attempt, place, trained, below).await?);
+        }
+        drop(attempt);
+        self.follow(tasks, checkpoints, newcomer).await
+    }
+
+    /// Opens the training stream of a member, to which `below` passes on; returns what it passes on itself.
+    async fn open(
+        &self,
+        tasks: &mut Tasks,
+        attempt: &Attempt,
+        place: usize,
+        (state, carried): Trained,
+        below: Option<mpsc::Receiver<PassedOn>>,
+    ) -> Result<mpsc::Receiver<PassedOn>, PhaseError> {
+        let Self { plan, phase, dir, assignment, .. } = self;
+        let Attempt { number, start, bars, arrived } = attempt;
+        let member = &phase.members[place];
+        let stage = plan.stage(member);
+        let group = &assignment.groups[place];
+        let trainer = &group[0];
+        let bytes_sent = Arc::new(AtomicU64::new(carried.bytes_sent));
+        let (requests, outgoing) = mpsc::channel(QUEUE);
+        let batches = self.batches(tasks, place, below, *start, &bytes_sent);
+        let begin = self.begin(member, group, *number);
+        let due = Checkpoints { every: plan.checkpoint_every, last: Step(phase.steps.end) };
+        // A call returns once the worker has read `begin`, so its sending must already be under way.
+        tasks.spawn({
+            let bytes_sent = bytes_sent.clone();
+            async move {
+                // A closed channel means that the worker ended the call; its reply says why.
+                let _ = send(begin, state, batches, due, &requests, &bytes_sent).await;
+                Ok(())
+            }
+        });
+        let call = trainer.client.clone();
+        let replies = { call }.train(ReceiverStream::new(outgoing)).await;
+        let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
+        let (above, passed_on) = mpsc::channel(PASSED_ON);
+        let shards = self.shards(stage, group);
+        let listener = Listener {
+            trainer: trainer.clone(),
+            place,
+            stage: stage.clone(),
+            last: phase.steps.end,
+            replies,
+            progress: StageProgress::new(plan, stage, dir, *start, carried, bars)?,
+            metrics: dir.metrics_file(),
+            carried,
+            bytes_sent,
+            began: Instant::now(),
+            shards: shards.into_iter().zip(group).map(|(shard, worker)| (shard.start, worker.id)).collect(),
+            rates: self.rates.clone(),
+            parts: BTreeMap::new(),
+            rows: Vec::new(),
+            missing: 0,
+            passed_on: passed_on_rows(plan, stage, member.pass_on),
+            above,
+            arrived: arrived.clone(),
+        };
+        tasks.spawn(listener.listen());
+        Ok(passed_on)
+    }
+
+    /// Keeps the checkpoints of members at work, and returns the states after the last step.
+    async fn follow(
         self,
-        states: Vec<Trained>,
+        mut tasks: Tasks,
+        mut checkpoints: mpsc::Receiver<Arrived>,
         mut newcomer: Newcomer,
     ) -> Result<Vec<Trained>, PhaseError> {
         let Self { plan, phase, dir, .. } = self;
-        let start = states[0].0.step;
-        assert!(states.iter().all(|(state, _)| state.step == start), "members are at the same step");
-        if start.0 >= phase.steps.end {
-            return Ok(states);
-        }
-        let bars = MultiProgress::new();
-        let (arrived, mut checkpoints) = mpsc::channel(QUEUE);
-        // A call returns once the worker has read `begin`, so its sending must already be under way.
-        let mut tasks = JoinSet::new();
-        let attempt = attempt();
-        let mut below = None;
-        for (place, (member, (state, carried))) in phase.members.iter().zip(states).enumerate() {
-            let stage = plan.stage(member);
-            let group = &self.assignment.groups[place];
-            let trainer = &group[0];
-            let bytes_sent = Arc::new(AtomicU64::new(carried.bytes_sent));
-            let (requests, outgoing) = mpsc::channel(QUEUE);
-            let batches = self.batches(&mut tasks, place, below.take(), start, &bytes_sent);
-            let begin = self.begin(member, group, attempt);
-            let due = Checkpoints { every: plan.checkpoint_every, last: Step(phase.steps.end) };
-            tasks.spawn({
-                let bytes_sent = bytes_sent.clone();
-                async move {
-                    // A closed channel means that the worker ended the call; its reply says why.
-                    let _ = send(begin, state, batches, due, &requests, &bytes_sent).await;
-                    Ok(())
-                }
-            });
-            let call = trainer.client.clone();
-            let replies = { call }.train(ReceiverStream::new(outgoing)).await;
-            let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
-            let (above, passed_on) = mpsc::channel(PASSED_ON);
-            below = Some(passed_on);
-            let listener = Listener {
-                trainer: trainer.clone(),
-                place,
-                stage: stage.clone(),
-                last: phase.steps.end,
-                replies,
-                progress: StageProgress::new(plan, stage, dir, start, carried, &bars)?,
-                metrics: dir.metrics_file(),
-                carried,
-                bytes_sent,
-                began: Instant::now(),
-                shards: self
-                    .shards(stage, group)
-                    .into_iter()
-                    .zip(group)
-                    .map(|(shard, worker)| (shard.start, worker.id))
-                    .collect(),
-                rates: self.rates.clone(),
-                parts: BTreeMap::new(),
-                rows: Vec::new(),
-                missing: 0,
-                passed_on: passed_on_rows(plan, stage, member.pass_on),
-                above,
-                arrived: arrived.clone(),
-            };
-            tasks.spawn(listener.listen());
-        }
-        drop(arrived);
         let mut pending: BTreeMap<Step, Vec<Option<Trained>>> = BTreeMap::new();
         let mut come = None;
         loop {
@@ -234,7 +262,7 @@ impl PhaseRun<'_> {
     /// The batches of a member, with the rows that arrive with them; the tasks that prepare them are added to `tasks`.
     fn batches(
         &self,
-        tasks: &mut JoinSet<Result<(), PhaseError>>,
+        tasks: &mut Tasks,
         place: usize,
         below: Option<mpsc::Receiver<PassedOn>>,
         start: Step,

@@ -130,7 +130,7 @@ fn rounds<T: Send>(budget: Duration, parts: Vec<T>, work: impl Fn(&mut T) + Sync
 mod tests {
     use super::*;
     use crate::config;
-    use crate::source::{Shape, TrainingSamples};
+    use source::{Shape, TrainingSamples};
 
     #[test]
     fn every_rate_is_that_of_a_computer() {

@@ -14,8 +14,8 @@ use crate::config;
 use crate::estimate::{Estimate, Network, Numbers, Workers, table};
 use crate::plan::Plan;
 use crate::run::{self, Surroundings, Wanted};
-use crate::source::{self, DataSetName, FetchOptions, official};
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+use source::{self, DataSetName, FetchOptions, official};
 
 /// Trains Self-Contrastive Forward-Forward networks layer by layer, over worker processes.
 #[derive(Debug, Parser)]

@@ -10,7 +10,7 @@ use scff::seed::Seed;
 use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
 
-use crate::source::DataSetName;
+use source::DataSetName;
 
 /// A configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

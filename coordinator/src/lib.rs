@@ -7,8 +7,6 @@ pub mod plan;
 pub mod calibration;
 pub mod estimate;
 
-pub mod source;
-
 pub mod order;
 
 pub mod ledger;

@@ -4,7 +4,7 @@ use scff::batch::{Batch, Epoch, LayerIndex, SampleKey, Step, Variant};
 use scff::seed::{Purpose, Seed, distinct_shifts, permutation};
 
 use crate::plan::{Plan, Stage};
-use crate::source::Augmentation;
+use source::Augmentation;
 
 /// The batches of one stage.
 pub struct Order {
@@ -78,7 +78,7 @@ pub fn keys_of(samples: usize, variant: Variant) -> impl Iterator<Item = SampleK
 mod tests {
     use super::*;
     use crate::config;
-    use crate::source::{Shape, TrainingSamples};
+    use source::{Shape, TrainingSamples};
 
     fn order() -> Order {
         let config = config::parse("iris", include_str!("../../configs/iris.toml"), &[]).unwrap();

@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 use crate::cluster::{Worker, WorkerFailure};
 use crate::order::keys_of;
 use crate::progress::bar;
-use crate::source::{Augmentation, Examples};
 use crate::stream::Views;
 use crate::summary::ReadoutSummary;
 use crate::transform::{Job, QUEUE, through};
+use source::{Augmentation, Examples};
 
 /// What the readout reads, of every sample.
 #[derive(Clone, Debug, PartialEq, Eq)]

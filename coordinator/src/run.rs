@@ -18,9 +18,9 @@ use crate::plan::{Phase, Plan, Stage};
 use crate::readout::{LayerTaps, Splits, Taps, read_out};
 use crate::run_dir::{Carried, Frozen, RunDir, RunDirError, RunIdentity};
 use crate::schedule::{Command, Event, Schedule, Task};
-use crate::source::{self, DataSet, Examples};
 use crate::stream::Views;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+use source::{self, DataSet, Examples};
 
 /// Where a run finds things.
 #[derive(Clone, Debug)]
@@ -500,7 +500,7 @@ fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::source::{DataSetName, Shape};
+    use source::{DataSetName, Shape};
 
     /// Rows of four equal numbers from `first` on, labelled 0.
     fn rows(first: u16, count: u16) -> Examples {

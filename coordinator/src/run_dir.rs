@@ -450,9 +450,9 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::plan::Plan;
-    use crate::source::{Shape, TrainingSamples};
     use scff::batch::Epoch;
     use scff::seed::{Purpose, Seed};
+    use source::{Shape, TrainingSamples};
 
     fn config(overrides: &[&str]) -> Config {
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::ledger::Ledger;
 use crate::order::Order;
-use crate::source::{Augmentation, Examples, Image};
 use crate::transform::Job;
+use source::{Augmentation, Examples, Image};
 
 /// The samples of a split with their augmented views.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ mod tests {
     use scff::batch::Variant;
 
     use super::*;
-    use crate::source::{ChannelScale, Moves, Shape};
+    use source::{ChannelScale, Moves, Shape};
 
     #[test]
     fn a_view_is_moved_mirrored_and_filled_with_black_pixels_that_are_scaled_too() {

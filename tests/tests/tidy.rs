@@ -90,12 +90,13 @@ fn all_dependencies(package: &str) -> BTreeSet<String> {
 
 #[test]
 fn crates_depend_on_each_other_in_one_direction() {
-    let members = ["scff", "proto", "worker", "coordinator", "strata-tests", "xtask"];
-    let allowed: [(&str, &[&str]); 6] = [
+    let members = ["scff", "source", "proto", "worker", "coordinator", "strata-tests", "xtask"];
+    let allowed: [(&str, &[&str]); 7] = [
         ("scff", &[]),
+        ("source", &["scff"]),
         ("proto", &["scff"]),
         ("worker", &["scff", "proto"]),
-        ("coordinator", &["scff", "proto"]),
+        ("coordinator", &["scff", "source", "proto"]),
         ("tests", &[]),
         ("xtask", &[]),
     ];
@@ -122,7 +123,7 @@ fn the_mathematics_knows_no_network_no_files_no_environment_and_no_clock() {
 
 #[test]
 fn every_crate_keeps_to_the_lints_of_the_workspace() {
-    for member in ["scff", "proto", "worker", "coordinator", "tests", "xtask"] {
+    for member in ["scff", "source", "proto", "worker", "coordinator", "tests", "xtask"] {
         let manifest = manifest(member);
         let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
         assert_eq!(lints.and_then(toml::Value::as_bool), Some(true), "{member}");

@@ -299,7 +299,7 @@ impl Estimate {
 mod fixture {
     use crate::config;
     use crate::plan::Plan;
-    use crate::source::official;
+    use source::official;
 
     fn plan(text: &str) -> Plan {
         let config = config::parse("a configuration", text, &[]).unwrap();

@@ -9,7 +9,7 @@ use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 
 use crate::config::{Config, DataConfig, TrainingSchedule, WireFormat};
-use crate::source::{Augmentation, DataSetName, Moves, Shape, TrainingSamples};
+use source::{Augmentation, DataSetName, Moves, Shape, TrainingSamples};
 
 pub use phases::{Member, Phase};
 pub use stages::Stage;

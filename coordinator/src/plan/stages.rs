@@ -11,7 +11,7 @@ use scff::train::{Hyperparameters, Sharing};
 
 use super::{Plan, PlanError, check};
 use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule};
-use crate::source::Shape;
+use source::Shape;
 
 /// A layer may have as many units.
 pub const UNITS: u32 = 1 << 20;
@@ -242,7 +242,7 @@ fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), Plan
 mod tests {
     use super::*;
     use crate::config;
-    use crate::source::TrainingSamples;
+    use source::TrainingSamples;
 
     #[test]
     fn what_is_smaller_is_exchanged_unless_the_configuration_says_otherwise() {

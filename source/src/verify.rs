@@ -146,7 +146,7 @@ fn lines(files: &[impl fmt::Display]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::synthetic::{Set, gzip};
+    use crate::synthetic::{Set, gzip};
 
     const CONTENT: &[u8] = b"what the official file holds";
 

@@ -359,7 +359,7 @@ const fn sum(text: &str) -> Sha256Sum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::synthetic;
+    use crate::synthetic;
 
     #[test]
     fn the_list_says_where_a_set_is_or_how_to_get_it() {

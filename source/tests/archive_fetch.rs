@@ -5,12 +5,12 @@ mod server;
 use std::fs;
 use std::path::Path;
 
-use coordinator::source::{
-    Archive, DataSetName, FetchError, FetchOptions, Fetched, FileEntry, Sha256Sum, fetch, fetch_archive,
-};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use server::{Server, broken_off, ranged};
+use source::{
+    Archive, DataSetName, FetchError, FetchOptions, Fetched, FileEntry, Sha256Sum, fetch, fetch_archive,
+};
 use tar::{EntryType, Header};
 use tempfile::TempDir;
 

@@ -70,7 +70,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use crate::source::{DataSetName, load};
+    use crate::{DataSetName, load};
 
     const IMAGE: usize = 96 * 96 * 3;
 

@@ -113,8 +113,8 @@ fn sizes<const DIMENSIONS: usize>(
 
 #[cfg(test)]
 mod tests {
-    use crate::source::synthetic::{self, File, Set};
-    use crate::source::{DataSetName, load};
+    use crate::synthetic::{self, File, Set};
+    use crate::{DataSetName, load};
 
     /// Writes a set that `spoil` has spoilt, raw and gzipped; loading must name `file` and all `facts`.
     fn check(spoil: impl Fn(&mut Set), file: File, facts: &[&str]) {

@@ -8,13 +8,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coordinator::source::{
-    DataSetName, FetchError, FetchOptions, Fetched, FileEntry, GzippedFile, Sha256Sum, fetch, fetch_files,
-    official,
-};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use server::{Server, answer, broken_off, ranged, whole};
+use source::{
+    DataSetName, FetchError, FetchOptions, Fetched, FileEntry, GzippedFile, Sha256Sum, fetch, fetch_files,
+    official,
+};
 use tempfile::TempDir;
 
 fn not_found() -> Vec<u8> {

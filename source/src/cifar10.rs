@@ -39,8 +39,8 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use crate::source::synthetic::gzip;
-    use crate::source::{DataSet, DataSetName, load};
+    use crate::synthetic::gzip;
+    use crate::{DataSet, DataSetName, load};
 
     /// The value of a channel at row y and column x of an image: all differ from their neighbours.
     fn value(image: usize, channel: usize, y: usize, x: usize) -> u8 {

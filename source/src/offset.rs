@@ -67,7 +67,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::source::Shape;
+    use crate::Shape;
 
     #[test]
     fn variants_number_all_offsets_and_0_moves_nothing() {

@@ -80,7 +80,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::source::synthetic;
+    use crate::synthetic;
 
     #[test]
     fn a_missing_file_is_named_with_the_command_that_gets_it() {

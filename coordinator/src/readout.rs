@@ -13,7 +13,7 @@ use scff::analysis::effective_rank;
 use scff::batch::{Epoch, SampleKey, Variant};
 use scff::layer::{ChannelRange, Tensors};
 use scff::normalize::{Counting, standardize_rows};
-use scff::readout::{Features, ReadoutSpec, train};
+use scff::readout::{Features, NotFinite, ReadoutSpec, train};
 use scff::seed::Seed;
 use tokio::sync::mpsc;
 
@@ -60,6 +60,17 @@ pub struct Splits {
     pub classes: usize,
 }
 
+/// Why there is no readout.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadoutError {
+    /// A worker failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerFailure),
+    /// It does not learn.
+    #[error("{0}: try a smaller readout.lr")]
+    NotFinite(#[from] NotFinite),
+}
+
 /// Computes the features of both splits, trains the readout and measures it.
 pub async fn read_out(
     workers: &[Worker],
@@ -69,7 +80,7 @@ pub async fn read_out(
     precision: Precision,
     spec: &ReadoutSpec,
     seed: Seed,
-) -> Result<(Tensors, ReadoutSummary), WorkerFailure> {
+) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
     let began = Instant::now();
     let mut features = Vec::new();
     // The readout learns from images and their mirror images where layers do, and is measured on images as they are.
@@ -91,6 +102,7 @@ pub async fn read_out(
                 progress.set_message(format!("loss {loss:.4}"));
             });
         progress.abandon();
+        let readout = readout?;
         let accuracy = |features: &Features, examples: &Examples| {
             readout.correct(features, examples.labels()) as f64 / examples.len() as f64
         };
@@ -103,9 +115,9 @@ pub async fn read_out(
             effective_rank: rank(&trained),
             seconds: 0.0,
         };
-        (readout.parameters(), summary)
+        Ok::<_, NotFinite>((readout.parameters(), summary))
     });
-    let (parameters, summary) = computed.await.expect("the readout does not panic");
+    let (parameters, summary) = computed.await.expect("the readout does not panic")?;
     Ok((parameters, ReadoutSummary { seconds: began.elapsed().as_secs_f64(), ..summary }))
 }
 

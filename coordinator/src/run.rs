@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFa
 use crate::config::{Config, Shards, TrainingSchedule};
 use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, WorkerRates, save_checkpoint};
 use crate::plan::{Phase, Plan, Stage};
-use crate::readout::{LayerTaps, Splits, Taps, read_out};
+use crate::readout::{LayerTaps, ReadoutError, Splits, Taps, read_out};
 use crate::run_dir::{Carried, Frozen, RunDir, RunDirError, RunIdentity};
 use crate::schedule::{Command, Event, Schedule, Task};
 use crate::stream::Views;
@@ -265,6 +265,7 @@ impl Run {
         let failure = match error {
             PhaseError::Worker(failure) => failure,
             PhaseError::RunDir(error) => return Err(error.into()),
+            PhaseError::Readout(error) => return Err(error.into()),
             PhaseError::Newcomer { address } => {
                 eprintln!("{address}: a worker has come; going on with it from the checkpoint");
                 return Ok(Event::Newcomer);
@@ -402,7 +403,11 @@ impl Run {
         self.dir
             .save_model(&self.frozen.iter().flatten().map(|(layer, _)| layer.clone()).collect::<Vec<_>>())?;
         let taps = self.taps(self.plan.stages.iter().map(|stage| stage.tapped).collect());
-        let (parameters, summary) = self.read_out(&self.workers(transformers), &taps).await?;
+        let (parameters, summary) =
+            self.read_out(&self.workers(transformers), &taps).await.map_err(|error| match error {
+                ReadoutError::Worker(failure) => failure.into(),
+                error @ ReadoutError::NotFinite(_) => PhaseError::Readout(error),
+            })?;
         self.dir.save_readout(&parameters)?;
         Ok(summary)
     }
@@ -419,7 +424,7 @@ impl Run {
         &self,
         workers: &[Worker],
         taps: &Taps,
-    ) -> Result<(scff::layer::Tensors, ReadoutSummary), WorkerFailure> {
+    ) -> Result<(scff::layer::Tensors, ReadoutSummary), ReadoutError> {
         let Plan { precision, readout, seed, .. } = &self.plan;
         read_out(workers, self.cluster.run(), taps, &self.splits, *precision, readout, *seed).await
     }

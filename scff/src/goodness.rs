@@ -81,6 +81,11 @@ impl Loss {
     pub fn total(&self) -> f64 {
         self.positive + self.negative + self.penalty
     }
+
+    /// Whether all of it is finite; where it is not, the learning rate was too high for the layer.
+    pub fn is_finite(&self) -> bool {
+        [self.total(), self.goodness_pos, self.goodness_neg].into_iter().all(f64::is_finite)
+    }
 }
 
 impl AddAssign for Loss {
@@ -192,6 +197,18 @@ mod tests {
         let (loss, gradient) = loss_and_gradient(&Goodness(array![[1e6], [1e6]]), 1, &LOSS);
         assert!((loss.negative - (1e6 - 2.0)).abs() < 1e-3 && loss.positive == 0.0, "{loss:?}");
         assert!(gradient.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn a_loss_is_finite_where_all_its_parts_are() {
+        let (loss, _) = loss_and_gradient(&Goodness(array![[1.0], [1e30]]), 1, &LOSS);
+        assert!(loss.is_finite());
+        for goodness in [f32::INFINITY, f32::NAN] {
+            for goodness in [array![[goodness], [1.0]], array![[1.0], [goodness]]] {
+                let (loss, _) = loss_and_gradient(&Goodness(goodness), 1, &LOSS);
+                assert!(!loss.is_finite(), "{loss:?}");
+            }
+        }
     }
 
     #[test]

@@ -29,4 +29,5 @@ pub mod readout;
 pub mod seed;
 pub mod train;
 
+mod finite;
 mod scratch;

@@ -13,6 +13,7 @@ use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Epoch, LayerIndex, Step};
+use crate::finite::all_finite;
 use crate::layer::{ChannelRange, Tensors};
 use crate::optimizer::Update;
 use crate::seed::{NO_LAYER, Purpose, Seed, below, permutation, symmetric};
@@ -79,6 +80,19 @@ pub fn halvings(epoch: Epoch, epochs: u32) -> u32 {
     [20, 35, 50, 60, 70, 80, 90].iter().filter(|&&percent| epochs * percent / 100 <= epoch.0).count() as u32
 }
 
+/// A readout that does not learn: its loss or its weights are no numbers any more.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the readout's loss or weights are not finite any more in epoch {}, at a learning rate of {learning_rate:?}",
+    epoch.0 + 1
+)]
+pub struct NotFinite {
+    /// The epoch, counted from 0.
+    pub epoch: Epoch,
+    /// The learning rate in that epoch.
+    pub learning_rate: f64,
+}
+
 /// A linear classifier with its optimiser's state: logits = x W^T + b, W of shape (classes, features).
 pub struct Readout {
     classes: usize,
@@ -129,6 +143,11 @@ impl Readout {
         let weights: Vec<_> = self.blocks.iter().map(|block| block.weight.view()).collect();
         let weight = ndarray::concatenate(Axis(1), &weights).expect("every block has a row for each class");
         Tensors { weight, bias: self.bias.clone() }
+    }
+
+    /// Whether all parameters are finite.
+    pub fn is_finite(&self) -> bool {
+        self.blocks.iter().all(|block| all_finite(&block.weight)) && all_finite(&self.bias)
     }
 
     /// One step of Adam on the mean cross entropy of a batch; returns that loss.
@@ -237,7 +256,7 @@ impl Block {
 /// Trains a readout on the features of every view of every sample, (views * samples, features), all samples of a view
 /// together; `on_epoch` hears of every epoch's mean loss.
 ///
-/// Each sample is met once an epoch, in a view drawn at random.
+/// Each sample is met once an epoch, in a view drawn at random. Errors as soon as the loss or a weight is not finite.
 pub fn train(
     features: &Features,
     labels: &[u8],
@@ -245,12 +264,13 @@ pub fn train(
     spec: &ReadoutSpec,
     seed: Seed,
     mut on_epoch: impl FnMut(Epoch, f64),
-) -> Readout {
+) -> Result<Readout, NotFinite> {
     let views = features.samples() / labels.len().max(1);
     assert_eq!(features.samples(), views * labels.len(), "as many views of each labelled sample");
     let mut readout = Readout::new(classes, features.width(), seed);
     for epoch in (0..spec.epochs).map(Epoch) {
         let rate = spec.learning_rate / f64::from(1_u32 << halvings(epoch, spec.epochs));
+        let not_finite = NotFinite { epoch, learning_rate: rate };
         let mut random = seed.stream(Purpose::ReadoutOrder, NO_LAYER, epoch, Step(0));
         let order = permutation(&mut random, labels.len() as u32);
         let mut total = 0.0;
@@ -268,11 +288,17 @@ pub fn train(
                 }
                 dropout.apply(range, inputs);
             });
+            if !loss.is_finite() {
+                return Err(not_finite);
+            }
             total += loss * indices.len() as f64;
+        }
+        if !readout.is_finite() {
+            return Err(not_finite);
         }
         on_epoch(epoch, total / labels.len() as f64);
     }
-    readout
+    Ok(readout)
 }
 
 /// The dropout mask of one step.
@@ -366,6 +392,23 @@ mod tests {
             fixture.check(&format!("{prefix}grad.b"), &(&readout.bias_moments.0 * 10.0));
         }
         fixture.assert_complete(|name| name.contains("grad."));
+    }
+
+    #[test]
+    fn a_readout_that_runs_away_is_an_error_with_epoch_and_rate() {
+        let features = Features::F32(Array2::from_shape_fn((40, 3), |(i, j)| (i * (j + 1) % 7) as f32 - 3.0));
+        let labels: Vec<u8> = (0..40).map(|index| index % 2).collect();
+        let train = |learning_rate| {
+            let spec = ReadoutSpec { learning_rate, batch: 10, epochs: 3, dropout: 0.0 };
+            train(&features, &labels, 2, &spec, Seed(1), |_, _| {})
+        };
+        assert!(train(0.01).unwrap().is_finite());
+        let error = train(1e38).err().expect("no readout");
+        assert_eq!(error, NotFinite { epoch: Epoch(0), learning_rate: 1e38 });
+        assert!(
+            error.to_string().contains("not finite any more in epoch 1, at a learning rate of 1e38"),
+            "{error}"
+        );
     }
 
     #[test]

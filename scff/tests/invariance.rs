@@ -73,7 +73,7 @@ fn the_readout_does_not_depend_on_threads() {
     let labels: Vec<u8> = (0..200).map(|sample| (sample * 7 % 10) as u8).collect();
     let spec = ReadoutSpec { learning_rate: 1e-3, batch: 64, epochs: 3, dropout: 0.2 };
     check_the_same("readout", || {
-        let readout = train(&features, &labels, 10, &spec, Seed(1), |_, _| {});
+        let readout = train(&features, &labels, 10, &spec, Seed(1), |_, _| {}).unwrap();
         (readout.parameters(), readout.correct(&features, &labels))
     });
 }

@@ -27,6 +27,7 @@ use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::plan::{Member, Phase, Plan, Stage};
 use crate::progress::StageProgress;
+use crate::readout::ReadoutError;
 use crate::run_dir::{Carried, RunDir, RunDirError};
 use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
@@ -44,6 +45,9 @@ pub enum PhaseError {
     /// The run directory failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// The readout, the last of all phases, does not learn.
+    #[error(transparent)]
+    Readout(ReadoutError),
     /// A worker has come that may take part from the checkpoint on.
     #[error("{address} has come")]
     Newcomer {

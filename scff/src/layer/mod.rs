@@ -5,6 +5,7 @@ use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
+use crate::finite::all_finite;
 use crate::seed::symmetric;
 
 mod conv;
@@ -233,6 +234,11 @@ impl Tensors {
         }
     }
 
+    /// Whether all numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        all_finite(&self.weight) && all_finite(&self.bias)
+    }
+
     /// Errors unless the tensors have the shape of `map`'s parameters.
     pub fn check(&self, what: &'static str, map: &LinearMap) -> Result<(), ShapeError> {
         let expected = (map.channels(), map.fan_in());
@@ -262,6 +268,11 @@ impl LayerState {
         self.parameters.check("parameters", map)?;
         self.first_moments.check("first moments", map)?;
         self.second_moments.check("second moments", map)
+    }
+
+    /// Whether all parameters and moments are finite.
+    pub fn is_finite(&self) -> bool {
+        [&self.parameters, &self.first_moments, &self.second_moments].into_iter().all(Tensors::is_finite)
     }
 
     /// The layer's state, of those of its shards in channel order.

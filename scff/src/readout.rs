@@ -75,9 +75,12 @@ impl Features {
 }
 
 /// How often the learning rate has halved in `epoch` (counted from 0) of `epochs`: once for each of 20, 35, 50,
-/// 60, 70, 80 and 90 % of all epochs that has been reached.
+/// 60, 70, 80 and 90 % of all epochs that has been reached. Halvings that would come before the first epoch, where there
+/// are few, are left out: that one always runs at the full rate.
 pub fn halvings(epoch: Epoch, epochs: u32) -> u32 {
-    [20, 35, 50, 60, 70, 80, 90].iter().filter(|&&percent| epochs * percent / 100 <= epoch.0).count() as u32
+    let at = |percent: u64| u64::from(epochs) * percent / 100;
+    [20, 35, 50, 60, 70, 80, 90].into_iter().filter(|&p| (1..=u64::from(epoch.0)).contains(&at(p))).count()
+        as u32
 }
 
 /// A readout that does not learn: its loss or its weights are no numbers any more.
@@ -392,6 +395,29 @@ mod tests {
             fixture.check(&format!("{prefix}grad.b"), &(&readout.bias_moments.0 * 10.0));
         }
         fixture.assert_complete(|name| name.contains("grad."));
+    }
+
+    #[test]
+    fn the_first_epoch_runs_at_the_full_rate_however_few_there_are() {
+        for epochs in 1..=200 {
+            assert_eq!(halvings(Epoch(0), epochs), 0, "{epochs} epochs");
+        }
+        let rates = |epochs| (0..epochs).map(|epoch| 1 << halvings(Epoch(epoch), epochs)).collect::<Vec<_>>();
+        assert_eq!(rates(2), [1, 32]);
+        assert_eq!(rates(4), [1, 2, 16, 64]);
+        assert_eq!(rates(10), [1, 1, 2, 4, 4, 8, 16, 32, 64, 128]);
+    }
+
+    #[test]
+    fn the_rate_halves_where_it_did_when_the_results_were_recorded() {
+        for (epochs, expected) in [
+            (30, [6, 10, 15, 18, 21, 24, 27]),
+            (50, [10, 17, 25, 30, 35, 40, 45]),
+            (100, [20, 35, 50, 60, 70, 80, 90]),
+        ] {
+            let halves = |&epoch: &u32| halvings(Epoch(epoch), epochs) > halvings(Epoch(epoch - 1), epochs);
+            assert_eq!((1..epochs).filter(halves).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::calibration::calibrate;
 use crate::cluster::{LocalOptions, Place};
 use crate::config;
 use crate::estimate::{Estimate, Network, Numbers, Workers, table};
+use crate::eval::{Wanted, eval};
 use crate::plan::Plan;
-use crate::run::{self, Surroundings, Wanted};
+use crate::run::run;
+use crate::sitting::Surroundings;
+use crate::split::prepare;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 use source::{self, DataSetName, FetchOptions, official};
 
@@ -243,7 +246,7 @@ impl Cli {
                     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
                     PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0))
                 });
-                let summary = run::run(&config, &out, &cluster.surroundings(&kernel))
+                let summary = run(&config, &out, &cluster.surroundings(&kernel))
                     .await
                     .with_context(|| file.display().to_string())?;
                 println!("{}", conclusion(&summary));
@@ -257,7 +260,7 @@ impl Cli {
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
-                let summary = run::eval(&run_dir, wanted, &cluster.surroundings(&kernel)).await?;
+                let summary = eval(&run_dir, wanted, &cluster.surroundings(&kernel)).await?;
                 println!("{}", readout_line(&summary));
             }
             Command::Data { command } => data_command(command)?,
@@ -270,7 +273,7 @@ impl Cli {
 /// without them.
 fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<(Plan, usize)> {
     let Some(official) = official(config.data.name) else {
-        let (plan, set) = run::prepare(config, data)?;
+        let (plan, set) = prepare(config, data)?;
         return Ok((plan, set.test.len()));
     };
     Ok((Plan::new(config, official.shape, official.training)?, official.test_samples as usize))

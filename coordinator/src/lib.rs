@@ -7,22 +7,34 @@ pub mod plan;
 pub mod calibration;
 pub mod estimate;
 
+pub mod split;
+
 pub mod order;
 
 pub mod ledger;
 
-pub mod cluster;
-pub mod schedule;
-
 pub mod stream;
+
+pub mod cluster;
+
 pub mod transform;
 
-pub mod progress;
 pub mod run_dir;
+
+pub mod progress;
 
 pub mod phase;
 
-pub mod summary;
+pub mod features;
 
 pub mod readout;
+
+pub mod summary;
+
+pub mod sitting;
+
+pub mod schedule;
+
 pub mod run;
+
+pub mod eval;

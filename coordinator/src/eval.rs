@@ -1,0 +1,75 @@
+//! Evaluation: readouts of what a run has frozen, or of its input, which leave the run as it is.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::features::Taps;
+use crate::run_dir::RunDir;
+use crate::sitting::{Sitting, Surroundings};
+use crate::split::{prepare, split};
+use crate::summary::ReadoutSummary;
+
+/// What a readout of a finished run reads, and how it is trained.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The input instead of the layers.
+    pub input: bool,
+    /// These layers instead of the configuration's.
+    pub layers: Option<Vec<usize>>,
+    /// Overrides of the configuration's `[readout]`.
+    pub readout: Vec<String>,
+}
+
+/// Trains and measures a readout on what a run has frozen, without changing the run.
+pub async fn eval(
+    path: &Path,
+    wanted: Wanted,
+    surroundings: &Surroundings,
+) -> anyhow::Result<ReadoutSummary> {
+    let dir = RunDir::existing(path)?;
+    if let Some(wrong) = wanted.readout.iter().find(|given| !given.trim_start().starts_with("readout.")) {
+        bail!(
+            "--set {wrong}: the run's layers are trained; expected a key of the readout, such as readout.dropout=0.4"
+        );
+    }
+    let config = crate::config::load(&dir.config_file(), &wanted.readout)?;
+    let (plan, set) = prepare(&config, &surroundings.data)?;
+    let splits = split(&plan, set);
+    let mut sitting = Sitting::new(plan, splits, dir, surroundings)?;
+    if wanted.input {
+        let (_, summary) = sitting.read_out(&[], &Taps::Input).await?;
+        return Ok(summary);
+    }
+    let read = layers_to_read(&sitting, wanted.layers)?;
+    sitting.frozen.truncate(read.len());
+    let workers = sitting.gather().await?;
+    sitting.host().await?;
+    let (_, summary) = sitting.read_out(&workers, &sitting.taps(read)).await?;
+    Ok(summary)
+}
+
+/// Of each frozen layer up to the highest that is read, whether it is: layers above that are of no use.
+fn layers_to_read(sitting: &Sitting, wanted: Option<Vec<usize>>) -> anyhow::Result<Vec<bool>> {
+    let path = sitting.dir.path().display();
+    let frozen = sitting.frozen.iter().take_while(|layer| layer.is_some()).count();
+    if frozen == 0 {
+        bail!("{path}: no layer is frozen yet");
+    }
+    let mut read: Vec<bool> = match wanted {
+        None => sitting.plan.stages[..frozen].iter().map(|stage| stage.tapped).collect(),
+        Some(layers) => {
+            if let Some(wrong) = layers.iter().find(|&&layer| layer >= frozen) {
+                bail!("--layers {wrong}: expected indices below {frozen}: so many layers are frozen");
+            }
+            (0..frozen).map(|layer| layers.contains(&layer)).collect()
+        }
+    };
+    let Some(highest) = read.iter().rposition(|read| *read) else {
+        bail!(
+            "{path}: the readout reads none of the {frozen} layers that are frozen; name some with --layers"
+        );
+    };
+    read.truncate(highest + 1);
+    Ok(read)
+}

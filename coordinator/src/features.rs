@@ -1,0 +1,186 @@
+//! Features: what the readout reads of every sample, computed once, on all workers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use half::f16;
+use ndarray::Array2;
+use proto::limits::{MESSAGE_BYTES, PAYLOAD_BYTES};
+use proto::rows::{Precision, RowBytes, decode_f16};
+use proto::wire;
+use scff::batch::{SampleKey, Variant};
+use scff::normalize::{Counting, standardize_rows};
+use scff::readout::Features;
+use source::{Augmentation, Examples};
+use tokio::sync::mpsc;
+
+use crate::cluster::{Worker, WorkerFailure};
+use crate::order::keys_of;
+use crate::progress::bar;
+use crate::stream::Views;
+use crate::transform::{Job, QUEUE, through};
+
+/// What the readout reads, of every sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taps {
+    /// The samples themselves, standardised: the baseline that frozen layers must beat.
+    Input,
+    /// The outputs of layers, each standardised.
+    Layers(LayerTaps),
+}
+
+/// The layers that the readout reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerTaps {
+    /// Of each frozen layer, whether it is read.
+    pub read: Vec<bool>,
+    /// Elements of the widest of a sample, its activations and its features.
+    pub widest: usize,
+}
+
+/// The samples themselves, standardised.
+pub fn input_features(examples: &Examples, precision: Precision) -> Features {
+    let mut rows = Array2::zeros((examples.len(), examples.shape().len()));
+    for (index, mut row) in rows.outer_iter_mut().enumerate() {
+        examples.write(index as u32, row.as_slice_mut().expect("contiguous"));
+    }
+    standardize_rows(&mut rows, &Counting::Once);
+    match precision {
+        Precision::F32 => Features::F32(rows),
+        Precision::F16 => Features::F16(rows.mapv(f16::from_f32)),
+    }
+}
+
+/// Samples of one job.
+const JOB: usize = 960;
+
+/// The outputs of layers for all samples, and for their mirror images where `flips`, computed on all workers.
+pub async fn layer_features(
+    workers: &[Worker],
+    run: &str,
+    taps: &LayerTaps,
+    examples: &Arc<Examples>,
+    flips: bool,
+    precision: Precision,
+) -> Result<Features, WorkerFailure> {
+    let augmentation = if flips { Augmentation::FLIPS } else { Augmentation::NONE };
+    let views = Views { examples: examples.clone(), augmentation };
+    let variants = (0..augmentation.variants()).map(Variant);
+    let keys: Vec<SampleKey> = variants.flat_map(|variant| keys_of(examples.len(), variant)).collect();
+    let rows = keys.len();
+    let begin = wire::TransformBegin {
+        run: run.to_owned(),
+        inputs: examples.shape().len() as u64,
+        layers: taps.read.len() as u32,
+        wire: wire::Wire::from(precision).into(),
+        taps: taps.read.clone(),
+    };
+    let row_bytes = message_row_bytes(taps.widest);
+    let (jobs, prepared) = mpsc::channel(QUEUE);
+    let (results, mut arrived) = mpsc::channel(QUEUE);
+    // A job of few rows at a time: features are wider than samples, and replies are as tall as requests.
+    std::thread::spawn(move || {
+        for keys in keys.chunks(JOB) {
+            let rows = views.rows(keys, precision, row_bytes);
+            if jobs.blocking_send(Job { tag: (), rows }).is_err() {
+                return;
+            }
+        }
+    });
+    let progress = bar(rows as u64, "  features {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
+    let collect = async {
+        let mut matrix = FeatureMatrix::new(rows, precision);
+        while let Some(Job { rows, .. }) = arrived.recv().await {
+            for message in rows {
+                progress.inc(u64::from(message.rows));
+                tokio::task::block_in_place(|| matrix.append(message))?;
+            }
+        }
+        Ok::<_, String>(matrix)
+    };
+    let bytes_sent = AtomicU64::new(0);
+    let (sent, matrix) = tokio::join!(through(workers, &begin, prepared, results, &bytes_sent), collect);
+    progress.finish_and_clear();
+    sent?;
+    matrix.and_then(FeatureMatrix::finish).map_err(|message| WorkerFailure::protocol(&workers[0], message))
+}
+
+/// Bytes of a row that messages are cut for: 96 rows of 784 pixels and of 8,192 features fit well. Fewer where a row is wide
+/// somewhere on its way, for a worker takes no more rows in one message than a message of the widest could hold.
+fn message_row_bytes(widest: usize) -> usize {
+    const FEATURE_BYTES: usize = PAYLOAD_BYTES / 96;
+    // Half of what would fit, for messages have heads.
+    FEATURE_BYTES.max(2 * widest * size_of::<f32>() / (MESSAGE_BYTES / PAYLOAD_BYTES))
+}
+
+/// Features as they arrive.
+struct FeatureMatrix {
+    samples: usize,
+    precision: Precision,
+    rows: usize,
+    width: Option<usize>,
+    singles: Vec<f32>,
+    halves: Vec<f16>,
+}
+
+impl FeatureMatrix {
+    fn new(samples: usize, precision: Precision) -> Self {
+        Self { samples, precision, rows: 0, width: None, singles: Vec::new(), halves: Vec::new() }
+    }
+
+    fn append(&mut self, message: wire::Rows) -> Result<(), String> {
+        let rows = (message.rows as usize).max(1);
+        let width = *self.width.get_or_insert(message.payload.len() / rows / self.precision.bytes());
+        let RowBytes { rows, payload } =
+            RowBytes::parse(message, width * self.precision.bytes(), self.samples - self.rows)
+                .map_err(|error| error.to_string())?;
+        if self.rows == 0 {
+            match self.precision {
+                Precision::F32 => self.singles.reserve_exact(self.samples * width),
+                Precision::F16 => self.halves.reserve_exact(self.samples * width),
+            }
+        }
+        self.rows += rows;
+        match self.precision {
+            Precision::F32 => {
+                let start = self.singles.len();
+                self.singles.resize(start + rows * width, 0.0);
+                self.precision.decode(&payload, &mut self.singles[start..]);
+            }
+            Precision::F16 => self.halves.extend(decode_f16(&payload)),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Features, String> {
+        if self.rows != self.samples {
+            return Err(format!("{} rows of features for {} samples", self.rows, self.samples));
+        }
+        let shape = (self.samples, self.width.unwrap_or(0));
+        Ok(match self.precision {
+            Precision::F32 => {
+                Features::F32(Array2::from_shape_vec(shape, self.singles).expect("as many as counted"))
+            }
+            Precision::F16 => {
+                Features::F16(Array2::from_shape_vec(shape, self.halves).expect("as many as counted"))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::limits::rows_per_message;
+
+    use super::*;
+
+    #[test]
+    fn messages_hold_no_more_rows_than_a_message_of_the_widest_could() {
+        // CIFAR-10's features, and STL-10's third layer.
+        for widest in [784, 24_576, 221_184, 4 << 20] {
+            let rows = rows_per_message(message_row_bytes(widest));
+            assert!(rows * widest * 4 < MESSAGE_BYTES, "{rows} rows of {widest}");
+        }
+        assert_eq!(rows_per_message(message_row_bytes(18_432)), 96);
+    }
+}

@@ -1,0 +1,155 @@
+//! One sitting of a run, to train or to evaluate: its plan and samples, its directory, its workers, and the layers that are frozen.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use scff::batch::LayerIndex;
+use scff::layer::Tensors;
+
+use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
+use crate::config::{Shards, TrainingSchedule};
+use crate::features::{LayerTaps, Taps};
+use crate::plan::Plan;
+use crate::readout::{ReadoutError, read_out};
+use crate::run_dir::{Frozen, RunDir, RunDirError, RunIdentity};
+use crate::split::Splits;
+use crate::summary::ReadoutSummary;
+
+/// Where a run finds things.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The folder of data sets.
+    pub data: PathBuf,
+    /// The workers.
+    pub place: Place,
+    /// How local workers are started.
+    pub local: LocalOptions,
+    /// How long to wait for a first worker.
+    pub patience: Duration,
+    /// How many workers share each layer, whatever its configuration says.
+    pub shards: Option<Shards>,
+}
+
+/// What a sitting works with.
+pub struct Sitting {
+    /// What is to happen.
+    pub plan: Plan,
+    /// The samples.
+    pub splits: Splits,
+    /// Where it is kept.
+    pub dir: RunDir,
+    /// What the run is called and computed with.
+    pub identity: RunIdentity,
+    /// Who computes.
+    pub cluster: Cluster,
+    /// Each layer that is frozen by now.
+    pub frozen: Vec<Option<Frozen>>,
+    /// Phases that are over.
+    pub over: usize,
+}
+
+impl Sitting {
+    /// Takes a run up where its directory says that it stands. No worker is dialled yet.
+    pub fn new(
+        plan: Plan,
+        splits: Splits,
+        dir: RunDir,
+        surroundings: &Surroundings,
+    ) -> Result<Self, RunDirError> {
+        let identity = dir.identity()?;
+        let Surroundings { place, local, patience, .. } = surroundings.clone();
+        let (frozen, over) = standing(&plan, &dir)?;
+        let cluster = Cluster::new(identity.id.clone(), place, local, patience);
+        Ok(Self { plan, splits, dir, identity, cluster, frozen, over })
+    }
+
+    /// The workers that are there, at least one, all of the run's kernel.
+    pub async fn gather(&mut self) -> anyhow::Result<Vec<Worker>> {
+        let workers = self.cluster.gather().await?;
+        self.check_kernel(&workers)?;
+        Ok(workers)
+    }
+
+    /// A run keeps to the kernel that it was started with, for another one gives other bits.
+    fn check_kernel(&mut self, workers: &[Worker]) -> anyhow::Result<()> {
+        let found = kernel(&workers[0]);
+        if self.identity.blas.is_empty() {
+            self.identity.blas = found;
+            self.dir.save_identity(&self.identity)?;
+        } else if self.identity.blas != found {
+            bail!(
+                "{}: this run was started with {}, the workers compute with {found}, which gives other bits; \
+                 start them with the --blas-kernel of before",
+                self.dir.path().display(),
+                self.identity.blas
+            );
+        }
+        Ok(())
+    }
+
+    /// Hosts the frozen layers on all workers.
+    pub async fn host(&mut self) -> Result<(), WorkerFailure> {
+        let layers: Vec<HostedLayer> = self
+            .frozen
+            .iter()
+            .enumerate()
+            .filter_map(|(index, layer)| Some(HostedLayer::new(index as u32, &layer.as_ref()?.0)))
+            .collect();
+        self.cluster.host(&layers).await
+    }
+
+    /// Those of the workers that have these numbers.
+    pub fn workers(&self, ids: &[WorkerId]) -> Vec<Worker> {
+        let workers = self.cluster.workers();
+        ids.iter().filter_map(|id| workers.iter().find(|worker| worker.id == *id)).cloned().collect()
+    }
+
+    /// Keeps the peak of memory, for a sitting may end at any time.
+    pub async fn note_memory(&mut self) -> Result<(), RunDirError> {
+        let now = self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes();
+        if now > self.identity.peak_rss_bytes {
+            self.identity.peak_rss_bytes = now;
+            self.dir.save_identity(&self.identity)?;
+        }
+        Ok(())
+    }
+
+    /// What a readout of the flagged ones of the frozen layers reads.
+    pub fn taps(&self, read: Vec<bool>) -> Taps {
+        let stages = || self.plan.stages.iter().zip(&read);
+        let features = stages().filter(|(_, read)| **read).map(|(stage, _)| stage.spec.features()).sum();
+        let widest = stages().map(|(stage, _)| stage.spec.outputs()).fold(features, usize::max);
+        Taps::Layers(LayerTaps { widest: widest.max(self.plan.shape.len()), read })
+    }
+
+    /// Trains and measures a readout of what `taps` names; its parameters, and what it reached.
+    pub async fn read_out(
+        &self,
+        workers: &[Worker],
+        taps: &Taps,
+    ) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
+        let Plan { precision, readout, seed, .. } = &self.plan;
+        read_out(workers, self.cluster.run(), taps, &self.splits, *precision, readout, *seed).await
+    }
+}
+
+/// The frozen layers that count, and how many phases are over.
+fn standing(plan: &Plan, dir: &RunDir) -> Result<(Vec<Option<Frozen>>, usize), RunDirError> {
+    let mut frozen = dir.frozen(&plan.stages)?;
+    let flags: Vec<bool> = frozen.iter().map(Option::is_some).collect();
+    let checkpoint = match plan.schedule {
+        TrainingSchedule::Greedy => None,
+        TrainingSchedule::Joint => dir.checkpoint(plan.schedule, LayerIndex(0), &plan.stages)?,
+    };
+    let over = plan.phase_at(&flags, checkpoint.map(|checkpoint| checkpoint.step));
+    for (layer, frozen) in plan.stages.iter().map(|stage| stage.layer).zip(&mut frozen) {
+        // Whatever else is there is trained again.
+        match plan.frozen_before(layer, over) {
+            true if frozen.is_none() => return Err(dir.missing(layer)),
+            true => {}
+            false => *frozen = None,
+        }
+    }
+    Ok((frozen, over))
+}

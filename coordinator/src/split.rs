@@ -1,0 +1,159 @@
+//! What a run learns from and what it is measured on: the samples of its data set, split as its plan says.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use scff::batch::{Epoch, Step};
+use scff::seed::{NO_LAYER, Purpose, permutation};
+use source::{self, DataSet, Examples};
+
+use crate::config::Config;
+use crate::plan::Plan;
+
+/// Loads the data set of a configuration and plans its run.
+pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
+    let set = source::load(config.data.name, data)?;
+    let plan = Plan::new(config, set.train.shape(), set.training_samples())?;
+    Ok((plan, set))
+}
+
+/// Samples that layers and the readout learn from, and samples that measure it.
+#[derive(Clone)]
+pub struct Splits {
+    /// What layers learn from: those without labels, or else `train`.
+    pub layers: Arc<Examples>,
+    /// What the readout learns from.
+    pub train: Arc<Examples>,
+    /// Whether the readout learns from their mirror images too.
+    pub flips: bool,
+    /// To measure on.
+    pub measure: Arc<Examples>,
+    /// Whether these are held-out training samples, not the test set.
+    pub held_out: bool,
+    /// Classes of the labels.
+    pub classes: usize,
+}
+
+/// The training samples of a plan, and those that measure: held-out training samples, or else the test set.
+pub fn split(plan: &Plan, set: DataSet) -> Splits {
+    let DataSet { train, test, unlabeled, classes, .. } = set;
+    let train = some_of(plan, train, plan.labelled_samples + plan.held_out);
+    let unlabeled = unlabeled.map(|unlabeled| some_of(plan, unlabeled, plan.training_samples));
+    let (train, measure) = if plan.held_out == 0 { (train, test) } else { hold_out(plan, &train) };
+    let train = Arc::new(train);
+    let layers = unlabeled.map_or_else(|| train.clone(), Arc::new);
+    Splits {
+        layers,
+        train,
+        flips: plan.augmentation.flips(),
+        measure: Arc::new(measure),
+        held_out: plan.held_out > 0,
+        classes,
+    }
+}
+
+/// The first `count` samples in a random order; all of them in their own order where there are no more.
+fn some_of(plan: &Plan, examples: Examples, count: u32) -> Examples {
+    if examples.len() == count as usize {
+        return examples;
+    }
+    let mut random = plan.seed.stream(Purpose::Samples, NO_LAYER, Epoch(0), Step(0));
+    let order = permutation(&mut random, examples.len() as u32);
+    examples.subset(&order[..count as usize])
+}
+
+/// The training samples that are kept, and those that are held out.
+fn hold_out(plan: &Plan, train: &Examples) -> (Examples, Examples) {
+    let mut random = plan.seed.stream(Purpose::HeldOut, NO_LAYER, Epoch(0), Step(0));
+    let order = permutation(&mut random, train.len() as u32);
+    let (held_out, kept) = order.split_at(plan.held_out as usize);
+    (train.subset(kept), train.subset(held_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use source::{DataSetName, Shape};
+
+    /// Rows of four equal numbers from `first` on, labelled 0.
+    fn rows(first: u16, count: u16) -> Examples {
+        let values = (first..first + count).flat_map(|row| [f32::from(row); 4]).collect();
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        Examples::from_rows(shape, values, vec![0; usize::from(count)])
+    }
+
+    /// The number that each row repeats.
+    fn numbers(examples: &Examples) -> Vec<u16> {
+        let mut row = [0.0; 4];
+        let mut number = |index| {
+            examples.write(index, &mut row);
+            row[0] as u16
+        };
+        (0..examples.len() as u32).map(&mut number).collect()
+    }
+
+    fn splits(unlabeled: Option<Examples>) -> Splits {
+        let set = ["data.held_out=10".to_owned()];
+        let config = config::parse("iris", include_str!("../../configs/iris.toml"), &set).unwrap();
+        let set = DataSet {
+            name: DataSetName::Iris,
+            classes: 3,
+            train: rows(0, 40),
+            test: rows(100, 5),
+            unlabeled,
+        };
+        split(&Plan::new(&config, set.train.shape(), set.training_samples()).unwrap(), set)
+    }
+
+    #[test]
+    fn no_layer_sees_what_is_held_out() {
+        let Splits { layers, train, measure, held_out, .. } = splits(None);
+        assert!(held_out);
+        assert_eq!((numbers(&layers), measure.len()), (numbers(&train), 10));
+        let mut all = [numbers(&train), numbers(&measure)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn layers_learn_from_what_has_no_labels_and_the_readout_from_what_has() {
+        let unlabeled = splits(Some(rows(200, 50)));
+        assert_eq!(numbers(&unlabeled.layers), (200..250).collect::<Vec<_>>());
+        let labelled = splits(None);
+        assert_eq!(numbers(&unlabeled.train), numbers(&labelled.train));
+        assert_eq!(numbers(&unlabeled.measure), numbers(&labelled.measure));
+    }
+
+    /// What a run on iris with these overrides learns from and measures on, each sample as its bits.
+    fn split_of_iris(overrides: &[&str]) -> [Vec<Vec<u32>>; 2] {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let text = include_str!("../../configs/iris.toml");
+        let config = crate::config::parse("iris.toml", text, &overrides).unwrap();
+        let (plan, set) = prepare(&config, Path::new("nowhere")).unwrap();
+        let Splits { train, measure, .. } = split(&plan, set);
+        [train, measure].map(|examples| {
+            let row = |index| {
+                let mut row = [0.0; 4];
+                examples.write(index, &mut row);
+                row.map(f32::to_bits).to_vec()
+            };
+            (0..examples.len() as u32).map(row).collect()
+        })
+    }
+
+    #[test]
+    fn the_first_samples_of_an_order_of_the_seed_are_used_and_then_some_are_held_out() {
+        let [forty, test] = split_of_iris(&["data.samples=40"]);
+        assert_eq!((forty.len(), test.len()), (40, 30));
+        let [sixty, _] = split_of_iris(&["data.samples=60"]);
+        assert_eq!(sixty[..40], forty);
+        assert_ne!(split_of_iris(&["data.samples=40", "seed=2"])[0], forty);
+        let [kept, held_out] = split_of_iris(&["data.samples=40", "data.held_out=10"]);
+        let mut both = [kept, held_out].concat();
+        let mut all = forty;
+        both.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(both, all);
+    }
+}

@@ -1,43 +1,14 @@
 //! What a person sees of a run, and what `metrics.jsonl` keeps of it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::wire;
-use serde::Serialize;
 
 use crate::plan::{Plan, Stage};
-use crate::run_dir::{Carried, RunDir, RunDirError};
+use crate::run_dir::{Carried, Metrics, MetricsFile, RunDir, RunDirError};
 use scff::batch::Step;
-
-/// One line of `metrics.jsonl`: means over the steps since the line before.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Metrics {
-    /// The layer's index.
-    pub layer: u32,
-    /// The epoch, counted from 1.
-    pub epoch: u64,
-    /// Steps taken.
-    pub step: u64,
-    /// Mean loss.
-    pub loss: f64,
-    /// Mean goodness of positive pairs.
-    pub goodness_pos: f64,
-    /// Mean goodness of negative pairs.
-    pub goodness_neg: f64,
-    /// Learning rate of the last step.
-    pub learning_rate: f64,
-    /// Samples a second, over the last second or so.
-    pub samples_per_second: f64,
-    /// Seconds that the trainer waited for batches.
-    pub waiting_seconds: f64,
-    /// Sums of goodness that workers who share the layer sent each other, in bytes.
-    pub bytes_exchanged: u64,
-    /// Batches that they handed on to each other, in bytes.
-    pub bytes_forwarded: u64,
-}
 
 /// Follows one stage: adds up its steps, writes its metrics, shows its progress.
 pub struct StageProgress {
@@ -47,7 +18,7 @@ pub struct StageProgress {
     name: String,
     batch: usize,
     report_every: u64,
-    metrics: File,
+    metrics: MetricsFile,
     bar: ProgressBar,
     plain: Option<PlainLines>,
     sums: Sums,
@@ -103,12 +74,6 @@ impl StageProgress {
         carried: Carried,
         bars: &MultiProgress,
     ) -> Result<Self, RunDirError> {
-        let path = run.metrics_file();
-        let metrics = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(|source| RunDirError::Io { path, source })?;
         let bar =
             bars.add(bar(stage.steps().0, "{prefix:>10} {bar:30} {pos}/{len} steps  {msg}  {eta} left"));
         bar.set_prefix(stage.spec.name.clone());
@@ -121,7 +86,7 @@ impl StageProgress {
             name: stage.spec.name.clone(),
             batch: plan.batch,
             report_every: plan.report_every,
-            metrics,
+            metrics: run.metrics()?,
             bar,
             plain: (!std::io::stderr().is_terminal()).then(|| PlainLines { last: Instant::now() }),
             sums: Sums::default(),
@@ -131,7 +96,7 @@ impl StageProgress {
     }
 
     /// Takes note of one step.
-    pub fn step(&mut self, report: &wire::StepReport) -> std::io::Result<()> {
+    pub fn step(&mut self, report: &wire::StepReport) -> Result<(), RunDirError> {
         self.sums.steps += 1;
         self.sums.loss += report.loss_positive + report.loss_negative + report.loss_penalty;
         self.sums.goodness_pos += report.goodness_pos;
@@ -156,7 +121,7 @@ impl StageProgress {
         self.last
     }
 
-    fn report(&mut self, report: &wire::StepReport, taken: u64, last: bool) -> std::io::Result<()> {
+    fn report(&mut self, report: &wire::StepReport, taken: u64, last: bool) -> Result<(), RunDirError> {
         let sums = std::mem::take(&mut self.sums);
         let steps = sums.steps as f64;
         let metrics = Metrics {
@@ -174,9 +139,7 @@ impl StageProgress {
         };
         self.last.goodness_pos = metrics.goodness_pos;
         self.last.goodness_neg = metrics.goodness_neg;
-        let mut line = serde_json::to_string(&metrics).expect("plain data");
-        line.push('\n');
-        self.metrics.write_all(line.as_bytes())?;
+        self.metrics.append(&metrics)?;
         let Metrics { epoch, loss, goodness_pos, goodness_neg, samples_per_second, .. } = metrics;
         let message = format!(
             "epoch {epoch}/{}  {samples_per_second:.0} samples/s  goodness {goodness_pos:.3} / {goodness_neg:.3}  loss {loss:.4}",

@@ -12,10 +12,10 @@ use scff::seed::Purpose;
 
 use crate::cluster::{Place, Worker, WorkerId};
 use crate::config::{Config, Shards, TrainingSchedule};
-use crate::phase::{Assignment, PhaseError, PhaseRun, Trained, WorkerRates, save_checkpoint};
+use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
 use crate::plan::{Phase, Plan, Stage};
 use crate::readout::ReadoutError;
-use crate::run_dir::{Carried, RunDir, RunDirError};
+use crate::run_dir::{Carried, FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
 use crate::schedule::{Command, Event, Schedule, Task};
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
@@ -26,7 +26,7 @@ use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
     let (plan, set) = prepare(config, &surroundings.data)?;
     let dir = RunDir::open(out, config)?;
-    if let Some(summary) = dir.read_json::<Summary>("summary.json")? {
+    if let Some(summary) = dir.summary()? {
         eprintln!("{}: this run is finished", out.display());
         return Ok(summary);
     }
@@ -122,7 +122,11 @@ impl Run {
         };
         self.sitting.cluster.forget(failure.id);
         let reached = match phase {
-            Some(phase) => self.states(phase)?[0].0.step,
+            Some(phase) => {
+                let Plan { schedule, phases, .. } = &self.sitting.plan;
+                let first = phases[phase].members[0].layer;
+                self.sitting.dir.checkpoint_step(*schedule, first)?.unwrap_or(Step(0))
+            }
             None => Step(0),
         };
         if failure.passing {
@@ -132,21 +136,18 @@ impl Run {
     }
 
     /// Where the members of a phase stand: at their checkpoint, or at its beginning.
-    fn states(&self, phase: usize) -> Result<Vec<Trained>, RunDirError> {
+    fn states(&self, phase: usize) -> Result<Vec<TrainedLayer>, RunDirError> {
         let Plan { schedule, stages, phases, .. } = &self.sitting.plan;
         let members = &phases[phase].members;
         let checkpoint = self.sitting.dir.checkpoint(*schedule, members[0].layer, stages)?;
         let mut found = checkpoint.map(|checkpoint| checkpoint.layers).unwrap_or_default();
         Ok(members
             .iter()
-            .map(|member| match found.iter().position(|(layer, ..)| *layer == member.layer) {
-                Some(place) => {
-                    let (_, state, carried) = found.swap_remove(place);
-                    (state, carried)
-                }
-                None => {
-                    (initial_state(&self.sitting.plan, self.sitting.plan.stage(member)), Carried::default())
-                }
+            .map(|member| {
+                found.remove(&member.layer).unwrap_or_else(|| TrainedLayer {
+                    state: initial_state(&self.sitting.plan, self.sitting.plan.stage(member)),
+                    carried: Carried::default(),
+                })
             })
             .collect())
     }
@@ -164,10 +165,10 @@ impl Run {
             groups: groups.iter().map(|group| self.sitting.workers(group)).collect(),
             transformers: self.sitting.workers(transformers),
         };
+        let Step(step) = states[0].state.step;
         for (member, group) in phase.members.iter().zip(&assignment.groups) {
             let trainer = group.iter().map(Worker::to_string).collect::<Vec<_>>().join(", ");
-            let (name, step, end) =
-                (&self.sitting.plan.stage(member).spec.name, states[0].0.step.0, phase.steps.end);
+            let (name, end) = (&self.sitting.plan.stage(member).spec.name, phase.steps.end);
             if step > 0 {
                 eprintln!("{name}: continuing at step {step} of {end} on {trainer}");
             } else {
@@ -179,7 +180,7 @@ impl Run {
         };
         let training = layers(&|layer| phase.members.iter().any(|member| member.layer == layer));
         let frozen = layers(&|layer| self.sitting.plan.frozen_before(layer, index));
-        self.sitting.dir.rewind_metrics(&frozen, &training, states[0].0.step)?;
+        self.sitting.dir.rewind_metrics(&frozen, &training, Step(step))?;
         let run = PhaseRun {
             plan: &self.sitting.plan,
             phase: &phase,
@@ -204,21 +205,22 @@ impl Run {
     }
 
     /// Freezes the layers whose training is over, and keeps the states of the others.
-    async fn end_phase(&mut self, index: usize, trained: Vec<Trained>) -> Result<(), RunDirError> {
+    async fn end_phase(&mut self, index: usize, trained: Vec<TrainedLayer>) -> Result<(), RunDirError> {
         let Sitting { plan, dir, frozen, .. } = &mut self.sitting;
         let mut going_on = Vec::new();
         let members = &plan.phases[index].members;
-        for (member, (state, carried)) in members.iter().zip(trained) {
+        for (member, trained) in members.iter().zip(trained) {
             let stage = plan.stage(member);
-            if state.step < stage.steps() {
-                going_on.push((state, carried));
+            if trained.state.step < stage.steps() {
+                going_on.push(trained);
                 continue;
             }
-            let summary = layer_summary(plan, stage, &state, &carried);
-            let layer =
-                FrozenLayer::new(stage.spec.clone(), state.parameters).expect("checked when it came in");
-            dir.save_frozen(stage.layer, layer.parameters(), &summary)?;
-            frozen[stage.layer.0 as usize] = Some((Arc::new(layer), summary));
+            let summary = layer_summary(plan, stage, &trained);
+            let layer = FrozenLayer::new(stage.spec.clone(), trained.state.parameters)
+                .expect("checked when it came in");
+            let file = FrozenLayerFile { layer: Arc::new(layer), summary };
+            dir.save_frozen(stage.layer, &file)?;
+            frozen[stage.layer.0 as usize] = Some(file);
         }
         // Frozen layers first: whoever is interrupted in between takes the last steps again, to the same bits.
         match plan.phases.get(index + 1) {
@@ -230,9 +232,8 @@ impl Run {
 
     async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, PhaseError> {
         self.sitting.host().await?;
-        self.sitting.dir.save_model(
-            &self.sitting.frozen.iter().flatten().map(|(layer, _)| layer.clone()).collect::<Vec<_>>(),
-        )?;
+        let layers = self.sitting.frozen.iter().flatten().map(|frozen| &*frozen.layer);
+        self.sitting.dir.save_model(&layers.collect::<Vec<_>>())?;
         let taps = self.sitting.taps(self.sitting.plan.stages.iter().map(|stage| stage.tapped).collect());
         let done = self.sitting.read_out(&self.sitting.workers(transformers), &taps).await;
         let (parameters, summary) = done.map_err(|error| match error {
@@ -247,8 +248,8 @@ impl Run {
         self.sitting.note_memory().await?;
         let Sitting { plan, dir, identity, cluster, frozen, .. } = self.sitting;
         let workers = cluster.workers();
-        let (layers, summaries): (Vec<_>, Vec<_>) = frozen.into_iter().flatten().unzip();
-        let seconds = summaries.iter().map(|layer| layer.seconds);
+        let frozen: Vec<FrozenLayerFile> = frozen.into_iter().flatten().collect();
+        let seconds = frozen.iter().map(|frozen| frozen.summary.seconds);
         let training = match plan.schedule {
             TrainingSchedule::Greedy => seconds.sum(),
             // All began together.
@@ -258,21 +259,20 @@ impl Run {
             dataset: plan.data.to_string(),
             seed: plan.seed.0,
             workers: workers.len(),
-            weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
+            weights_sha256: weights_sha256(frozen.iter().map(|frozen| frozen.layer.parameters())),
             seconds: training + readout.seconds,
-            layers: summaries,
+            layers: frozen.into_iter().map(|frozen| frozen.summary).collect(),
             readout,
             blas: identity.blas,
             cpu: workers.first().map(|worker| worker.description.cpu.clone()).unwrap_or_default(),
             peak_rss_bytes: identity.peak_rss_bytes,
         };
-        dir.write_json("summary.json", &summary)
-            .context("the run is done, but its summary is not written")?;
+        dir.save_summary(&summary).context("the run is done, but its summary is not written")?;
         Ok(summary)
     }
 }
 
-fn layer_summary(plan: &Plan, stage: &Stage, state: &LayerState, carried: &Carried) -> LayerSummary {
+fn layer_summary(plan: &Plan, stage: &Stage, TrainedLayer { state, carried }: &TrainedLayer) -> LayerSummary {
     let steps = stage.steps().0;
     LayerSummary {
         name: stage.spec.name.clone(),

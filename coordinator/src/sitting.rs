@@ -12,7 +12,7 @@ use crate::config::{Shards, TrainingSchedule};
 use crate::features::{LayerTaps, Taps};
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, read_out};
-use crate::run_dir::{Frozen, RunDir, RunDirError, RunIdentity};
+use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunIdentity};
 use crate::split::Splits;
 use crate::summary::ReadoutSummary;
 
@@ -44,7 +44,7 @@ pub struct Sitting {
     /// Who computes.
     pub cluster: Cluster,
     /// Each layer that is frozen by now.
-    pub frozen: Vec<Option<Frozen>>,
+    pub frozen: Vec<Option<FrozenLayerFile>>,
     /// Phases that are over.
     pub over: usize,
 }
@@ -94,7 +94,7 @@ impl Sitting {
             .frozen
             .iter()
             .enumerate()
-            .filter_map(|(index, layer)| Some(HostedLayer::new(index as u32, &layer.as_ref()?.0)))
+            .filter_map(|(index, layer)| Some(HostedLayer::new(index as u32, &layer.as_ref()?.layer)))
             .collect();
         self.cluster.host(&layers).await
     }
@@ -135,7 +135,7 @@ impl Sitting {
 }
 
 /// The frozen layers that count, and how many phases are over.
-fn standing(plan: &Plan, dir: &RunDir) -> Result<(Vec<Option<Frozen>>, usize), RunDirError> {
+fn standing(plan: &Plan, dir: &RunDir) -> Result<(Vec<Option<FrozenLayerFile>>, usize), RunDirError> {
     let mut frozen = dir.frozen(&plan.stages)?;
     let flags: Vec<bool> = frozen.iter().map(Option::is_some).collect();
     let checkpoint = match plan.schedule {

@@ -118,7 +118,7 @@ pub fn decode_states(bytes: &[u8], names: &[&str]) -> Result<(Vec<LayerState>, H
         names.iter().flat_map(|name| STATE_PARTS.map(|part| joined(name, part))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (parts, header) = decode(bytes, &names)?;
-    let step = Step(number(&header, STEP)?);
+    let step = step(&header)?;
     let mut parts = parts.into_iter();
     let mut states = Vec::new();
     while let (Some(parameters), Some(first_moments), Some(second_moments)) =
@@ -127,6 +127,11 @@ pub fn decode_states(bytes: &[u8], names: &[&str]) -> Result<(Vec<LayerState>, H
         states.push(LayerState { step, parameters, first_moments, second_moments });
     }
     Ok((states, header))
+}
+
+/// The steps of states, by their header.
+pub fn step(header: &Header) -> Result<Step, StateError> {
+    number(header, STEP).map(Step)
 }
 
 /// What the header of a file says, before its tensors are read.

@@ -1,7 +1,6 @@
 //! What comes from the trainer of a member: reports, what its steps pass on, and states.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -13,16 +12,16 @@ use scff::layer::LayerState;
 use scff::train::Sharing;
 use tokio::sync::mpsc;
 
-use super::{PassedOn, PhaseError, Trained, WorkerRates};
+use super::{PassedOn, PhaseError, WorkerRates};
 use crate::cluster::{Worker, WorkerFailure, WorkerId};
 use crate::plan::Stage;
 use crate::progress::StageProgress;
-use crate::run_dir::{Carried, RunDirError};
+use crate::run_dir::{Carried, TrainedLayer};
 
 /// A member's state, as it has come.
 pub struct Arrived {
     pub place: usize,
-    pub trained: Trained,
+    pub trained: TrainedLayer,
 }
 
 /// A shard's state.
@@ -42,7 +41,6 @@ pub struct Listener {
     pub last: u64,
     pub replies: tonic::Streaming<wire::TrainReply>,
     pub progress: StageProgress,
-    pub metrics: PathBuf,
     /// What the stage had carried when this sitting began.
     pub carried: Carried,
     pub bytes_sent: Arc<AtomicU64>,
@@ -72,9 +70,7 @@ impl Listener {
                 Some(Some(Reply::Ready(_))) => {}
                 Some(Some(Reply::Step(report))) => {
                     self.missing = self.passed_on;
-                    self.progress
-                        .step(&report)
-                        .map_err(|source| RunDirError::Io { path: self.metrics.clone(), source })?;
+                    self.progress.step(&report)?;
                 }
                 Some(Some(Reply::Rows(rows))) => self.rows(rows).await?,
                 Some(Some(Reply::State(part))) => {
@@ -157,7 +153,8 @@ impl Listener {
         };
         let last = state.step.0 >= self.last;
         // Nobody takes it where the phase has failed already.
-        let _ = self.arrived.send(Arrived { place: self.place, trained: (state, carried) }).await;
+        let _ =
+            self.arrived.send(Arrived { place: self.place, trained: TrainedLayer { state, carried } }).await;
         Ok(last)
     }
 }

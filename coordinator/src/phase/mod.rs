@@ -16,7 +16,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use indicatif::MultiProgress;
 use proto::wire;
 use scff::batch::Step;
-use scff::layer::LayerState;
 use scff::train::PassOn;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,7 +27,7 @@ use crate::order::Order;
 use crate::plan::{Member, Phase, Plan, Stage};
 use crate::progress::StageProgress;
 use crate::readout::ReadoutError;
-use crate::run_dir::{Carried, RunDir, RunDirError};
+use crate::run_dir::{RunDir, RunDirError, TrainedLayer};
 use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
 
@@ -85,9 +84,6 @@ pub struct PhaseRun<'a> {
 /// Seconds that each worker computes for a part of a layer, by the last it said: who is slower gets fewer of the next one's.
 pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
 
-/// A layer's state, and what its stage carries besides.
-pub type Trained = (LayerState, Carried);
-
 /// Senders and listeners at work. They end with this value.
 type Tasks = JoinSet<Result<(), PhaseError>>;
 
@@ -110,9 +106,13 @@ impl PhaseRun<'_> {
     /// Trains the members from their states on, with a checkpoint now and then; returns the states after the last step.
     ///
     /// Once `newcomer` has an address, it ends with [`PhaseError::Newcomer`] at the next checkpoint.
-    pub async fn train(self, states: Vec<Trained>, newcomer: Newcomer) -> Result<Vec<Trained>, PhaseError> {
-        let start = states[0].0.step;
-        assert!(states.iter().all(|(state, _)| state.step == start), "members are at the same step");
+    pub async fn train(
+        self,
+        states: Vec<TrainedLayer>,
+        newcomer: Newcomer,
+    ) -> Result<Vec<TrainedLayer>, PhaseError> {
+        let start = states[0].state.step;
+        assert!(states.iter().all(|trained| trained.state.step == start), "members are at the same step");
         if start.0 >= self.phase.steps.end {
             return Ok(states);
         }
@@ -133,7 +133,7 @@ impl PhaseRun<'_> {
         tasks: &mut Tasks,
         attempt: &Attempt,
         place: usize,
-        (state, carried): Trained,
+        TrainedLayer { state, carried }: TrainedLayer,
         below: Option<mpsc::Receiver<PassedOn>>,
     ) -> Result<mpsc::Receiver<PassedOn>, PhaseError> {
         let Self { plan, phase, dir, assignment, .. } = self;
@@ -168,7 +168,6 @@ impl PhaseRun<'_> {
             last: phase.steps.end,
             replies,
             progress: StageProgress::new(plan, stage, dir, *start, carried, bars)?,
-            metrics: dir.metrics_file(),
             carried,
             bytes_sent,
             began: Instant::now(),
@@ -191,9 +190,9 @@ impl PhaseRun<'_> {
         mut tasks: Tasks,
         mut checkpoints: mpsc::Receiver<Arrived>,
         mut newcomer: Newcomer,
-    ) -> Result<Vec<Trained>, PhaseError> {
+    ) -> Result<Vec<TrainedLayer>, PhaseError> {
         let Self { plan, phase, dir, .. } = self;
-        let mut pending: BTreeMap<Step, Vec<Option<Trained>>> = BTreeMap::new();
+        let mut pending: BTreeMap<Step, Vec<Option<TrainedLayer>>> = BTreeMap::new();
         let mut come = None;
         loop {
             let Arrived { place, trained } = tokio::select! {
@@ -208,13 +207,13 @@ impl PhaseRun<'_> {
                     continue;
                 }
             };
-            let step = trained.0.step;
+            let step = trained.state.step;
             let set = pending.entry(step).or_insert_with(|| phase.members.iter().map(|_| None).collect());
             set[place] = Some(trained);
             if set.iter().any(Option::is_none) {
                 continue;
             }
-            let set: Vec<Trained> =
+            let set: Vec<TrainedLayer> =
                 pending.remove(&step).expect("just filled").into_iter().flatten().collect();
             if step.0 >= phase.steps.end {
                 return Ok(set);
@@ -334,13 +333,13 @@ impl PhaseRun<'_> {
 }
 
 /// Keeps the states of a phase's members, which have taken as many steps.
-pub fn save_checkpoint(plan: &Plan, phase: &Phase, dir: &RunDir, set: &[Trained]) -> Result<(), RunDirError> {
-    let layers: Vec<_> = phase
-        .members
-        .iter()
-        .zip(set)
-        .map(|(member, (state, carried))| (member.layer, state, carried))
-        .collect();
+pub fn save_checkpoint(
+    plan: &Plan,
+    phase: &Phase,
+    dir: &RunDir,
+    set: &[TrainedLayer],
+) -> Result<(), RunDirError> {
+    let layers: Vec<_> = phase.members.iter().map(|member| member.layer).zip(set).collect();
     dir.save_checkpoint(plan.schedule, &layers)
 }
 

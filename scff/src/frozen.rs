@@ -7,12 +7,11 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use crate::blas::{product, product_row_by_row, row_period};
-use crate::layer::{Conv, LayerSpec, LinearMap, MapShape, Pool, ShapeError, Tensors, Transmit};
+use crate::layer::{Conv, LayerSpec, LinearMap, MapShape, Pool, ShapeError, Tensors, Tiles, Transmit};
 use crate::normalize::{Counting, standardize_rows};
 use crate::optimizer::weight_sums;
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
 use crate::scratch::buffer;
-use crate::train::{Tiles, lower};
 
 /// Rows of one product when samples are transformed: products are always about this tall (the last one is padded
 /// with zeros), so that a sample's activation does not depend on what was transformed with it
@@ -150,7 +149,7 @@ impl FrozenLayer {
             rest = others;
         }
         work.into_par_iter().for_each(|(out, tile)| {
-            let mut patches = lower(conv, rows.slice_axis(Axis(0), tile.into()));
+            let mut patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
             let patches = matrix(&mut patches, conv.fan_in());
             product(patches.view(), self.parameters.weight.view(), &mut matrix(out, conv.channels));
         });

@@ -3,31 +3,33 @@
 //! Arrays in, arrays out. This crate knows no network, no file system, no environment and no clock.
 //! Modules stand in the order in which a batch travels through them:
 //!
-//! 1. [`seed`]: all randomness, as pure functions of (seed, purpose, layer, epoch, step);
-//! 2. [`batch`]: which sample variants meet in a step;
-//! 3. [`normalize`] and [`pair`]: standardised rows, and the pairs that are read from them;
-//! 4. [`layer`]: what a layer is;
-//! 5. [`goodness`]: what it maximises and minimises, and its gradient;
-//! 6. [`optimizer`]: AdamW and the step schedule;
-//! 7. [`train`]: a layer that learns; [`frozen`]: one that no longer does;
-//! 8. [`readout`]: the linear classifier that measures frozen features;
-//! 9. [`analysis`]: label-free measures of features.
+//! 1. [`batch`]: which sample variants meet in a step; [`seed`]: all randomness, as pure functions of (seed, purpose,
+//!    layer, epoch, step);
+//! 2. [`layer`]: what a layer is; [`normalize`] and [`pair`]: standardised rows, and the pairs that it reads from them;
+//! 3. [`goodness`]: what it maximises and minimises, and its gradient; [`optimizer`]: AdamW and the step schedule;
+//! 4. [`train`]: a layer that learns; [`frozen`]: one that no longer does;
+//! 5. [`readout`]: the linear classifier that measures frozen features; [`analysis`]: label-free measures of them.
 //!
 //! Matrix products go to BLAS through [`blas`], always in calls of one fixed shape on one thread, so that
 //! results do not depend on how many threads or machines there are.
 
-pub mod analysis;
 pub mod batch;
-pub mod blas;
-pub mod frozen;
-pub mod goodness;
+pub mod seed;
+
 pub mod layer;
 pub mod normalize;
-pub mod optimizer;
 pub mod pair;
-pub mod readout;
-pub mod seed;
+
+pub mod goodness;
+pub mod optimizer;
+
 pub mod train;
+pub mod frozen;
+
+pub mod readout;
+pub mod analysis;
+
+pub mod blas;
 
 mod finite;
 mod scratch;

@@ -3,10 +3,11 @@
 //! W has the shape (channels, kernel * kernel * input channels); a patch and a channel's weights stand as (row,
 //! column, input channel), so that a patch is `kernel` contiguous runs of a channels-last map.
 
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::MapShape;
-use crate::scratch::buffer;
+use super::map::MapShape;
+use crate::scratch::{Buffer, buffer};
 
 /// The shape of a convolution of stride 1 (cross-correlation, as in PyTorch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,17 @@ impl Conv {
         };
         let (rows, columns) = (axis(self.input.height), axis(self.input.width));
         rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect()
+    }
+
+    /// The patches of some samples, (samples, elements): (samples * positions, fan-in).
+    pub(crate) fn patches_of(&self, samples: ArrayView2<'_, f32>) -> Buffer {
+        let length = self.output().positions() * self.fan_in();
+        let mut patches = buffer(samples.nrows() * length);
+        for (sample, patches) in samples.outer_iter().zip(patches.chunks_exact_mut(length)) {
+            let sample = sample.to_slice().expect("rows are contiguous");
+            self.patches(sample, patches);
+        }
+        patches
     }
 
     /// Writes the patches that the kernel sees of `map` to `patches`: (positions, fan-in).

@@ -7,7 +7,7 @@
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
-use super::MapShape;
+use super::map::MapShape;
 
 /// How a window becomes one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,13 +12,12 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rayon::slice::ParallelSliceMut;
 
-use super::Tiles;
 use super::block::Block;
 use crate::blas::product;
-use crate::layer::{ChannelRange, Conv, LayerState, Tensors};
+use crate::layer::{ChannelRange, Conv, LayerState, Tensors, Tiles};
 use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
-use crate::scratch::{Buffer, buffer};
+use crate::scratch::buffer;
 
 /// The channel blocks of a convolution.
 pub(super) struct ConvLayer {
@@ -123,7 +122,7 @@ impl ConvLayer {
         let tiles: Vec<_> = tiles.tiles().collect();
         let work = work.into_par_iter().zip(tiles);
         work.filter(|(_, tile)| needed[tile.clone()].contains(&true)).for_each(|(outs, tile)| {
-            let patches = lower(&self.conv, rows.slice_axis(Axis(0), tile.into()));
+            let patches = self.conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
             let patches = matrix(&patches, self.conv.fan_in());
             outs.into_par_iter().zip(&self.blocks).for_each(|(out, block)| {
                 let mut out = matrix_mut(out, block.channels.len());
@@ -204,7 +203,7 @@ impl ConvLayer {
         let Self { conv, blocks, mapped, gradients } = self;
         gradients.par_iter_mut().zip(groups).for_each(|(gradients, tiles)| {
             for (index, tile) in tiles.into_iter().enumerate() {
-                let patches = lower(conv, input.rows().slice_axis(Axis(0), tile.clone().into()));
+                let patches = conv.patches_of(input.rows().slice_axis(Axis(0), tile.clone().into()));
                 let patches = matrix(&patches, conv.fan_in());
                 gradients.par_iter_mut().zip(&*blocks).zip(&*mapped).for_each(
                     |((gradient, block), mapped)| {
@@ -243,17 +242,6 @@ fn parts(input: &PairedRows) -> Vec<Vec<Part>> {
         }
     }
     parts
-}
-
-/// The patches of some samples: (samples * positions, fan-in).
-pub(crate) fn lower(conv: &Conv, samples: ArrayView2<'_, f32>) -> Buffer {
-    let length = conv.output().positions() * conv.fan_in();
-    let mut patches = buffer(samples.nrows() * length);
-    for (sample, patches) in samples.outer_iter().zip(patches.chunks_exact_mut(length)) {
-        let sample = sample.to_slice().expect("rows are contiguous");
-        conv.patches(sample, patches);
-    }
-    patches
 }
 
 fn matrix(numbers: &[f32], columns: usize) -> ArrayView2<'_, f32> {

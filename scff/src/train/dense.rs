@@ -5,10 +5,9 @@ use std::cell::RefCell;
 use multiversion::multiversion;
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::block::Block;
-use super::row;
 use crate::layer::{ChannelRange, LayerState, Tensors};
 use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
@@ -140,6 +139,10 @@ impl DenseBlock {
         }
         self.own.update_bias(update, bias_gradient);
     }
+}
+
+fn row(array: &mut Array2<f32>, index: usize) -> &mut [f32] {
+    array.slice_mut(s![index, ..]).into_slice().expect("rows are contiguous")
 }
 
 fn resize(buffer: &mut Array2<f32>, rows: usize, columns: usize) {

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 
 use super::block::Block;
-use super::{Kind, TrainingLayer};
+use super::layer::{Kind, TrainingLayer};
 use crate::frozen::transmit;
 use crate::pair::PairedRows;
 use crate::scratch::buffer;

@@ -5,9 +5,8 @@ use std::ops::Range;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::Tiles;
 use crate::goodness::{Loss, PartialGoodness};
-use crate::layer::{LayerSpec, LinearMap};
+use crate::layer::{LayerSpec, LinearMap, Tiles};
 
 /// What workers that share a layer divide among them.
 ///

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::{Partial, Sharing, StepReport, Sums, TrainingLayer};
+use super::layer::{StepReport, TrainingLayer};
+use super::sharing::{Partial, Sharing, Sums};
 use crate::frozen::FrozenLayer;
 use crate::pair::{PairActivations, PairedRows};
 

@@ -3,9 +3,8 @@
 use ndarray::Array2;
 use ndarray::linalg::general_mat_mul;
 
-use super::Tiles;
 use crate::blas::product;
-use crate::layer::{LayerSpec, LinearMap};
+use crate::layer::{LayerSpec, LinearMap, Tiles};
 
 /// A call of more rows is no faster.
 const ROWS: usize = 2048;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::layer::Conv;
+use super::conv::Conv;
 
 /// Rows of patches that suit a product: their patches stay in cache, and weights are packed seldom enough.
 const PATCHES: usize = 512;
@@ -51,7 +51,7 @@ fn parts(length: usize, parts: usize) -> impl ExactSizeIterator<Item = Range<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::MapShape;
+    use crate::layer::map::MapShape;
 
     fn tiles(side: usize, channels: (usize, usize), kernel: usize, samples: usize) -> Tiles {
         let input = MapShape { height: side, width: side, channels: channels.0 };

@@ -1,0 +1,232 @@
+//! One layer in training: its two half steps, and its state.
+
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Step;
+use crate::frozen::FrozenLayer;
+use crate::goodness::{
+    Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, losses_and_gradient,
+};
+use crate::layer::{ChannelRange, LayerSpec, LayerState, LinearMap, ShapeError, Tensors};
+use crate::optimizer::OptimizerParameters;
+use crate::pair::{Pair, PairedRows};
+
+use super::conv::ConvLayer;
+use super::dense::DenseLayer;
+use super::sharing::{Partial, PartialGradient, Sharing, Sums};
+
+/// How a layer learns.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hyperparameters {
+    /// Thresholds and penalty.
+    pub loss: LossParameters,
+    /// Learning rate, its schedule, weight decay.
+    pub optimizer: OptimizerParameters,
+    /// What those divide who share it.
+    pub sharing: Sharing,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Which step it was.
+    pub step: Step,
+    /// The learning rate it used.
+    pub learning_rate: f64,
+    /// The loss before the update.
+    pub loss: Loss,
+}
+
+/// A layer in training, with its optimiser's state.
+///
+/// It may be a shard, which owns some of the channels or of each batch's samples: then what [`Self::begin_step`] gives is
+/// added to that of the others before [`Self::end_step`].
+pub struct TrainingLayer {
+    pub(super) spec: LayerSpec,
+    /// All, unless it is a shard that owns some of them.
+    channels: ChannelRange,
+    /// All (`None`), unless it is a shard that owns some of them.
+    samples: Option<Range<usize>>,
+    hyperparameters: Hyperparameters,
+    step: Step,
+    pub(super) kind: Kind,
+}
+
+/// The channel blocks of the layer's map.
+pub(super) enum Kind {
+    Dense(DenseLayer),
+    Conv(Box<ConvLayer>),
+}
+
+impl TrainingLayer {
+    /// Takes up training at `state`, whose tensors must fit `spec`.
+    pub fn new(
+        spec: LayerSpec,
+        hyperparameters: Hyperparameters,
+        state: &LayerState,
+    ) -> Result<Self, ShapeError> {
+        Self::shard(spec, hyperparameters, state, None)
+    }
+
+    /// The same for a shard that owns a part: channels of whole blocks, or, where samples are shared, some of each batch's.
+    /// `state` is that of the whole layer.
+    pub fn shard(
+        spec: LayerSpec,
+        hyperparameters: Hyperparameters,
+        state: &LayerState,
+        part: Option<Range<usize>>,
+    ) -> Result<Self, ShapeError> {
+        assert!(hyperparameters.sharing.suits(&spec), "a layer that can be shared so");
+        let (channels, samples) = match (hyperparameters.sharing, part) {
+            (Sharing::Channels, Some(part)) => (ChannelRange { start: part.start, end: part.end }, None),
+            (_, samples) => (spec.channels(), samples),
+        };
+        state.check(&spec.map)?;
+        let blocks: Vec<_> = spec.blocks().into_iter().filter(|block| channels.contains(*block)).collect();
+        let owned: usize = blocks.iter().map(|block| block.len()).sum();
+        assert_eq!(owned, channels.len(), "a shard owns whole blocks");
+        let kind = match spec.map {
+            LinearMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
+            LinearMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
+        };
+        Ok(Self { spec, channels, samples, hyperparameters, step: state.step, kind })
+    }
+
+    /// What is fixed about the layer.
+    pub fn spec(&self) -> &LayerSpec {
+        &self.spec
+    }
+
+    /// What those divide who share the layer.
+    pub fn sharing(&self) -> Sharing {
+        self.hyperparameters.sharing
+    }
+
+    /// Steps taken so far.
+    pub fn step_count(&self) -> Step {
+        self.step
+    }
+
+    /// One training step on the pairs of a batch.
+    pub fn step(&mut self, input: &PairedRows) -> StepReport {
+        let sums = self.begin_step(input).total();
+        self.end_step(input, sums)
+    }
+
+    /// First half of a step: what is to be added to that of the others who share the layer.
+    pub fn begin_step(&mut self, input: &PairedRows) -> Partial {
+        match self.sharing() {
+            Sharing::Channels => Partial::Goodness(self.goodness(input, |_| true)),
+            Sharing::Samples => Partial::Gradient(self.gradient(input)),
+        }
+    }
+
+    /// Second half of a step, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: what
+    /// remains up to the update.
+    pub fn end_step(&mut self, input: &PairedRows, sums: Sums) -> StepReport {
+        let optimizer = self.hyperparameters.optimizer;
+        let update = optimizer.update(self.step);
+        let loss = match self.sharing() {
+            Sharing::Channels => {
+                let (goodness, positives) = (self.goodness_of(sums.numbers, input), input.positives());
+                let (loss, gradient) = loss_and_gradient(&goodness, positives, &self.hyperparameters.loss);
+                let coefficients = self.coefficients(gradient);
+                match &mut self.kind {
+                    Kind::Dense(layer) => layer.backward(input, &coefficients, &update),
+                    Kind::Conv(layer) => layer.backward(input, &coefficients, &update),
+                }
+                loss
+            }
+            Sharing::Samples => {
+                self.conv().update(sums.numbers, &update);
+                sums.loss
+            }
+        };
+        let report = StepReport { step: self.step, learning_rate: optimizer.learning_rate(self.step), loss };
+        self.step = Step(self.step.0 + 1);
+        report
+    }
+
+    /// Partial goodness of the pairs that are wanted, (own channel blocks, pairs * positions); zeros of others.
+    fn goodness(&mut self, input: &PairedRows, wanted: impl Fn(usize) -> bool + Sync) -> PartialGoodness {
+        let positions = self.spec.map.output().positions();
+        let blocks = match &self.kind {
+            Kind::Dense(layer) => layer.blocks(),
+            Kind::Conv(layer) => layer.blocks(),
+        };
+        let mut partial = Array2::zeros((blocks, input.pairs().len() * positions));
+        match &mut self.kind {
+            Kind::Dense(layer) => layer.forward(input, &mut partial),
+            Kind::Conv(layer) => layer.forward(input, wanted, &mut partial),
+        }
+        PartialGoodness(partial)
+    }
+
+    /// Gradients of the samples that it owns. What others own is computed as far as pairs reach over to it.
+    fn gradient(&mut self, input: &PairedRows) -> PartialGradient {
+        let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
+        let pairs = input.pairs();
+        let wanted = |pair: usize| {
+            let Pair { first, second, .. } = pairs[pair];
+            own.contains(&first) || second.is_some_and(|second| own.contains(&second))
+        };
+        let partial = self.goodness(input, wanted);
+        let mut sums = vec![0.0; partial.0.ncols()];
+        partial.add_to(&mut sums);
+        let goodness = self.goodness_of(sums, input);
+        let (losses, gradient) =
+            losses_and_gradient(&goodness, input.positives(), &self.hyperparameters.loss, wanted);
+        let coefficients = self.coefficients(gradient);
+        let gradients = self.conv().gradients(input, &coefficients, &own);
+        let mut own: Vec<usize> = (0..pairs.len()).filter(|pair| own.contains(&pairs[*pair].first)).collect();
+        own.sort_by_key(|pair| pairs[*pair].first);
+        PartialGradient { gradients, losses: own.into_iter().map(|pair| losses[pair]).collect() }
+    }
+
+    fn goodness_of(&self, sums: Vec<f32>, input: &PairedRows) -> Goodness {
+        Goodness::of_sums(sums, self.spec.map.channels(), input.pairs().len())
+    }
+
+    /// dL/dz_c = (2 / C) relu(z_c) dL/dg: all but relu(z_c), of dL/dg.
+    fn coefficients(&self, gradient: Array2<f32>) -> Vec<f32> {
+        (gradient * (2.0 / self.spec.map.channels() as f32)).into_raw_vec_and_offset().0
+    }
+
+    fn conv(&mut self) -> &mut ConvLayer {
+        match &mut self.kind {
+            Kind::Conv(layer) => layer,
+            Kind::Dense(_) => unreachable!("samples are shared of convolutions only"),
+        }
+    }
+
+    /// A copy of everything that training carries on, of the channels that it owns.
+    pub fn state(&self) -> LayerState {
+        let shape = (self.channels.len(), self.spec.map.fan_in());
+        let [mut parameters, mut first_moments, mut second_moments] =
+            [(); 3].map(|()| Tensors { weight: Array2::zeros(shape), bias: Array1::zeros(shape.0) });
+        let first = self.channels.start;
+        let mut gather = |channels: ChannelRange, block: [&Tensors; 3]| {
+            for (whole, part) in
+                [&mut parameters, &mut first_moments, &mut second_moments].into_iter().zip(block)
+            {
+                let place = ChannelRange { start: channels.start - first, end: channels.end - first }.slice();
+                whole.weight.slice_axis_mut(Axis(0), place).assign(&part.weight);
+                whole.bias.slice_axis_mut(Axis(0), place).assign(&part.bias);
+            }
+        };
+        match &self.kind {
+            Kind::Dense(layer) => layer.tensors().for_each(|(channels, block)| gather(channels, block)),
+            Kind::Conv(layer) => layer.tensors().for_each(|(channels, block)| gather(channels, block)),
+        }
+        LayerState { step: self.step, parameters, first_moments, second_moments }
+    }
+
+    /// Ends training: from here on the layer only transforms.
+    pub fn freeze(self) -> FrozenLayer {
+        let parameters = self.state().parameters;
+        FrozenLayer::new(self.spec, parameters).expect("the layer's own tensors fit it")
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::refusal::{Refused, innermost};
 use crate::wire::worker_client::WorkerClient;
 use crate::{PROTOCOL_VERSION, limits, wire};
 
@@ -73,19 +74,14 @@ pub async fn dial(address: &str) -> Result<(Client, wire::WorkerDescription), Di
     let description = client
         .describe(wire::DescribeRequest {})
         .await
-        .map_err(|status| DialError::Describe { address: address.clone(), message: status.to_string() })?
+        .map_err(|status| DialError::Describe {
+            address: address.clone(),
+            message: Refused::read(&status).message,
+        })?
         .into_inner();
     if description.protocol_version != PROTOCOL_VERSION {
         let (found, version) = (description.protocol_version, description.version);
         return Err(DialError::Version { address, found, version });
     }
     Ok((client, description))
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

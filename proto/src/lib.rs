@@ -9,6 +9,7 @@ pub mod layer;
 pub mod limits;
 pub mod machine;
 pub mod process;
+pub mod refusal;
 pub mod rows;
 pub mod state;
 
@@ -19,7 +20,7 @@ pub mod wire {
 }
 
 /// Both ends must speak the same version; it changes whenever the messages or their meaning do.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// A message that does not say what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +38,6 @@ impl WireError {
     /// An error about `field`.
     pub fn new(field: &'static str, found: impl std::fmt::Display, expected: impl std::fmt::Display) -> Self {
         Self { field, found: found.to_string(), expected: expected.to_string() }
-    }
-}
-
-impl From<WireError> for tonic::Status {
-    fn from(error: WireError) -> Self {
-        Self::invalid_argument(error.to_string())
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use proto::dial::dial;
+use proto::dial::{DialError, dial};
+use proto::refusal::{Reason, Refused};
 use proto::wire::train_request::Request;
 use proto::{WireError, wire};
 use tokio::sync::mpsc;
@@ -87,9 +88,11 @@ impl Below {
     pub async fn open(place: &Place, begin: wire::TrainBegin) -> Result<Option<Self>, Refusal> {
         let Some(next) = place.below.first() else { return Ok(None) };
         let address = next.address.clone();
-        let unreachable =
-            |message: String| Refusal::Below { address: address.clone(), message, passing: true };
-        let (mut client, _) = dial(&address).await.map_err(|error| unreachable(error.to_string()))?;
+        let unreachable = |error: DialError| Refusal::Below {
+            address: address.clone(),
+            refused: Refused { reason: Reason::Broken, passing: true, message: error.to_string() },
+        };
+        let (mut client, _) = dial(&address).await.map_err(unreachable)?;
         let (requests, outgoing) = mpsc::channel(AHEAD);
         let begin = wire::TrainBegin { group: place.below.clone(), ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };

@@ -1,14 +1,12 @@
 //! Why a request is not served.
 
 use proto::WireError;
+use proto::refusal::{Reason, Refused};
 use proto::state::StateError;
 use scff::layer::ShapeError;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::run::RunName;
-
-/// Longer messages are cut: they travel in a header, and may quote the peer.
-const MESSAGE_BYTES: usize = 2000;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -53,14 +51,12 @@ pub enum Refusal {
         layer: u32,
     },
     /// A worker further down the group's chain failed.
-    #[error("worker {address}, which shares the layer: {message}")]
+    #[error("worker {address}, which shares the layer: {refused}")]
     Below {
         /// Where it listens.
         address: String,
         /// What it says.
-        message: String,
-        /// Whether trying again may help.
-        passing: bool,
+        refused: Refused,
     },
     /// The rest of the group has ended.
     #[error("the group that shares the layer has ended")]
@@ -86,7 +82,7 @@ pub enum Refusal {
     Panicked(String),
     /// The stream itself failed.
     #[error(transparent)]
-    Stream(#[from] Status),
+    Stream(Refused),
 }
 
 impl Refusal {
@@ -97,9 +93,7 @@ impl Refusal {
 
     /// What the worker below answered instead of what it was asked for.
     pub fn below(address: &str, status: &Status) -> Self {
-        let passing =
-            !matches!(status.code(), Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange);
-        Self::Below { address: address.to_owned(), message: status.message().to_owned(), passing }
+        Self::Below { address: address.to_owned(), refused: Refused::read(status) }
     }
 
     /// Tensors of `field` that do not fit their layer.
@@ -108,25 +102,44 @@ impl Refusal {
     }
 }
 
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Stream(Refused::read(&status))
+    }
+}
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        if let Refusal::Stream(status) = refusal {
-            return status;
-        }
-        let mut message = refusal.to_string();
-        message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
-        match refusal {
-            Refusal::Field(_) | Refusal::Bytes { .. } | Refusal::Below { passing: false, .. } => {
-                Self::invalid_argument(message)
-            }
-            Refusal::NotHosted { .. } | Refusal::Unchained { .. } | Refusal::Busy { .. } => {
-                Self::failed_precondition(message)
-            }
-            Refusal::Memory { .. } => Self::resource_exhausted(message),
-            Refusal::Preempted => Self::aborted(message),
-            Refusal::Closing | Refusal::Below { .. } | Refusal::Deserted => Self::unavailable(message),
-            Refusal::Panicked(_) => Self::internal(message),
-            Refusal::Stream(status) => status,
-        }
+        let message = refusal.to_string();
+        let (reason, passing) = match refusal {
+            Refusal::Field(_) | Refusal::Bytes { .. } => (Reason::Malformed, false),
+            Refusal::NotHosted { layer, .. } => (Reason::NotHosted { layer }, true),
+            Refusal::Unchained { .. } => (Reason::Malformed, true),
+            Refusal::Busy { run, layer } => (Reason::Busy { run: run.to_string(), layer }, true),
+            Refusal::Below { refused, .. } | Refusal::Stream(refused) => (refused.reason, refused.passing),
+            Refusal::Deserted => (Reason::Broken, true),
+            Refusal::Memory { .. } => (Reason::Memory, false),
+            Refusal::Preempted => (Reason::Preempted, true),
+            Refusal::Closing => (Reason::Closing, true),
+            Refusal::Panicked(_) => (Reason::Panicked, true),
+        };
+        Refused { reason, passing, message }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_further_down_says_comes_up_as_it_said_it() {
+        let run = RunName::parse("a".to_owned()).unwrap();
+        let busy = Status::from(Refusal::Busy { run, layer: 3 });
+        let above = Refused::read(&Refusal::below("b:1", &busy).into());
+        assert_eq!(above.reason, Reason::Busy { run: "a".to_owned(), layer: 3 });
+        assert!(above.passing && above.message.starts_with("worker b:1, which shares the layer: "));
+        let wrong = Status::from(Refusal::from(WireError::new("spec", "nothing", "a value")));
+        let above = Refused::read(&Refusal::below("b:1", &wrong).into());
+        assert_eq!((above.reason, above.passing), (Reason::Malformed, false));
     }
 }

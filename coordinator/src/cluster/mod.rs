@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proto::dial::{Client, dial};
+use proto::refusal::{Reason, Refused};
 use proto::wire;
 use scff::frozen::FrozenLayer;
 use tokio::task::JoinSet;
@@ -106,6 +107,8 @@ pub struct WorkerFailure {
     pub id: WorkerId,
     /// Where it listens.
     pub address: String,
+    /// What kind of failure it is.
+    pub reason: Reason,
     /// What happened.
     pub message: String,
     /// Whether trying again may help: the worker is gone, or forgot what it hosted.
@@ -115,27 +118,22 @@ pub struct WorkerFailure {
 impl WorkerFailure {
     /// What a worker answered instead of what it was asked for.
     pub fn of(worker: &Worker, status: &tonic::Status) -> Self {
-        let passing = !matches!(
-            status.code(),
-            tonic::Code::InvalidArgument | tonic::Code::Unimplemented | tonic::Code::OutOfRange
-        );
-        let message = match status.message() {
-            "" => format!("{}", status.code()),
-            message => message.to_owned(),
-        };
-        Self { id: worker.id, address: worker.address.clone(), message, passing }
+        let Refused { reason, passing, message } = Refused::read(status);
+        Self { id: worker.id, address: worker.address.clone(), reason, message, passing }
     }
 
     /// A worker that broke the protocol.
     pub fn protocol(worker: &Worker, message: impl fmt::Display) -> Self {
         let message = format!("broke the protocol: {message}");
-        Self { id: worker.id, address: worker.address.clone(), message, passing: false }
+        let reason = Reason::Malformed;
+        Self { id: worker.id, address: worker.address.clone(), reason, message, passing: false }
     }
 
     /// A worker whose stream ended too early.
     pub fn gone(worker: &Worker) -> Self {
         let message = "ended the stream".to_owned();
-        Self { id: worker.id, address: worker.address.clone(), message, passing: true }
+        let reason = Reason::Broken;
+        Self { id: worker.id, address: worker.address.clone(), reason, message, passing: true }
     }
 }
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::catalog::{Archive, FileEntry};
-use super::part::{Part, PartError};
+use super::check::{FileError, check_as_is};
+use super::part_file::{PartFile, PartFileError};
 use super::progress::Progress;
-use super::verify::{FileError, check_as_is};
 
 /// What an archive may hold beside the files that are wanted.
 const OTHER_BYTES: u64 = 1 << 24;
@@ -123,19 +123,19 @@ fn write(
     show_progress: bool,
 ) -> Result<(), ArchiveError> {
     let failed = |error| match error {
-        PartError::Storage { path, cause } => ArchiveError::Storage { path, cause },
-        PartError::Ended { received, expected, cause } => {
+        PartFileError::Storage { path, cause } => ArchiveError::Storage { path, cause },
+        PartFileError::Ended { received, expected, cause } => {
             let ended =
                 || io::Error::other(format!("{} ends after {received} of {expected} bytes", entry.name));
             ArchiveError::Unreadable { path: archive.to_owned(), cause: cause.unwrap_or_else(ended) }
         }
-        PartError::Oversized { expected } => {
+        PartFileError::Oversized { expected } => {
             unreachable!("{} has {expected} bytes by its header, and is read no further", entry.name)
         }
     };
     let mut progress = Progress::new(show_progress, entry.name, entry.bytes);
     progress.say(&format!("{}: from {}", entry.name, archive.display()));
-    let part = Part::new(folder, entry.name, entry.bytes);
+    let part = PartFile::new(folder, entry.name, entry.bytes);
     part.append(0, member, &mut progress).map_err(failed)?;
     if let Err(error) = check_as_is(part.path(), entry.bytes, entry.sha256) {
         part.remove().map_err(failed)?;

@@ -4,19 +4,9 @@ use rand::Rng;
 use scff::batch::{SampleKey, Variant};
 use scff::seed::{Purpose, Seed, below};
 
+use super::image::Image;
 use super::offset::Offset;
 use super::shape::Shape;
-
-/// An image to make a view of.
-#[derive(Clone, Copy, Debug)]
-pub struct Image<'a> {
-    /// Its shape.
-    pub shape: Shape,
-    /// Its numbers, (height, width, channels).
-    pub values: &'a [f32],
-    /// What a pixel outside of it is, (channels).
-    pub background: &'a [f32],
-}
 
 /// What training does to an image before a layer sees it: it is moved, then perhaps mirrored.
 ///

@@ -4,16 +4,27 @@ use std::path::Path;
 
 use super::catalog::Official;
 use super::data_file::DataFile;
+use super::data_set::DataSet;
 use super::error::DataError;
 use super::examples::Examples;
+use super::folder::Files;
 use super::label;
+use super::name::DataSetName;
 use super::planes::{Plane, channels_last};
 
 /// How many records each official file has. A file of fewer is read as a smaller one.
 const MAX_RECORDS: usize = 10_000;
 
+/// The data set of five files of training images and one of test images.
+pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError> {
+    let [one, two, three, four, five, test] = files.all();
+    let train = examples([one, two, three, four, five], official)?;
+    let test = examples([test], official)?;
+    Ok(DataSet { name: DataSetName::Cifar10, classes: official.classes, train, test, unlabeled: None })
+}
+
 /// The images and labels of these files, one file after the other.
-pub fn examples<'a>(
+fn examples<'a>(
     files: impl IntoIterator<Item = &'a Path>,
     official: &Official,
 ) -> Result<Examples, DataError> {
@@ -39,8 +50,15 @@ mod tests {
 
     use tempfile::TempDir;
 
+    use super::*;
+    use crate::catalog::official;
+    use crate::folder;
     use crate::synthetic::gzip;
-    use crate::{DataSet, DataSetName, load};
+
+    fn read(dir: &Path) -> Result<DataSet, DataError> {
+        let files = folder::find(DataSetName::Cifar10, dir).unwrap();
+        data_set(&files, official(DataSetName::Cifar10).unwrap())
+    }
 
     /// The value of a channel at row y and column x of an image: all differ from their neighbours.
     fn value(image: usize, channel: usize, y: usize, x: usize) -> u8 {
@@ -93,12 +111,12 @@ mod tests {
 
     #[test]
     fn a_record_is_a_label_and_three_planes_of_rows() {
-        check_sound(&load(DataSetName::Cifar10, set(|_| {}).path()).unwrap());
+        check_sound(&read(set(|_| {}).path()).unwrap());
     }
 
     #[test]
     fn a_gzipped_file_is_read_like_a_raw_one() {
-        check_sound(&load(DataSetName::Cifar10, set(|bytes| *bytes = gzip(bytes)).path()).unwrap());
+        check_sound(&read(set(|bytes| *bytes = gzip(bytes)).path()).unwrap());
     }
 
     #[test]
@@ -114,7 +132,7 @@ mod tests {
         ];
         for (spoil, refusal) in cases {
             let dir = set(spoil);
-            let error = load(DataSetName::Cifar10, dir.path()).unwrap_err().to_string();
+            let error = read(dir.path()).unwrap_err().to_string();
             assert!(error.contains(refusal), "{error:?} says {refusal:?}");
             assert!(error.contains("cifar-10-batches-bin/data_batch_5.bin"), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");

@@ -10,11 +10,11 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use super::catalog::{FileEntry, GzippedFile};
+use super::check::{FileError, check_as_is, check_content};
 use super::checksum::Sha256Sum;
 use super::folder;
-use super::part::{Part, PartError};
+use super::part_file::{PartFile, PartFileError};
 use super::progress::Progress;
-use super::verify::{FileError, check_as_is, check_content};
 
 /// Why a source did not give a file.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +63,14 @@ pub enum DownloadError {
     },
 }
 
-impl From<PartError> for DownloadError {
-    fn from(error: PartError) -> Self {
+impl From<PartFileError> for DownloadError {
+    fn from(error: PartFileError) -> Self {
         match error {
-            PartError::Ended { received, expected, cause } => Self::Interrupted { received, expected, cause },
-            PartError::Oversized { expected } => Self::Oversized { expected },
-            PartError::Storage { path, cause } => Self::Storage { path, cause },
+            PartFileError::Ended { received, expected, cause } => {
+                Self::Interrupted { received, expected, cause }
+            }
+            PartFileError::Oversized { expected } => Self::Oversized { expected },
+            PartFileError::Storage { path, cause } => Self::Storage { path, cause },
         }
     }
 }
@@ -117,7 +119,7 @@ pub fn download(
     let mut progress = Progress::new(show_progress, name, *bytes);
     progress.say(&format!("{name}: from {url}"));
 
-    let part = Part::new(folder, name, *bytes);
+    let part = PartFile::new(folder, name, *bytes);
     let have = part.length()?;
     if have < *bytes {
         transfer(&url, have, &part, &mut progress)?;
@@ -131,7 +133,7 @@ pub fn download(
 
 /// Appends what `part` lacks after the `have` bytes of an earlier attempt; from the start if the server will
 /// not continue there.
-fn transfer(url: &str, have: u64, part: &Part, progress: &mut Progress) -> Result<(), DownloadError> {
+fn transfer(url: &str, have: u64, part: &PartFile, progress: &mut Progress) -> Result<(), DownloadError> {
     let expected = part.expected();
     let mut response = request(url, have)?;
     if have > 0 && refuses_to_continue(&response, have) {

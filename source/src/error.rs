@@ -3,23 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::idx::Kind;
-use super::name::DataSetName;
+use super::folder::MissingFile;
+use super::magic::Kind;
 
 /// A data set that cannot be loaded, with the file at fault, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file is not there.
-    #[error("{} is missing, raw and as .gz: `coordinator data fetch {name}` downloads it{}",
-            file.display(), or_install(*package))]
-    Missing {
-        /// The raw file where it was looked for first.
-        file: PathBuf,
-        /// The data set.
-        name: DataSetName,
-        /// The package that has it too.
-        package: Option<&'static str>,
-    },
+    #[error(transparent)]
+    Missing(#[from] MissingFile),
     /// The operating system does not give the file.
     #[error("{} cannot be read: {cause}", path.display())]
     Unreadable {
@@ -156,11 +148,6 @@ pub enum DataError {
         /// Its number of labels.
         labels: usize,
     },
-}
-
-/// The other way to get a missing file.
-fn or_install(package: Option<&str>) -> String {
-    package.map(|package| format!(", or install the Debian package {package}")).unwrap_or_default()
 }
 
 /// What a file with the wrong magic number seems to be.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::archive::{self, ArchiveError};
 use super::catalog::{Archive, FileEntry, GzippedFile, Supply, official};
+use super::check::{FileError, check_as_is, check_content};
 use super::download::{DownloadError, Parcel, download};
 use super::folder;
 use super::name::DataSetName;
-use super::verify::{FileError, check_as_is, check_content};
 
 /// How to fetch.
 #[derive(Clone, Debug, Default)]
@@ -62,18 +62,18 @@ pub enum FetchError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// No source gave a file.
-    #[error("{file} could not be downloaded:{}", lines(attempts))]
+    #[error("{file} could not be downloaded:{}", lines(failed))]
     Sources {
         /// The file.
         file: String,
         /// What each source did instead.
-        attempts: Vec<Attempt>,
+        failed: Vec<FailedSource>,
     },
 }
 
 /// A source that did not give a file.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct FailedSource {
     /// The source's address.
     pub base_url: String,
     /// What went wrong.
@@ -165,7 +165,7 @@ fn is_present(entry: &FileEntry, folder: &Path) -> Result<bool, FetchError> {
 
 /// Downloads `parcel` to `folder` from the first mirror that gives it.
 fn obtain(parcel: &Parcel<'_>, mirrors: &[&str], folder: &Path, progress: bool) -> Result<(), FetchError> {
-    let mut attempts = Vec::new();
+    let mut failed = Vec::new();
     for &base_url in mirrors {
         match download(parcel, base_url, folder, progress) {
             Ok(()) => return Ok(()),
@@ -174,16 +174,16 @@ fn obtain(parcel: &Parcel<'_>, mirrors: &[&str], folder: &Path, progress: bool) 
                 if progress {
                     eprintln!("{}: {error}", parcel.name);
                 }
-                attempts.push(Attempt { base_url: base_url.to_owned(), error });
+                failed.push(FailedSource { base_url: base_url.to_owned(), error });
             }
         }
     }
-    Err(FetchError::Sources { file: parcel.name.clone(), attempts })
+    Err(FetchError::Sources { file: parcel.name.clone(), failed })
 }
 
-fn lines(attempts: &[Attempt]) -> String {
-    let line = |attempt: &Attempt| format!("\n  from {}: {}", attempt.base_url, attempt.error);
-    attempts.iter().map(line).collect::<Vec<_>>().concat()
+fn lines(failed: &[FailedSource]) -> String {
+    let line = |source: &FailedSource| format!("\n  from {}: {}", source.base_url, source.error);
+    failed.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 impl fmt::Display for Fetched {

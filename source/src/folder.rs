@@ -3,8 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use super::catalog::{FileEntry, Official, official};
-use super::error::DataError;
 use super::name::DataSetName;
+
+/// A file of a data set that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is missing, raw and as .gz: `coordinator data fetch {name}` downloads it{}",
+        file.display(), or_install(*package))]
+pub struct MissingFile {
+    /// The raw file where it was looked for first.
+    pub file: PathBuf,
+    /// The data set.
+    pub name: DataSetName,
+    /// The package that has it too.
+    pub package: Option<&'static str>,
+}
 
 /// The files of a data set in one folder.
 #[derive(Debug)]
@@ -37,7 +49,7 @@ pub fn own(official: &Official, data_dir: &Path) -> PathBuf {
 }
 
 /// The files of `name` in the first folder that has all of them: the user's, then the system package's.
-pub fn find(name: DataSetName, data_dir: &Path) -> Result<Files, DataError> {
+pub fn find(name: DataSetName, data_dir: &Path) -> Result<Files, MissingFile> {
     let official = official(name).expect("only data sets of files are looked for in folders");
     let folder = own(official, data_dir);
     let missing = match all_in(&folder, official) {
@@ -48,7 +60,7 @@ pub fn find(name: DataSetName, data_dir: &Path) -> Result<Files, DataError> {
         return Ok(files);
     }
     let package = official.installed.map(|installed| installed.package);
-    Err(DataError::Missing { file: folder.join(missing.name), name, package })
+    Err(MissingFile { file: folder.join(missing.name), name, package })
 }
 
 /// The files that the system package installed, if all of them are there.
@@ -75,6 +87,11 @@ fn all_in(folder: &Path, official: &Official) -> Result<Files, &'static FileEntr
     Ok(Files { folder: folder.to_owned(), paths: paths.collect::<Result<_, _>>()? })
 }
 
+/// The other way to get a missing file.
+fn or_install(package: Option<&str>) -> String {
+    package.map(|package| format!(", or install the Debian package {package}")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -95,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_set_with_a_package_names_it() {
-        let error = DataError::Missing {
+        let error = MissingFile {
             file: "data/fashion-mnist/train-images-idx3-ubyte".into(),
             name: DataSetName::FashionMnist,
             package: Some("dataset-fashion-mnist"),

@@ -2,62 +2,32 @@
 //!
 //! The header is believed only after each of its numbers was found to be one that such a file can have.
 
-use std::fmt;
 use std::path::Path;
 
 use super::catalog::Official;
 use super::data_file::DataFile;
+use super::data_set::DataSet;
 use super::error::DataError;
 use super::examples::Examples;
+use super::folder::Files;
 use super::label;
+use super::magic::Kind;
+use super::name::DataSetName;
 use super::shape::Shape;
 
 /// The most items a file may announce: the larger half of MNIST and Fashion-MNIST.
 const MAX_ITEMS: u32 = 60_000;
 
-/// What an IDX file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// u8 images, (items, height, width).
-    Images,
-    /// u8 labels, (items).
-    Labels,
-}
-
-impl Kind {
-    /// The magic number: 8 for u8 data, then the number of dimensions.
-    pub fn magic(self) -> u32 {
-        match self {
-            Self::Images => 2051,
-            Self::Labels => 2049,
-        }
-    }
-
-    /// The kind that has this magic number.
-    pub fn of(magic: u32) -> Option<Self> {
-        [Self::Images, Self::Labels].into_iter().find(|kind| kind.magic() == magic)
-    }
-
-    /// How many bytes stand before the data.
-    fn header_bytes(self) -> usize {
-        match self {
-            Self::Images => 16,
-            Self::Labels => 8,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Images => "images",
-            Self::Labels => "labels",
-        })
-    }
+/// The data set of four files: training images, training labels, test images, test labels.
+pub fn data_set(name: DataSetName, files: &Files, official: &Official) -> Result<DataSet, DataError> {
+    let [train_images, train_labels, test_images, test_labels] = files.all();
+    let train = examples(train_images, train_labels, official)?;
+    let test = examples(test_images, test_labels, official)?;
+    Ok(DataSet { name, classes: official.classes, train, test, unlabeled: None })
 }
 
 /// The images of one file with the labels of another.
-pub fn examples(image_file: &Path, label_file: &Path, official: &Official) -> Result<Examples, DataError> {
+fn examples(image_file: &Path, label_file: &Path, official: &Official) -> Result<Examples, DataError> {
     let pixels = images(image_file, official.shape)?;
     let labels = labels(label_file, official.classes)?;
     label::belong(image_file, pixels.len() / official.shape.len(), label_file, labels.len())?;
@@ -113,8 +83,17 @@ fn sizes<const DIMENSIONS: usize>(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::catalog::official;
+    use crate::folder;
     use crate::synthetic::{self, File, Set};
-    use crate::{DataSetName, load};
+
+    /// The text of the error that reading the set in `dir` ends with.
+    fn refusal(dir: &Path) -> String {
+        let files = folder::find(DataSetName::Mnist, dir).unwrap();
+        let official = official(DataSetName::Mnist).unwrap();
+        data_set(DataSetName::Mnist, &files, official).unwrap_err().to_string()
+    }
 
     /// Writes a set that `spoil` has spoilt, raw and gzipped; loading must name `file` and all `facts`.
     fn check(spoil: impl Fn(&mut Set), file: File, facts: &[&str]) {
@@ -122,7 +101,7 @@ mod tests {
             let mut set = Set::default();
             spoil(&mut set);
             let dir = set.write([gzipped; 4]);
-            let error = load(DataSetName::Mnist, dir.path()).unwrap_err().to_string();
+            let error = refusal(dir.path());
             let path = set.path(dir.path(), file, gzipped);
             assert!(error.contains(path.to_str().unwrap()), "{error} names {}", path.display());
             assert_eq!(error.lines().count(), 1, "{error}");
@@ -140,7 +119,7 @@ mod tests {
         let mut packed = std::fs::read(&path).unwrap();
         spoil(&mut packed);
         std::fs::write(&path, packed).unwrap();
-        let error = load(DataSetName::Mnist, dir.path()).unwrap_err().to_string();
+        let error = refusal(dir.path());
         for fact in facts.iter().chain([&path.to_str().unwrap()]) {
             assert!(error.contains(fact), "{error:?} says {fact:?}");
         }

@@ -1,6 +1,6 @@
 //! Fisher's iris flowers: 150 rows of 4 measures in centimetres, 50 rows for each of 3 species.
 
-use super::DataSet;
+use super::data_set::DataSet;
 use super::examples::Examples;
 use super::name::DataSetName;
 use super::shape::Shape;

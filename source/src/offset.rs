@@ -2,7 +2,7 @@
 
 use scff::batch::Variant;
 
-use super::augmentation::Image;
+use super::image::Image;
 
 /// How far an image is moved, in pixels; p pixels at most along each axis, by which offsets are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::Shape;
+    use crate::shape::Shape;
 
     #[test]
     fn variants_number_all_offsets_and_0_moves_nothing() {

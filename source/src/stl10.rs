@@ -5,57 +5,46 @@ use std::path::Path;
 
 use super::catalog::Official;
 use super::data_file::DataFile;
+use super::data_set::{DataSet, TrainingSamples};
 use super::error::DataError;
 use super::examples::Examples;
+use super::folder::Files;
 use super::label;
+use super::name::DataSetName;
 use super::planes::{Plane, channels_last};
 
-/// How many images an official file has. A file of fewer is read as a smaller one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// 5,000.
-    Train,
-    /// 8,000.
-    Test,
-    /// 100,000.
-    Unlabeled,
+/// The data set of five files: training images and labels, test images and labels, unlabeled images.
+///
+/// A file of fewer images than the official one is read as a smaller one.
+pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError> {
+    let [train_images, train_labels, test_images, test_labels, unlabeled] = files.all();
+    let TrainingSamples { labelled, unlabeled: most_unlabeled } = official.training;
+    let train = examples(train_images, train_labels, labelled, official)?;
+    let test = examples(test_images, test_labels, official.test_samples, official)?;
+    let unlabeled = images(unlabeled, most_unlabeled, official)?;
+    let unlabeled = Some(Examples::unlabeled(official.shape, official.scales, unlabeled));
+    Ok(DataSet { name: DataSetName::Stl10, classes: official.classes, train, test, unlabeled })
 }
 
-impl Part {
-    fn max_images(self) -> usize {
-        match self {
-            Self::Train => 5_000,
-            Self::Test => 8_000,
-            Self::Unlabeled => 100_000,
-        }
-    }
-}
-
-/// The images of one file with the labels of another.
-pub fn examples(
+/// The images of one file, `most` at most, with the labels of another.
+fn examples(
     image_file: &Path,
     label_file: &Path,
-    part: Part,
+    most: u32,
     official: &Official,
 ) -> Result<Examples, DataError> {
     let Official { shape, scales, classes, .. } = *official;
-    let pixels = images(image_file, part, official)?;
-    let labels = DataFile::open(label_file)?.records(1, part.max_images())?;
+    let pixels = images(image_file, most, official)?;
+    let labels = DataFile::open(label_file)?.records(1, most as usize)?;
     let labels = label::numbered(label_file, labels, 1, classes)?;
     label::belong(image_file, pixels.len() / shape.len(), label_file, labels.len())?;
     Ok(Examples::from_pixels(shape, scales, pixels, labels))
 }
 
-/// The images of a file without labels.
-pub fn unlabeled(image_file: &Path, official: &Official) -> Result<Examples, DataError> {
-    let pixels = images(image_file, Part::Unlabeled, official)?;
-    Ok(Examples::unlabeled(official.shape, official.scales, pixels))
-}
-
-/// The pixels of a file of images, (items, height, width, channels). They are turned in place: there are gigabytes.
-fn images(path: &Path, part: Part, official: &Official) -> Result<Vec<u8>, DataError> {
+/// The pixels of a file of images, `most` at most, (items, height, width, channels). They are turned in place: there are gigabytes.
+fn images(path: &Path, most: u32, official: &Official) -> Result<Vec<u8>, DataError> {
     let shape = official.shape;
-    let mut pixels = DataFile::open(path)?.records(shape.len(), part.max_images())?;
+    let mut pixels = DataFile::open(path)?.records(shape.len(), most as usize)?;
     let mut stored = vec![0; shape.len()];
     for image in pixels.chunks_exact_mut(shape.len()) {
         stored.copy_from_slice(image);
@@ -70,7 +59,14 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use crate::{DataSetName, load};
+    use super::*;
+    use crate::catalog::official;
+    use crate::folder;
+
+    fn read(dir: &Path) -> Result<DataSet, DataError> {
+        let files = folder::find(DataSetName::Stl10, dir).unwrap();
+        data_set(&files, official(DataSetName::Stl10).unwrap())
+    }
 
     const IMAGE: usize = 96 * 96 * 3;
 
@@ -80,7 +76,7 @@ mod tests {
     }
 
     /// A file of these images.
-    fn images(images: std::ops::Range<usize>) -> Vec<u8> {
+    fn image_file(images: std::ops::Range<usize>) -> Vec<u8> {
         let mut bytes = Vec::new();
         for image in images {
             for channel in 0..3 {
@@ -98,11 +94,11 @@ mod tests {
         let folder = dir.path().join("stl10_binary");
         fs::create_dir(&folder).unwrap();
         for (name, mut bytes) in [
-            ("train_X.bin", images(0..3)),
+            ("train_X.bin", image_file(0..3)),
             ("train_y.bin", vec![10, 1, 4]),
-            ("test_X.bin", images(3..5)),
+            ("test_X.bin", image_file(3..5)),
             ("test_y.bin", vec![2, 9]),
-            ("unlabeled_X.bin", images(5..9)),
+            ("unlabeled_X.bin", image_file(5..9)),
         ] {
             if name == spoilt {
                 spoil(&mut bytes);
@@ -114,7 +110,7 @@ mod tests {
 
     #[test]
     fn images_are_planes_of_columns_and_labels_count_from_1() {
-        let set = load(DataSetName::Stl10, set("", |_| {}).path()).unwrap();
+        let set = read(set("", |_| {}).path()).unwrap();
         assert_eq!((set.train.labels(), set.test.labels()), (&[9, 0, 3][..], &[1, 8][..]));
         let unlabeled = set.unlabeled.unwrap();
         assert_eq!((unlabeled.len(), unlabeled.labels()), (4, &[][..]));
@@ -150,7 +146,7 @@ mod tests {
         ];
         for (spoilt, spoil, refusal) in cases {
             let dir = set(spoilt, spoil);
-            let error = load(DataSetName::Stl10, dir.path()).unwrap_err().to_string();
+            let error = read(dir.path()).unwrap_err().to_string();
             assert!(error.contains(refusal), "{error:?} says {refusal:?}");
             assert!(error.contains(&format!("stl10_binary/{spoilt}")), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");

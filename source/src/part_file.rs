@@ -8,7 +8,7 @@ use super::progress::Progress;
 
 /// Why a file did not become whole.
 #[derive(Debug)]
-pub enum PartError {
+pub enum PartFileError {
     /// What it is made of ended early. What came is kept.
     Ended {
         /// How much of the file is there.
@@ -33,12 +33,12 @@ pub enum PartError {
 }
 
 /// A file being made.
-pub struct Part {
+pub struct PartFile {
     path: PathBuf,
     expected: u64,
 }
 
-impl Part {
+impl PartFile {
     /// What becomes the file `name` of `expected` bytes in `folder`.
     pub fn new(folder: &Path, name: &str, expected: u64) -> Self {
         Self { path: folder.join(format!("{name}.part")), expected }
@@ -55,7 +55,7 @@ impl Part {
     }
 
     /// How much an earlier attempt left; too much is worth nothing and is removed.
-    pub fn length(&self) -> Result<u64, PartError> {
+    pub fn length(&self) -> Result<u64, PartFileError> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.len() <= self.expected => Ok(metadata.len()),
             Ok(_) => self.remove().map(|()| 0),
@@ -65,7 +65,12 @@ impl Part {
     }
 
     /// Writes `body` from byte `start` on; it must end where the file does.
-    pub fn append(&self, start: u64, mut body: impl Read, progress: &mut Progress) -> Result<(), PartError> {
+    pub fn append(
+        &self,
+        start: u64,
+        mut body: impl Read,
+        progress: &mut Progress,
+    ) -> Result<(), PartFileError> {
         let mut file = self.open_at(start).map_err(|error| self.storage(error))?;
         let mut received = start;
         let mut buffer = vec![0; 1 << 16];
@@ -80,7 +85,7 @@ impl Part {
             };
             if received + read as u64 > self.expected {
                 self.remove()?;
-                return Err(PartError::Oversized { expected: self.expected });
+                return Err(PartFileError::Oversized { expected: self.expected });
             }
             file.write_all(&buffer[..read]).map_err(|error| self.storage(error))?;
             received += read as u64;
@@ -95,7 +100,7 @@ impl Part {
     }
 
     /// Gives it up.
-    pub fn remove(&self) -> Result<(), PartError> {
+    pub fn remove(&self) -> Result<(), PartFileError> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.storage(error)),
             _ => Ok(()),
@@ -103,20 +108,20 @@ impl Part {
     }
 
     /// Gives the file its name, for good: the folder is on disk too when this returns.
-    pub fn finish(self) -> Result<(), PartError> {
+    pub fn finish(self) -> Result<(), PartFileError> {
         let path = self.path.with_extension("");
         File::open(&self.path)
             .and_then(|file| file.sync_all())
             .and_then(|()| fs::rename(&self.path, &path))
             .and_then(|()| path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()))
-            .map_err(|cause| PartError::Storage { path, cause })
+            .map_err(|cause| PartFileError::Storage { path, cause })
     }
 
-    fn ended(&self, received: u64, cause: Option<io::Error>) -> PartError {
-        PartError::Ended { received, expected: self.expected, cause }
+    fn ended(&self, received: u64, cause: Option<io::Error>) -> PartFileError {
+        PartFileError::Ended { received, expected: self.expected, cause }
     }
 
-    fn storage(&self, cause: io::Error) -> PartError {
-        PartError::Storage { path: self.path.clone(), cause }
+    fn storage(&self, cause: io::Error) -> PartFileError {
+        PartFileError::Storage { path: self.path.clone(), cause }
     }
 }

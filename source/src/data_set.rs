@@ -1,0 +1,45 @@
+//! A data set in memory.
+
+use super::examples::Examples;
+use super::name::DataSetName;
+
+/// A data set in memory.
+#[derive(Clone, Debug)]
+pub struct DataSet {
+    /// Which one.
+    pub name: DataSetName,
+    /// How many classes its labels count; a label is in `0..classes`.
+    pub classes: usize,
+    /// What the readout learns from; layers too, where there is nothing unlabeled.
+    pub train: Examples,
+    /// What accuracy is measured on.
+    pub test: Examples,
+    /// What layers learn from, if the data set has samples without labels.
+    pub unlabeled: Option<Examples>,
+}
+
+impl DataSet {
+    /// How many training samples there are.
+    pub fn training_samples(&self) -> TrainingSamples {
+        TrainingSamples {
+            labelled: self.train.len() as u32,
+            unlabeled: self.unlabeled.as_ref().map_or(0, Examples::len) as u32,
+        }
+    }
+}
+
+/// How many training samples a data set has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainingSamples {
+    /// With labels.
+    pub labelled: u32,
+    /// Without. If there are any, layers train on them alone.
+    pub unlabeled: u32,
+}
+
+impl TrainingSamples {
+    /// So many, all of them with labels.
+    pub const fn labelled(labelled: u32) -> Self {
+        Self { labelled, unlabeled: 0 }
+    }
+}

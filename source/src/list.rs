@@ -1,0 +1,53 @@
+//! The data sets that there are, and which are here.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::catalog::official;
+use super::folder;
+use super::name::DataSetName;
+
+/// Writes one line for every known data set: its name, its size, and where it is or how to get it.
+pub fn list(data_dir: &Path, out: &mut impl Write) -> io::Result<()> {
+    for name in DataSetName::ALL {
+        let Some(official) = official(name) else {
+            writeln!(out, "{name:<14} {:<46} part of this program", "120 + 30 rows 1x1x4")?;
+            continue;
+        };
+        write!(out, "{name:<14} {:<46} ", official.contents())?;
+        match folder::find(name, data_dir) {
+            Ok(files) => writeln!(out, "in {}", files.folder().display())?,
+            Err(_) => writeln!(
+                out,
+                "not here: `coordinator data fetch {name}` downloads {} to {}",
+                official.download_size().display().si(),
+                folder::own(official, data_dir).display(),
+            )?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic;
+
+    #[test]
+    fn the_list_says_where_a_set_is_or_how_to_get_it() {
+        let dir = synthetic::Set::default().write([true; 4]);
+        let mut text = Vec::new();
+        list(dir.path(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().count(), DataSetName::ALL.len());
+        assert!(text.contains(&format!("in {}", dir.path().join("mnist").display())), "{text}");
+
+        let nowhere = tempfile::tempdir().unwrap();
+        let mut text = Vec::new();
+        list(nowhere.path(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("`coordinator data fetch mnist` downloads 11.6 MB to"), "{text}");
+        assert!(text.contains("`coordinator data fetch stl10` downloads 2.6 GB to"), "{text}");
+        assert!(text.contains("5000 + 8000 images 96x96x3, 100000 unlabeled"), "{text}");
+    }
+}

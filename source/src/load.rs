@@ -1,0 +1,138 @@
+//! A whole data set, read into memory.
+
+use std::path::Path;
+
+use super::catalog::official;
+use super::data_set::DataSet;
+use super::error::DataError;
+use super::folder;
+use super::name::DataSetName;
+use super::{cifar10, idx, iris, stl10};
+
+/// The whole data set `name`, from its folder in `data_dir` or a system folder; iris is part of the program.
+pub fn load(name: DataSetName, data_dir: &Path) -> Result<DataSet, DataError> {
+    let Some(official) = official(name) else { return Ok(iris::iris()) };
+    let files = folder::find(name, data_dir)?;
+    match name {
+        DataSetName::Iris => unreachable!("iris has no files"),
+        DataSetName::Mnist | DataSetName::FashionMnist => idx::data_set(name, &files, official),
+        DataSetName::Cifar10 => cifar10::data_set(&files, official),
+        DataSetName::Stl10 => stl10::data_set(&files, official),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::data_set::TrainingSamples;
+    use crate::examples::Examples;
+    use crate::synthetic;
+    use crate::verify::verify;
+
+    /// The folder `path` in the folder of real data sets that `STRATA_DATA` names, if it holds `set`.
+    fn real_data(test: &str, path: &str, set: &str) -> Option<PathBuf> {
+        let folder = std::env::var_os("STRATA_DATA").map(|data| PathBuf::from(data).join(path));
+        let folder = folder.filter(|folder| folder.join(set).is_dir());
+        if folder.is_none() {
+            println!(
+                "skipped: {test}: STRATA_DATA names no folder that holds {}",
+                Path::new(path).join(set).display()
+            );
+        }
+        folder
+    }
+
+    fn counts(examples: &Examples) -> Vec<usize> {
+        let mut counts = vec![0; 10];
+        examples.labels().iter().for_each(|&label| counts[usize::from(label)] += 1);
+        counts
+    }
+
+    /// Means and standard deviations of the channels over a split.
+    fn moments(examples: &Examples) -> Vec<(f64, f64)> {
+        let channels = examples.shape().channels;
+        let (mut sums, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
+        let mut image = vec![0.0; examples.shape().len()];
+        for index in 0..examples.len() as u32 {
+            examples.write(index, &mut image);
+            for pixel in image.chunks_exact(channels) {
+                for (channel, &value) in pixel.iter().enumerate() {
+                    sums[channel] += f64::from(value);
+                    squares[channel] += f64::from(value).powi(2);
+                }
+            }
+        }
+        let pixels = (examples.len() * examples.shape().len() / channels) as f64;
+        let moments = sums.iter().zip(&squares).map(|(sum, square)| (sum / pixels, square / pixels));
+        moments.map(|(mean, square)| (mean, (square - mean * mean).sqrt())).collect()
+    }
+
+    #[test]
+    fn a_set_loads_raw_gzipped_and_mixed() {
+        for gzipped in [[false; 4], [true; 4], [true, false, false, true]] {
+            let set = synthetic::Set::default();
+            let dir = set.write(gzipped);
+            let loaded = load(DataSetName::Mnist, dir.path()).unwrap();
+            assert_eq!((loaded.classes, loaded.train.len(), loaded.test.len()), (10, 3, 2));
+            assert_eq!(loaded.train.labels(), [9, 0, 3]);
+            let mut image = vec![0.0; loaded.train.shape().len()];
+            loaded.train.write(2, &mut image);
+            let expected: Vec<f32> = (0..784).map(|i| f32::from(synthetic::pixel(2, i)) / 255.0).collect();
+            assert_eq!(image, expected);
+        }
+    }
+
+    #[test]
+    fn real_mnist_has_its_published_counts() {
+        let Some(dir) = real_data("real_mnist_has_its_published_counts", "", "mnist") else { return };
+        let mnist = load(DataSetName::Mnist, &dir).unwrap();
+        assert_eq!(counts(&mnist.train), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
+        assert_eq!(counts(&mnist.test), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
+        assert_eq!(verify(DataSetName::Mnist, &dir).unwrap().to_string().lines().count(), 4);
+    }
+
+    #[test]
+    fn real_cifar_10_has_its_published_counts_and_is_standardised() {
+        let test = "real_cifar_10_has_its_published_counts_and_is_standardised";
+        let Some(dir) = real_data(test, "", "cifar-10-batches-bin") else { return };
+        let cifar = load(DataSetName::Cifar10, &dir).unwrap();
+        assert_eq!((counts(&cifar.train), counts(&cifar.test)), (vec![5000; 10], vec![1000; 10]));
+        assert_eq!(cifar.training_samples(), official(DataSetName::Cifar10).unwrap().training);
+        for (mean, deviation) in moments(&cifar.train) {
+            // The deviations in use are means over images, smaller than those over all pixels.
+            assert!(mean.abs() < 0.01 && (1.1..1.35).contains(&deviation), "{mean} {deviation}");
+        }
+        assert_eq!(verify(DataSetName::Cifar10, &dir).unwrap().to_string().matches(": ok").count(), 6);
+    }
+
+    #[test]
+    fn a_small_part_of_real_stl_10_loads_as_a_small_data_set() {
+        let test = "a_small_part_of_real_stl_10_loads_as_a_small_data_set";
+        let Some(dir) = real_data(test, "stl10-sample", "stl10_binary") else { return };
+        let stl = load(DataSetName::Stl10, &dir).unwrap();
+        assert_eq!(stl.training_samples(), TrainingSamples { labelled: 44, unlabeled: 246 });
+        assert_eq!(counts(&stl.train), [4, 3, 3, 1, 1, 1, 1, 7, 11, 12]);
+        assert_eq!(counts(&stl.test), [1; 10]);
+        let error = verify(DataSetName::Stl10, &dir).unwrap_err().to_string();
+        assert!(
+            error.contains("unlabeled_X.bin holds 6801408 unpacked bytes, expected 2764800000"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn installed_fashion_mnist_loads_and_verifies_without_a_data_folder() {
+        let installed = official(DataSetName::FashionMnist).unwrap().installed.unwrap();
+        if !Path::new(installed.folder).is_dir() {
+            println!("skipped: the Debian package {} is not installed", installed.package);
+            return;
+        }
+        let nowhere = tempfile::tempdir().unwrap();
+        let fashion = load(DataSetName::FashionMnist, nowhere.path()).unwrap();
+        assert_eq!(counts(&fashion.train), [6000; 10]);
+        assert_eq!(counts(&fashion.test), [1000; 10]);
+        verify(DataSetName::FashionMnist, nowhere.path()).unwrap();
+    }
+}

@@ -60,7 +60,7 @@ impl Run {
 
     /// A stage as the schedule sees it.
     fn task(&self, stage: &Stage) -> Task {
-        let parts = stage.parts(&self.sitting.plan).len();
+        let parts = self.sitting.plan.parts(stage).len();
         let shards = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
             Shards::AtMost(number) => parts.min(usize::from(number)),
             Shards::Auto if self.local => 1,

@@ -16,7 +16,7 @@ pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
     let parameters = |stage: &Stage| stage.spec.map.parameters() as u64;
     let layers = below.iter().map(parameters).sum::<u64>() + TRAINED * parameters(stage);
     let batches =
-        plan.rows_per_step() * (BATCHES * stage.row_bytes(plan) + 2 * NUMBER * stage.elements as u64);
+        plan.rows_per_step() * (BATCHES * plan.row_bytes(stage) + 2 * NUMBER * stage.elements as u64);
     let computed = below[stage.cut_point as usize..].iter().chain([stage]).map(|layer| {
         let mapped = plan.rows_of(stage, &layer.spec) * layer.spec.map.output().len() as u64;
         // Passed on, and standardised by the layer above.

@@ -96,7 +96,7 @@ impl GroupStep {
     pub fn new(plan: &Plan, member: &Member, rates: &Rates, workers: Workers) -> Self {
         let stage = plan.stage(member);
         let step = work::step_seconds(plan, member, rates);
-        let parts = stage.parts(plan).len();
+        let parts = plan.parts(stage).len();
         let most = match stage.shards {
             Some(Shards::AtMost(most)) => parts.min(usize::from(most)),
             Some(Shards::Auto) | None => parts,
@@ -190,7 +190,7 @@ impl PhaseEstimate {
     fn new(plan: &Plan, phase: &Phase, rates: &Rates, workers: Workers) -> Self {
         let lowest = &phase.members[0];
         let stage = plan.stage(lowest);
-        let row_bytes = stage.row_bytes(plan);
+        let row_bytes = plan.row_bytes(stage);
         let capacity = workers.cache_bytes / row_bytes;
         let send = SEND / rates.threads as f64;
         // Samples go to the trainer, or to a transformer and activations from there over the head node to the trainer.
@@ -221,7 +221,7 @@ impl PhaseEstimate {
         let step = loads.iter().copied().fold(0.0, f64::max);
         let idle = loads.iter().filter(|load| **load == 0.0).count();
         let (mut training, mut transforms, mut arrived) = (0.0, 0.0, 0.0);
-        for arriving in arrivals(plan, stage, phase.epochs(plan), capacity as f64) {
+        for arriving in arrivals(plan, stage, plan.epochs(phase), capacity as f64) {
             let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent as f64;
             // A chain hands every activation on once, while its workers compute.
             let handed_on = arriving * row_bytes as f64 / workers.network.bytes_per_second;
@@ -247,7 +247,7 @@ impl StageEstimate {
         self.seconds += phase.seconds();
         if !member.live {
             self.kept_bytes = self.kept_bytes.max(phase.kept_bytes);
-            self.cache_bytes = activations(plan) * stage.row_bytes(plan);
+            self.cache_bytes = activations(plan) * plan.row_bytes(stage);
         }
     }
 }

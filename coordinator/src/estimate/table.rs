@@ -84,7 +84,7 @@ fn bytes_per_sample(plan: &Plan, stage: &Stage) -> u64 {
             let outputs = plan.stage(below).spec.outputs() * plan.precision.bytes();
             passed_on(plan, below) * outputs as u64 / plan.batch as u64
         }
-        _ => stage.row_bytes(plan),
+        _ => plan.row_bytes(stage),
     }
 }
 
@@ -159,7 +159,7 @@ fn sharing(text: &mut String, plan: &Plan) {
             Sharing::Channels => ("channels", format!("{chosen} *"), other),
             Sharing::Samples => ("samples", other, format!("{chosen} *")),
         };
-        row([&stage.spec.name, shared, &stage.parts(plan).len().to_string(), &goodness, &gradient]);
+        row([&stage.spec.name, shared, &plan.parts(stage).len().to_string(), &goodness, &gradient]);
     }
     text.push_str("* is what they exchange, over each link both ways.\n");
 }

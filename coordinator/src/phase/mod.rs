@@ -259,7 +259,7 @@ impl PhaseRun<'_> {
             return 0;
         }
         let least = group.iter().map(|worker| worker.description.cache_bytes).min().unwrap_or(0);
-        (least / self.plan.stage(member).row_bytes(self.plan)) as usize
+        (least / self.plan.row_bytes(self.plan.stage(member))) as usize
     }
 
     /// The batches of a member, with the rows that arrive with them; the tasks that prepare them are added to `tasks`.
@@ -319,7 +319,7 @@ impl PhaseRun<'_> {
         let measured: Option<Vec<f64>> =
             group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
         let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
-        let parts = stage.parts(self.plan);
+        let parts = self.plan.parts(stage);
         let counts = share_out(parts.len(), &measured.unwrap_or_else(threads));
         let mut end = parts.len();
         let shard = |(worker, count): (&Worker, usize)| {

@@ -1,21 +1,32 @@
 //! What will happen: shapes inferred, every impossible combination refused.
 
+mod data;
+mod error;
 mod phases;
 mod stages;
 
+use std::ops::Range;
+
 use proto::rows::Precision;
+use scff::batch::{LayerIndex, Step};
 use scff::layer::LayerSpec;
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 
-use crate::config::{Config, DataConfig, TrainingSchedule, WireFormat};
-use source::{Augmentation, DataSetName, Moves, Shape, TrainingSamples};
+use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, WireFormat};
+use source::{Augmentation, DataSetName, Shape, TrainingSamples};
 
+pub use error::PlanError;
 pub use phases::{Member, Phase};
 pub use stages::Stage;
 
+use data::{augmentation, not_held_out, used};
+use error::check;
 use phases::{check_joint, phases};
 use stages::{UNITS, stages};
+
+/// Samples of a batch, at most.
+const LARGEST_BATCH: u32 = 65_536;
 
 /// Everything about a run that is known before it starts.
 #[derive(Clone, Debug)]
@@ -54,77 +65,18 @@ pub struct Plan {
     pub readout: ReadoutSpec,
 }
 
-/// A configuration that says something impossible.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {found}: expected {expected}")]
-pub struct PlanError {
-    /// The key's path.
-    pub key: String,
-    /// Its value.
-    pub found: String,
-    /// What it may be.
-    pub expected: String,
-}
-
-fn check(holds: bool, key: &str, found: impl ToString, expected: impl ToString) -> Result<(), PlanError> {
-    if holds {
-        return Ok(());
-    }
-    Err(PlanError { key: key.to_owned(), found: found.to_string(), expected: expected.to_string() })
-}
-
 impl Plan {
     /// Plans a run of `config` on a data set of so many training samples of the given shape.
     pub fn new(config: &Config, shape: Shape, samples: TrainingSamples) -> Result<Self, PlanError> {
         let Config { data, training, readout, .. } = config;
         let TrainingSamples { labelled, unlabeled } = used(data, samples)?;
-        check(
-            data.held_out < labelled,
-            "data.held_out",
-            data.held_out,
-            format!("fewer than the {labelled} samples"),
-        )?;
-        let labelled_samples = labelled - data.held_out;
+        let labelled_samples = not_held_out(data, labelled)?;
         let training_samples = if unlabeled > 0 { unlabeled } else { labelled_samples };
         let augmentation = augmentation(config, shape)?;
-        check((1..=2).contains(&data.views), "data.views", data.views, "1 or 2")?;
-        check(
-            data.views == 1 || augmentation.variants() > 1,
-            "data.views",
-            data.views,
-            "1 where nothing is augmented (no data.translation, data.crop_padding or data.flip)",
-        )?;
-        check(
-            (2..=training_samples.min(65_536)).contains(&training.batch),
-            "training.batch",
-            training.batch,
-            format!("2 to {}", training_samples.min(65_536)),
-        )?;
-        check(
-            (1..=UNITS).contains(&training.block),
-            "training.block",
-            training.block,
-            format!("1 to {UNITS}"),
-        )?;
-        check(training.report_every > 0, "training.report_every", 0, "1 or more steps")?;
-        check(
-            training.checkpoint_every > 0 && training.checkpoint_every % training.report_every == 0,
-            "training.checkpoint_every",
-            training.checkpoint_every,
-            format!("a multiple of training.report_every = {}", training.report_every),
-        )?;
+        check_training(training, training_samples)?;
         check(!config.layers.is_empty(), "layers", "none", "at least one layer")?;
-        check(readout.lr > 0.0 && readout.lr.is_finite(), "readout.lr", readout.lr, "a positive number")?;
-        check(readout.batch > 0, "readout.batch", readout.batch, "1 or more samples")?;
-        check(readout.epochs > 0, "readout.epochs", readout.epochs, "1 or more epochs")?;
-        check(
-            (0.0..1.0).contains(&readout.dropout),
-            "readout.dropout",
-            readout.dropout,
-            "0 or more, less than 1",
-        )?;
-        let steps_per_epoch = u64::from(training_samples / training.batch);
-        let stages = stages(config, shape, steps_per_epoch)?;
+        check_readout(readout)?;
+        let stages = stages(config, shape, u64::from(training_samples / training.batch))?;
         let schedule = training.schedule;
         if schedule == TrainingSchedule::Joint {
             check_joint(config)?;
@@ -160,6 +112,41 @@ impl Plan {
     /// The stage of a member of a phase.
     pub fn stage(&self, member: &Member) -> &Stage {
         &self.stages[member.layer.0 as usize]
+    }
+
+    /// Epochs of a phase.
+    pub fn epochs(&self, phase: &Phase) -> u32 {
+        let steps_per_epoch = self.stage(&phase.members[0]).steps_per_epoch;
+        ((phase.steps.end - phase.steps.start) / steps_per_epoch) as u32
+    }
+
+    /// Where a run goes on: the index of its phase, or the number of phases where none is left. `frozen`: which layers are
+    /// frozen; `checkpoint`: how far the others have come, if they have begun.
+    pub fn phase_at(&self, frozen: &[bool], checkpoint: Option<Step>) -> usize {
+        match (self.schedule, checkpoint) {
+            (TrainingSchedule::Greedy, _) => frozen.iter().take_while(|frozen| **frozen).count(),
+            (TrainingSchedule::Joint, _) if frozen.iter().all(|frozen| *frozen) => self.phases.len(),
+            (TrainingSchedule::Joint, None) => 0,
+            (TrainingSchedule::Joint, Some(step)) => {
+                self.phases.iter().take_while(|phase| phase.steps.end <= step.0).count()
+            }
+        }
+    }
+
+    /// Whether a layer is frozen when a phase begins.
+    pub fn frozen_before(&self, layer: LayerIndex, phase: usize) -> bool {
+        let trains = |phase: &Phase| phase.members.iter().any(|member| member.layer == layer);
+        !self.phases[phase..].iter().any(trains) && self.phases[..phase].iter().any(trains)
+    }
+
+    /// What those who share a stage's layer divide, as far as it can be divided, in order.
+    pub fn parts(&self, stage: &Stage) -> Vec<Range<usize>> {
+        stage.hyperparameters.sharing.parts(&stage.spec, self.batch)
+    }
+
+    /// Bytes of an activation at a stage's cut point, on the wire and kept.
+    pub fn row_bytes(&self, stage: &Stage) -> u64 {
+        (stage.elements * self.precision.bytes()) as u64
     }
 
     /// Elements of a sample's features: those of all layers that the readout reads.
@@ -203,77 +190,38 @@ impl Plan {
     }
 }
 
-/// The training samples that are used of those there are.
-fn used(data: &DataConfig, all: TrainingSamples) -> Result<TrainingSamples, PlanError> {
-    let TrainingSamples { labelled, unlabeled } = all;
-    let most = if unlabeled > 0 { unlabeled } else { labelled };
-    check(data.samples <= most, "data.samples", data.samples, format!("1 to {most}, or 0 for all"))?;
-    Ok(match (data.samples, unlabeled) {
-        (0, _) => all,
-        (samples, 0) => TrainingSamples::labelled(samples),
-        (samples, _) => TrainingSamples { labelled, unlabeled: samples },
-    })
+fn check_training(training: &TrainingConfig, samples: u32) -> Result<(), PlanError> {
+    let TrainingConfig { batch, block, report_every, checkpoint_every, .. } = *training;
+    let most = samples.min(LARGEST_BATCH);
+    check((2..=most).contains(&batch), "training.batch", batch, format!("2 to {most}"))?;
+    check((1..=UNITS).contains(&block), "training.block", block, format!("1 to {UNITS}"))?;
+    check(report_every > 0, "training.report_every", 0, "1 or more steps")?;
+    check(
+        checkpoint_every > 0 && checkpoint_every % report_every == 0,
+        "training.checkpoint_every",
+        checkpoint_every,
+        format!("a multiple of training.report_every = {report_every}"),
+    )
 }
 
-/// How views differ, by the configuration's `[data]`.
-fn augmentation(config: &Config, shape: Shape) -> Result<Augmentation, PlanError> {
-    let DataConfig { translation, flip, crop_padding: padding, crop_variants: crops, .. } = config.data;
-    let reach = shape.height.min(shape.width);
-    let few_enough = format!("fewer pixels than an image of {shape} has");
-    check(usize::from(translation) < reach, "data.translation", translation, &few_enough)?;
-    check(usize::from(padding) < reach, "data.crop_padding", padding, &few_enough)?;
-    check(
-        padding == 0 || translation == 0,
-        "data.crop_padding",
-        padding,
-        format!("0 where images are translated (data.translation = {translation})"),
-    )?;
-    check(
-        crops == 0 || padding > 0,
-        "data.crop_variants",
-        crops,
-        "0 where nothing is cropped (data.crop_padding = 0)",
-    )?;
-    let all = Moves::Crop { padding }.count();
-    check(
-        crops == 0 || (2..=all).contains(&u32::from(crops)),
-        "data.crop_variants",
-        crops,
-        format!("0 for all {all} crops, or 2 to {all}"),
-    )?;
-    check(!flip || shape.width > 1, "data.flip", flip, format!("false for samples of {shape}"))?;
-    let (moves, key, found) = match (translation, padding, crops) {
-        (0, 0, _) => (Moves::None, "data.flip", u16::from(flip)),
-        (pixels, 0, _) => (Moves::Translation { pixels }, "data.translation", u16::from(pixels)),
-        (_, padding, 0) => (Moves::Crop { padding }, "data.crop_padding", u16::from(padding)),
-        (_, padding, crops) => {
-            (Moves::FewCrops { padding, crops, seed: config.seed }, "data.crop_variants", crops)
-        }
-    };
-    Augmentation::new(moves, flip).ok_or_else(|| PlanError {
-        key: key.to_owned(),
-        found: found.to_string(),
-        expected: format!(
-            "less: {} moves{} make more than {} views",
-            moves.count(),
-            if flip { " and their mirror images" } else { "" },
-            u16::MAX
-        ),
-    })
+fn check_readout(readout: &ReadoutConfig) -> Result<(), PlanError> {
+    let ReadoutConfig { lr, batch, epochs, dropout, .. } = *readout;
+    check(lr > 0.0 && lr.is_finite(), "readout.lr", lr, "a positive number")?;
+    check(batch > 0, "readout.batch", batch, "1 or more samples")?;
+    check(epochs > 0, "readout.epochs", epochs, "1 or more epochs")?;
+    check((0.0..1.0).contains(&dropout), "readout.dropout", dropout, "0 or more, less than 1")
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use scff::batch::Step;
-
     use super::*;
     use crate::config;
 
     const MNIST: &str = include_str!("../../../configs/mnist.toml");
-    const IMAGE: Shape = Shape { height: 28, width: 28, channels: 1 };
-    const SAMPLES: TrainingSamples = TrainingSamples::labelled(60_000);
+    pub const IMAGE: Shape = Shape { height: 28, width: 28, channels: 1 };
+    pub const SAMPLES: TrainingSamples = TrainingSamples::labelled(60_000);
 
-    fn plan_of(shape: Shape, samples: TrainingSamples, overrides: &[&str]) -> Result<Plan, PlanError> {
+    pub fn plan_of(shape: Shape, samples: TrainingSamples, overrides: &[&str]) -> Result<Plan, PlanError> {
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
         Plan::new(&config::parse("mnist.toml", MNIST, &overrides).unwrap(), shape, samples)
     }
@@ -339,72 +287,5 @@ pub(crate) mod tests {
         let unlabeled = TrainingSamples { labelled: 5_000, unlabeled: 100_000 };
         let few = plan(unlabeled, &["data.samples=30000", "data.held_out=1000"]);
         assert_eq!((few.training_samples, few.labelled_samples), (30_000, 4_000));
-    }
-
-    #[test]
-    fn views_are_augmented_as_configured() {
-        let augmentation = |changes: &[&str]| plan(changes).unwrap().augmentation;
-        let views = |moves, flip| Augmentation::new(moves, flip).unwrap();
-        assert_eq!(augmentation(&[]), views(Moves::Translation { pixels: 2 }, false));
-        assert_eq!(augmentation(&["data.translation=0", "data.flip=true"]), views(Moves::None, true));
-        let crop = ["data.translation=0", "data.crop_padding=4", "data.flip=true"];
-        assert_eq!(augmentation(&crop), views(Moves::Crop { padding: 4 }, true));
-        let few = [&crop[..], &["data.crop_variants=8", "seed=5"]].concat();
-        let moves = Moves::FewCrops { padding: 4, crops: 8, seed: Seed(5) };
-        assert_eq!(augmentation(&few), views(moves, true));
-    }
-
-    #[test]
-    fn impossible_augmentations_are_refused_with_key_and_value() {
-        let large = Shape { height: 300, width: 300, channels: 3 };
-        let column = Shape { height: 28, width: 1, channels: 1 };
-        let crop = |padding: u8| format!("data.crop_padding={padding}");
-        for (shape, padding, changes, refusal) in [
-            (
-                IMAGE,
-                4,
-                &["data.translation=2"][..],
-                "data.crop_padding = 4: expected 0 where images are translated",
-            ),
-            (IMAGE, 28, &[], "data.crop_padding = 28: expected fewer pixels than an image of 28x28x1 has"),
-            (
-                IMAGE,
-                0,
-                &["data.crop_variants=3"],
-                "data.crop_variants = 3: expected 0 where nothing is cropped",
-            ),
-            (
-                IMAGE,
-                1,
-                &["data.crop_variants=1"],
-                "data.crop_variants = 1: expected 0 for all 9 crops, or 2 to 9",
-            ),
-            (IMAGE, 1, &["data.crop_variants=10"], "data.crop_variants = 10: expected 0 for all 9 crops"),
-            (column, 0, &["data.flip=true"], "data.flip = true: expected false for samples of 28x1x1"),
-            (large, 128, &[], "data.crop_padding = 128: expected less: 66049 moves make more than 65535"),
-            (
-                large,
-                91,
-                &["data.flip=true"],
-                "data.crop_padding = 91: expected less: 33489 moves and their mirror images make more",
-            ),
-            (
-                large,
-                0,
-                &["data.translation=130"],
-                "data.translation = 130: expected less: 68121 moves make more",
-            ),
-            (
-                large,
-                120,
-                &["data.crop_variants=40000", "data.flip=true"],
-                "data.crop_variants = 40000: expected less",
-            ),
-        ] {
-            let crop = crop(padding);
-            let changes = [&["data.translation=0", crop.as_str()], changes].concat();
-            let error = plan_of(shape, SAMPLES, &changes).unwrap_err().to_string();
-            assert!(error.starts_with(refusal), "{changes:?}: {error}");
-        }
     }
 }

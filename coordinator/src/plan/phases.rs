@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use scff::batch::{LayerIndex, Step};
+use scff::batch::LayerIndex;
 use scff::layer::PairSource;
 use scff::train::PassOn;
 
-use super::{Plan, PlanError, Stage, check};
+use super::error::{PlanError, check};
+use super::stages::Stage;
 use crate::config::{Config, TrainingSchedule};
 
 /// A time in which the same layers train.
@@ -31,37 +32,8 @@ pub struct Member {
     pub pass_on: PassOn,
 }
 
-impl Phase {
-    /// Epochs of the phase.
-    pub fn epochs(&self, plan: &Plan) -> u32 {
-        let steps_per_epoch = plan.stages[self.members[0].layer.0 as usize].steps_per_epoch;
-        ((self.steps.end - self.steps.start) / steps_per_epoch) as u32
-    }
-}
-
-impl Plan {
-    /// Where a run goes on: the index of its phase, or the number of phases where none is left. `frozen`: which layers are
-    /// frozen; `checkpoint`: how far the others have come, if they have begun.
-    pub fn phase_at(&self, frozen: &[bool], checkpoint: Option<Step>) -> usize {
-        match (self.schedule, checkpoint) {
-            (TrainingSchedule::Greedy, _) => frozen.iter().take_while(|frozen| **frozen).count(),
-            (TrainingSchedule::Joint, _) if frozen.iter().all(|frozen| *frozen) => self.phases.len(),
-            (TrainingSchedule::Joint, None) => 0,
-            (TrainingSchedule::Joint, Some(step)) => {
-                self.phases.iter().take_while(|phase| phase.steps.end <= step.0).count()
-            }
-        }
-    }
-
-    /// Whether a layer is frozen when a phase begins.
-    pub fn frozen_before(&self, layer: LayerIndex, phase: usize) -> bool {
-        let trains = |phase: &Phase| phase.members.iter().any(|member| member.layer == layer);
-        !self.phases[phase..].iter().any(trains) && self.phases[..phase].iter().any(trains)
-    }
-}
-
 /// What only layers that train at the same time must agree on.
-pub(super) fn check_joint(config: &Config) -> Result<(), PlanError> {
+pub fn check_joint(config: &Config) -> Result<(), PlanError> {
     check(
         config.data.views == 1,
         "data.views",
@@ -86,7 +58,7 @@ pub(super) fn check_joint(config: &Config) -> Result<(), PlanError> {
 
 /// Which layers train at the same time. In a joint schedule a phase ends whenever a layer's epochs are over; layers below
 /// the lowest in training are frozen then, and those above the highest.
-pub(super) fn phases(schedule: TrainingSchedule, stages: &[Stage]) -> Vec<Phase> {
+pub fn phases(schedule: TrainingSchedule, stages: &[Stage]) -> Vec<Phase> {
     if schedule == TrainingSchedule::Greedy {
         let alone = |stage: &Stage| Member {
             layer: stage.layer,
@@ -124,6 +96,8 @@ pub(super) fn phases(schedule: TrainingSchedule, stages: &[Stage]) -> Vec<Phase>
 
 #[cfg(test)]
 mod tests {
+    use scff::batch::Step;
+
     use super::*;
     use crate::plan::tests::plan;
 

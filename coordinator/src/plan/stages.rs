@@ -1,7 +1,5 @@
 //! What each layer's training consists of.
 
-use std::ops::Range;
-
 use proto::limits::MESSAGE_BYTES;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
@@ -9,7 +7,7 @@ use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool}
 use scff::optimizer::OptimizerParameters;
 use scff::train::{Hyperparameters, Sharing};
 
-use super::{Plan, PlanError, check};
+use super::error::{PlanError, check};
 use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule};
 use source::Shape;
 
@@ -49,16 +47,6 @@ impl Stage {
     /// Steps in all.
     pub fn steps(&self) -> Step {
         Step(self.steps_per_epoch * u64::from(self.epochs))
-    }
-
-    /// What those who share the layer divide, as far as it can be divided, in order.
-    pub fn parts(&self, plan: &Plan) -> Vec<Range<usize>> {
-        self.hyperparameters.sharing.parts(&self.spec, plan.batch)
-    }
-
-    /// Bytes of an activation at the cut point, on the wire and kept.
-    pub fn row_bytes(&self, plan: &Plan) -> u64 {
-        (self.elements * plan.precision.bytes()) as u64
     }
 }
 
@@ -242,6 +230,7 @@ fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), Plan
 mod tests {
     use super::*;
     use crate::config;
+    use crate::plan::Plan;
     use source::TrainingSamples;
 
     #[test]

@@ -126,7 +126,6 @@ const CIRCLES: &[&[&str]] = &[
         "coordinator/src/phase/mod.rs",
         "coordinator/src/phase/sending.rs",
     ],
-    &["coordinator/src/plan/mod.rs", "coordinator/src/plan/phases.rs", "coordinator/src/plan/stages.rs"],
     &["scff/src/train/dense.rs", "scff/src/train/mod.rs"],
     &["source/src/augmentation.rs", "source/src/offset.rs"],
     &[

@@ -1,7 +1,7 @@
 //! Layers and their training state as safetensors: the same bytes on the wire and in files.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ndarray::{Array, Array1, Array2, Dimension};
@@ -41,16 +41,19 @@ pub enum StateError {
 }
 
 /// Text that is kept beside the tensors of a file.
-pub type Header = HashMap<String, String>;
+pub type Header = BTreeMap<String, String>;
 
 /// The header field that holds the checksum of all tensors.
 const CHECKSUM: &str = "sha256";
+/// The header field that holds the checksum of all others.
+const HEADER_CHECKSUM: &str = "header_sha256";
 const STEP: &str = "step";
 
 /// A named set of weights and biases, written as `NAME.weight` and `NAME.bias`.
 pub type Named<'a> = (&'a str, &'a Tensors);
 
-/// A safetensors file of `parts` whose header carries `header` and the checksum of the tensors.
+/// A safetensors file of `parts` whose header carries `header` and checksums of the tensors and of itself. Equal parts and
+/// headers give equal bytes.
 pub fn encode(parts: &[Named<'_>], mut header: Header) -> Vec<u8> {
     let tensors: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = parts
         .iter()
@@ -62,12 +65,39 @@ pub fn encode(parts: &[Named<'_>], mut header: Header) -> Vec<u8> {
         })
         .collect();
     header.insert(CHECKSUM.to_owned(), weights_sha256(parts.iter().map(|(_, tensors)| *tensors)));
+    header.insert(HEADER_CHECKSUM.to_owned(), header_sha256(&header));
     let views = tensors.iter().map(|(name, shape, bytes)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes.as_ref())
             .expect("bytes are as long as the shape says");
         (name.as_str(), view)
     });
-    safetensors::serialize(views, Some(header)).expect("tensors of known shapes serialise")
+    with_header(&safetensors::serialize(views, None).expect("tensors of known shapes serialise"), &header)
+}
+
+/// Puts `header` into the bytes of a file that has none: its fields in order, where the library would take any.
+fn with_header(file: &[u8], header: &Header) -> Vec<u8> {
+    let (length, rest) = file.split_first_chunk().expect("a file begins with a length");
+    let (tensors, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let fields = serde_json::to_string(header).expect("text");
+    let opening = format!("{{\"__metadata__\":{fields},");
+    let mut bytes = vec![0; length.len()];
+    bytes.extend_from_slice(opening.as_bytes());
+    bytes.extend_from_slice(&tensors[1..]);
+    // Data begin at a multiple of eight bytes.
+    bytes.resize(bytes.len().next_multiple_of(8), b' ');
+    let length = (bytes.len() - length.len()) as u64;
+    bytes[..size_of_val(&length)].copy_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+/// SHA-256 over the fields of a header but for that of this checksum.
+fn header_sha256(header: &Header) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in header.iter().filter(|(name, _)| *name != HEADER_CHECKSUM) {
+        hash.update(format!("{name:?} {value:?}\n"));
+    }
+    hex::encode(hash.finalize())
 }
 
 /// Reads the tensors of `names` and the header, and checks the checksum.
@@ -134,10 +164,18 @@ pub fn step(header: &Header) -> Result<Step, StateError> {
     number(header, STEP).map(Step)
 }
 
-/// What the header of a file says, before its tensors are read.
+/// What the header of a file says, before its tensors are read. Files of earlier builds have no checksum of it.
 pub fn header(bytes: &[u8]) -> Result<Header, StateError> {
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
-    Ok(metadata.metadata().clone().unwrap_or_default())
+    let header: Header = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
+    match header.get(HEADER_CHECKSUM) {
+        Some(found) if *found != header_sha256(&header) => Err(StateError::Header {
+            name: HEADER_CHECKSUM.to_owned(),
+            found: found.clone(),
+            expected: header_sha256(&header),
+        }),
+        _ => Ok(header),
+    }
 }
 
 /// A field of a header.
@@ -259,10 +297,30 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_noticed() {
-        let mut bytes = encode_state(&state(), Header::new());
-        *bytes.last_mut().unwrap() ^= 1;
-        assert!(decode_state(&bytes).unwrap_err().to_string().starts_with("header field `sha256`"));
+    fn equal_states_have_equal_bytes() {
+        let fields = ["layer", "summary", "another", "more"].map(|name| (name.to_owned(), name.to_owned()));
+        let bytes = encode_state(&state(), Header::from(fields.clone()));
+        assert!((0..9).all(|_| encode_state(&state(), Header::from(fields.clone())) == bytes));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed_wherever_it_is() {
+        let header = Header::from([("layer".to_owned(), "2 \"two\"".to_owned())]);
+        let bytes = encode_state(&state(), header);
+        let (state, mut header) = decode_state(&bytes).unwrap();
+        header.remove(HEADER_CHECKSUM);
+        for place in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1;
+            if let Ok((read, fields)) = decode_state(&flipped) {
+                // A checksum of another name is not looked for; what else the header says is whole.
+                assert!(header.iter().all(|(name, value)| fields.get(name) == Some(value)), "byte {place}");
+                assert_eq!(read, state, "byte {place}");
+            }
+        }
+        let mut last = bytes;
+        *last.last_mut().unwrap() ^= 1;
+        assert!(decode_state(&last).unwrap_err().to_string().starts_with("header field `sha256`"));
     }
 
     #[test]

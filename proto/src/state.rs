@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ndarray::{Array, Array1, Array2, Dimension};
+use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use scff::batch::Step;
-use scff::layer::{LayerState, Tensors};
+use scff::layer::{LayerState, Tensor, TensorSpec, Tensors};
 use sha2::{Digest, Sha256};
 
 use crate::limits::PAYLOAD_BYTES;
@@ -26,7 +26,7 @@ pub enum StateError {
         /// What it is.
         found: String,
         /// What it should be.
-        expected: &'static str,
+        expected: String,
     },
     /// The header lacks something or says it wrongly.
     #[error("header field `{name}`: found {found}, expected {expected}")]
@@ -49,8 +49,10 @@ const CHECKSUM: &str = "sha256";
 const HEADER_CHECKSUM: &str = "header_sha256";
 const STEP: &str = "step";
 
-/// A named set of weights and biases, written as `NAME.weight` and `NAME.bias`.
+/// Named tensors of a layer, written as `NAME.weight` and so on.
 pub type Named<'a> = (&'a str, &'a Tensors);
+/// What tensors a name stands for.
+pub type Expected<'a> = (&'a str, &'a [TensorSpec]);
 
 /// A safetensors file of `parts` whose header carries `header` and checksums of the tensors and of itself. Equal parts and
 /// headers give equal bytes.
@@ -58,10 +60,9 @@ pub fn encode(parts: &[Named<'_>], mut header: Header) -> Vec<u8> {
     let tensors: Vec<(String, Vec<usize>, Cow<'_, [u8]>)> = parts
         .iter()
         .flat_map(|(name, tensors)| {
-            let (channels, fan_in) = tensors.weight.dim();
-            let weight = (joined(name, "weight"), vec![channels, fan_in], little_endian(&tensors.weight));
-            let bias = (joined(name, "bias"), vec![channels], little_endian(&tensors.bias));
-            [weight, bias]
+            tensors.iter().map(|Tensor { name: tensor, values, .. }| {
+                (joined(name, tensor), values.shape().to_vec(), little_endian(values))
+            })
         })
         .collect();
     header.insert(CHECKSUM.to_owned(), weights_sha256(parts.iter().map(|(_, tensors)| *tensors)));
@@ -100,11 +101,14 @@ fn header_sha256(header: &Header) -> String {
     hex::encode(hash.finalize())
 }
 
-/// Reads the tensors of `names` and the header, and checks the checksum.
-pub fn decode(bytes: &[u8], names: &[&str]) -> Result<(Vec<Tensors>, Header), StateError> {
+/// Reads the tensors of `parts`, of whatever shapes, and the header, and checks the checksum.
+pub fn decode(bytes: &[u8], parts: &[Expected<'_>]) -> Result<(Vec<Tensors>, Header), StateError> {
     let header = header(bytes)?;
     let file = SafeTensors::deserialize(bytes)?;
-    let parts: Vec<Tensors> = names.iter().map(|name| tensors(&file, name)).collect::<Result<_, _>>()?;
+    let parts: Vec<Tensors> = parts
+        .iter()
+        .map(|(name, specs)| specs.iter().map(|spec| tensor(&file, name, spec)).collect())
+        .collect::<Result<_, _>>()?;
     let found = field(&header, CHECKSUM)?;
     let expected = weights_sha256(&parts);
     if found != expected {
@@ -120,9 +124,9 @@ pub fn encode_state(state: &LayerState, header: Header) -> Vec<u8> {
     encode_states(&[("", state)], header)
 }
 
-/// Reads what [`encode_state`] wrote.
-pub fn decode_state(bytes: &[u8]) -> Result<(LayerState, Header), StateError> {
-    let (mut states, header) = decode_states(bytes, &[""])?;
+/// Reads what [`encode_state`] wrote of a layer, or of a shard, with the tensors of `specs`.
+pub fn decode_state(bytes: &[u8], specs: &[TensorSpec]) -> Result<(LayerState, Header), StateError> {
+    let (mut states, header) = decode_states(bytes, &[("", specs)])?;
     Ok((states.remove(0), header))
 }
 
@@ -142,12 +146,14 @@ pub fn encode_states(states: &[(&str, &LayerState)], mut header: Header) -> Vec<
     encode(&parts, header)
 }
 
-/// Reads the states of `names` that [`encode_states`] wrote.
-pub fn decode_states(bytes: &[u8], names: &[&str]) -> Result<(Vec<LayerState>, Header), StateError> {
-    let names: Vec<String> =
-        names.iter().flat_map(|name| STATE_PARTS.map(|part| joined(name, part))).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let (parts, header) = decode(bytes, &names)?;
+/// Reads the states of `layers` that [`encode_states`] wrote.
+pub fn decode_states(bytes: &[u8], layers: &[Expected<'_>]) -> Result<(Vec<LayerState>, Header), StateError> {
+    let named: Vec<(String, &[TensorSpec])> = layers
+        .iter()
+        .flat_map(|(name, specs)| STATE_PARTS.map(|part| (joined(name, part), *specs)))
+        .collect();
+    let parts: Vec<Expected<'_>> = named.iter().map(|(name, specs)| (name.as_str(), *specs)).collect();
+    let (parts, header) = decode(bytes, &parts)?;
     let step = step(&header)?;
     let mut parts = parts.into_iter();
     let mut states = Vec::new();
@@ -204,12 +210,13 @@ pub fn parts(bytes: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
     starts.map(move |start| bytes.slice(start..(start + PAYLOAD_BYTES).min(bytes.len())))
 }
 
-/// SHA-256 over trained tensors in layer order, weight before bias, as little-endian f32.
+/// SHA-256 over trained tensors in layer order, and in the order of each layer's, as little-endian f32.
 pub fn weights_sha256<'a>(layers: impl IntoIterator<Item = &'a Tensors>) -> String {
     let mut hash = Sha256::new();
     for tensors in layers {
-        hash.update(little_endian(&tensors.weight));
-        hash.update(little_endian(&tensors.bias));
+        for tensor in tensors.iter() {
+            hash.update(little_endian(&tensor.values));
+        }
     }
     hex::encode(hash.finalize())
 }
@@ -227,48 +234,47 @@ fn joined(name: &str, tensor: &str) -> String {
 }
 
 /// The bytes of an array as they stand in memory, where that is little-endian: states are large, copies of them too.
-fn little_endian<D: Dimension>(values: &Array<f32, D>) -> Cow<'_, [u8]> {
+fn little_endian(values: &ArrayD<f32>) -> Cow<'_, [u8]> {
     match values.as_slice() {
         Some(values) if cfg!(target_endian = "little") => Cow::Borrowed(bytemuck::cast_slice(values)),
         _ => Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
     }
 }
 
-fn tensors(file: &SafeTensors<'_>, name: &str) -> Result<Tensors, StateError> {
-    let weight_name = joined(name, "weight");
-    let ([channels, fan_in], weight) = floats(file, &weight_name, "F32 of two dimensions")?;
-    let ([_], bias) = floats(file, &joined(name, "bias"), "F32 of one dimension")?;
-    // An empty tensor may claim dimensions beyond all addresses.
-    let weight = Array2::from_shape_vec((channels, fan_in), weight).map_err(|error| StateError::Tensor {
-        name: weight_name,
-        found: format!("shape [{channels}, {fan_in}] ({error})"),
-        expected: "F32 of two dimensions",
-    })?;
-    Ok(Tensors { weight, bias: Array1::from_vec(bias) })
-}
-
-fn floats<const D: usize>(
-    file: &SafeTensors<'_>,
-    name: &str,
-    expected: &'static str,
-) -> Result<([usize; D], Vec<f32>), StateError> {
-    let view = file.tensor(name)?;
-    let shape = <[usize; D]>::try_from(view.shape()).ok().filter(|_| view.dtype() == Dtype::F32);
-    let Some(shape) = shape else {
-        let found = format!("{:?} of shape {:?}", view.dtype(), view.shape());
-        return Err(StateError::Tensor { name: name.to_owned(), found, expected });
+fn tensor(file: &SafeTensors<'_>, part: &str, spec: &TensorSpec) -> Result<Tensor, StateError> {
+    let name = joined(part, spec.name);
+    let view = file.tensor(&name)?;
+    let refused = |found: String| StateError::Tensor {
+        name: name.clone(),
+        found,
+        expected: format!("F32 of {} dimension(s)", spec.shape.len()),
     };
-    Ok((shape, view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+    if view.dtype() != Dtype::F32 || view.shape().len() != spec.shape.len() {
+        return Err(refused(format!("{:?} of shape {:?}", view.dtype(), view.shape())));
+    }
+    let values = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    // An empty tensor may claim dimensions beyond all addresses.
+    let values = ArrayD::from_shape_vec(view.shape(), values);
+    Ok(spec.of(values.map_err(|error| refused(format!("shape {:?} ({error})", view.shape())))?))
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array1, Array2};
+    use scff::layer::{Dense, LinearMap};
+
     use super::*;
 
+    fn specs() -> Vec<TensorSpec> {
+        LinearMap::Dense(Dense { inputs: 4, outputs: 3 }).tensors()
+    }
+
     fn state() -> LayerState {
-        let part = |by: f32| Tensors {
-            weight: Array2::from_shape_fn((3, 4), |(i, j)| by * (i * 4 + j) as f32),
-            bias: Array1::from_shape_fn(3, |i| by - i as f32),
+        let part = |by: f32| {
+            Tensors::linear(
+                Array2::from_shape_fn((3, 4), |(i, j)| by * (i * 4 + j) as f32),
+                Array1::from_shape_fn(3, |i| by - i as f32),
+            )
         };
         LayerState {
             step: Step(9),
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn a_state_survives_the_trip_through_its_bytes() {
         let header = Header::from([("layer".to_owned(), "2".to_owned())]);
-        let (back, header) = decode_state(&encode_state(&state(), header)).unwrap();
+        let (back, header) = decode_state(&encode_state(&state(), header), &specs()).unwrap();
         assert_eq!(back, state());
         assert_eq!(number::<u32>(&header, "layer").unwrap(), 2);
     }
@@ -291,9 +297,23 @@ mod tests {
         let other = LayerState { parameters: state().first_moments, ..state() };
         let bytes = encode_states(&[("layers.0", &state()), ("layers.2", &other)], Header::new());
         assert_eq!(number::<u64>(&header(&bytes).unwrap(), STEP).unwrap(), 9);
-        let (back, _) = decode_states(&bytes, &["layers.0", "layers.2"]).unwrap();
+        let (back, _) = decode_states(&bytes, &[("layers.0", &specs()), ("layers.2", &specs())]).unwrap();
         assert_eq!(back, [state(), other]);
-        assert!(decode_states(&bytes, &["layers.1"]).is_err());
+        assert!(decode_states(&bytes, &[("layers.1", &specs())]).is_err());
+    }
+
+    #[test]
+    fn files_have_the_names_and_hashes_that_they_always_had() {
+        let bytes = encode_state(&state(), Header::new());
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut names = file.names();
+        names.sort_unstable();
+        let expected = ["bias", "first_moment.bias", "first_moment.weight", "second_moment.bias"];
+        assert_eq!(names[..4], expected);
+        assert_eq!(names[4..], ["second_moment.weight", "weight"]);
+        // Weights before biases.
+        let numbers: Vec<u8> = (0..12).chain([1, 0, -1]).flat_map(|i| (i as f32).to_le_bytes()).collect();
+        assert_eq!(weights_sha256([&state().parameters]), sha256(&numbers));
     }
 
     #[test]
@@ -307,12 +327,12 @@ mod tests {
     fn a_flipped_bit_is_noticed_wherever_it_is() {
         let header = Header::from([("layer".to_owned(), "2 \"two\"".to_owned())]);
         let bytes = encode_state(&state(), header);
-        let (state, mut header) = decode_state(&bytes).unwrap();
+        let (state, mut header) = decode_state(&bytes, &specs()).unwrap();
         header.remove(HEADER_CHECKSUM);
         for place in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[place] ^= 1;
-            if let Ok((read, fields)) = decode_state(&flipped) {
+            if let Ok((read, fields)) = decode_state(&flipped, &specs()) {
                 // A checksum of another name is not looked for; what else the header says is whole.
                 assert!(header.iter().all(|(name, value)| fields.get(name) == Some(value)), "byte {place}");
                 assert_eq!(read, state, "byte {place}");
@@ -320,7 +340,7 @@ mod tests {
         }
         let mut last = bytes;
         *last.last_mut().unwrap() ^= 1;
-        assert!(decode_state(&last).unwrap_err().to_string().starts_with("header field `sha256`"));
+        assert!(decode_state(&last, &specs()).unwrap_err().to_string().starts_with("header field `sha256`"));
     }
 
     #[test]
@@ -328,7 +348,7 @@ mod tests {
         let header = r#"{"weight":{"dtype":"F32","shape":[0,9223372036854775808],"data_offsets":[0,0]},
             "bias":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#;
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
-        let error = decode(&bytes, &[""]).unwrap_err().to_string();
+        let error = decode(&bytes, &[("", &specs())]).unwrap_err().to_string();
         assert!(error.starts_with("tensor `weight`: found shape [0, 9223372036854775808]"), "{error}");
     }
 
@@ -336,7 +356,7 @@ mod tests {
     fn every_cut_is_noticed() {
         let bytes = encode_state(&state(), Header::new());
         for length in 0..bytes.len() {
-            assert!(decode_state(&bytes[..length]).is_err(), "cut to {length}");
+            assert!(decode_state(&bytes[..length], &specs()).is_err(), "cut to {length}");
         }
     }
 }

@@ -316,7 +316,7 @@ impl Subject {
         let (loss, gradient) = slow_loss_and_gradient(&twin, &slow, SAMPLES, &HYPERPARAMETERS.loss);
         let mut worst = (layer.step(&input).loss.total() / loss - 1.0).abs();
         // m = .1 G after the first step
-        let found = layer.state().first_moments.weight * 10.0;
+        let found = &layer.state().first_moments.weight() * 10.0;
         let expected = gradient.weight.concat();
         let largest = expected.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
         for (found, expected) in found.iter().zip(expected) {

@@ -242,7 +242,7 @@ fn check_step(name: &str, mut layer: TrainingLayer, pairs: &PairedRows, slow: &P
     let expected = twin.loss(slow, &HYPERPARAMETERS.loss);
     let mut worst = (loss / expected - 1.0).abs();
     // m = .1 G after the first step
-    let found = layer.state().first_moments.weight * 10.0;
+    let found = &layer.state().first_moments.weight() * 10.0;
     let expected = twin.gradient(slow, &HYPERPARAMETERS.loss).weight.concat();
     let largest = expected.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
     for (found, expected) in found.iter().zip(expected) {

@@ -34,10 +34,10 @@ pub struct FrozenLayer {
 impl FrozenLayer {
     /// A layer of these parameters, which must fit `spec`.
     pub fn new(spec: LayerSpec, parameters: Tensors) -> Result<Self, ShapeError> {
-        parameters.check("parameters", &spec.map)?;
+        parameters.check("parameters", &spec.map.tensors())?;
         let bias_factor = if spec.makes_pairs() { 2.0 } else { 1.0 };
-        let bias = parameters.bias.mapv(|b| b * bias_factor);
-        Ok(Self { weight_sums: weight_sums(&parameters.weight), bias, spec, parameters })
+        let bias = parameters.bias().mapv(|b| b * bias_factor);
+        Ok(Self { weight_sums: weight_sums(parameters.weight()), bias, spec, parameters })
     }
 
     /// What is fixed about the layer.
@@ -45,7 +45,7 @@ impl FrozenLayer {
         &self.spec
     }
 
-    /// Weights and biases.
+    /// What it has learnt.
     pub fn parameters(&self) -> &Tensors {
         &self.parameters
     }
@@ -85,7 +85,7 @@ impl FrozenLayer {
     /// U of some samples, each with the same bits wherever it stands; and how many numbers lie from one sample's to the
     /// next's.
     fn map_alike(&self, rows: ArrayView2<'_, f32>) -> (Vec<f32>, usize) {
-        let weight = self.parameters.weight.view();
+        let weight = self.parameters.weight();
         let channels = weight.nrows();
         let LinearMap::Conv(conv) = self.spec.map else {
             let mut mapped = vec![0.0; rows.nrows() * channels];
@@ -130,10 +130,11 @@ impl FrozenLayer {
 
     /// U of dense rows, (rows, channels), block by block.
     fn map_blocks(&self, rows: ArrayView2<'_, f32>, mapped: &mut ArrayViewMut2<'_, f32>) {
+        let weight = self.parameters.weight();
         mapped
             .axis_chunks_iter_mut(Axis(1), self.spec.block)
             .into_par_iter()
-            .zip(self.parameters.weight.axis_chunks_iter(Axis(0), self.spec.block))
+            .zip(weight.axis_chunks_iter(Axis(0), self.spec.block))
             .for_each(|(mut mapped, weight)| product(rows, weight, &mut mapped));
     }
 
@@ -151,7 +152,7 @@ impl FrozenLayer {
         work.into_par_iter().for_each(|(out, tile)| {
             let mut patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
             let patches = matrix(&mut patches, conv.fan_in());
-            product(patches.view(), self.parameters.weight.view(), &mut matrix(out, conv.channels));
+            product(patches.view(), self.parameters.weight(), &mut matrix(out, conv.channels));
         });
     }
 

@@ -1,7 +1,7 @@
 //! AdamW (decoupled weight decay, bias correction) and the step schedule of the learning rate.
 
 use multiversion::multiversion;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
@@ -83,7 +83,7 @@ const LANES: usize = 16;
 ///
 /// In the order in which an update sums them, so that a layer that is taken up again has the bits of one that was never
 /// put down.
-pub(crate) fn weight_sums(weight: &Array2<f32>) -> Array1<f32> {
+pub(crate) fn weight_sums(weight: ArrayView2<'_, f32>) -> Array1<f32> {
     weight.outer_iter().map(|row| sum(row.to_slice().expect("weights are contiguous"))).collect()
 }
 

@@ -120,32 +120,32 @@ impl Readout {
         let bound = 1.0 / (features as f32).sqrt();
         let weight = Array2::from_shape_simple_fn((classes, features), || symmetric(&mut random, bound));
         let bias = Array1::from_shape_simple_fn(classes, || symmetric(&mut random, bound));
-        Self::from_parameters(&Tensors { weight, bias })
+        Self::from_parameters(&Tensors::linear(weight, bias))
     }
 
     /// A readout of these parameters, with moments of zero.
     pub fn from_parameters(parameters: &Tensors) -> Self {
-        let (classes, features) = parameters.weight.dim();
+        let weight = parameters.weight();
+        let (classes, features) = weight.dim();
         let blocks = (0..features)
             .step_by(BLOCK)
             .map(|start| ChannelRange { start, end: (start + BLOCK).min(features) })
             .map(|range| {
-                let weight =
-                    parameters.weight.slice_axis(Axis(1), range.slice()).as_standard_layout().into_owned();
+                let weight = weight.slice_axis(Axis(1), range.slice()).as_standard_layout().into_owned();
                 let zeros = Array2::zeros(weight.dim());
                 Block { range, moments: (zeros.clone(), zeros), weight, inputs: Array2::zeros((0, 0)) }
             })
             .collect();
         let zeros = Array1::zeros(classes);
         let bias_moments = (zeros.clone(), zeros);
-        Self { classes, features, step: Step(0), blocks, bias: parameters.bias.clone(), bias_moments }
+        Self { classes, features, step: Step(0), blocks, bias: parameters.bias().to_owned(), bias_moments }
     }
 
     /// Weight (classes, features) and bias (classes).
     pub fn parameters(&self) -> Tensors {
         let weights: Vec<_> = self.blocks.iter().map(|block| block.weight.view()).collect();
         let weight = ndarray::concatenate(Axis(1), &weights).expect("every block has a row for each class");
-        Tensors { weight, bias: self.bias.clone() }
+        Tensors::linear(weight, self.bias.clone())
     }
 
     /// Whether all parameters are finite.
@@ -385,7 +385,7 @@ mod tests {
         let dropped =
             &inputs * fixture.matrix("in.keep_mask") / (1.0 - fixture.number("hp.dropout_p") as f32);
         for (prefix, inputs) in [("", &inputs), ("drop.", &dropped)] {
-            let parameters = Tensors { weight: fixture.matrix("in.W"), bias: fixture.vector("in.b") };
+            let parameters = Tensors::linear(fixture.matrix("in.W"), fixture.vector("in.b"));
             let mut readout = Readout::from_parameters(&parameters);
             readout.step(&labels, 0.001, |range, out| {
                 out.assign(&inputs.slice_axis(Axis(1), range.slice()));

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use ndarray::{Array2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use scff::batch::{Epoch, Step};
 use scff::blas::KERNEL_VARIABLE;
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
@@ -178,14 +178,14 @@ fn a_convolutions_block_does_not_depend_on_the_blocks_beside_it() {
     let map = conv(shape);
     let input = PairedRows::make(rows(1, 20, map.inputs()), &map, false, &[3]);
     let mut whole = fresh(map, PairSource::Makes, None, 16);
-    let Tensors { weight, bias } = whole.state().parameters;
+    let parameters = whole.state().parameters;
     let partial = goodness(&mut whole, &input);
     for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
         let mut alone = fresh(conv((8, 16, channels.len(), 3, 16, 20)), PairSource::Makes, None, 16);
-        let parameters = Tensors {
-            weight: weight.slice_axis(Axis(0), channels.slice()).to_owned(),
-            bias: bias.slice_axis(Axis(0), channels.slice()).to_owned(),
-        };
+        let parameters = Tensors::linear(
+            parameters.weight().slice_axis(Axis(0), channels.slice()).to_owned(),
+            parameters.bias().slice_axis(Axis(0), channels.slice()).to_owned(),
+        );
         let state = LayerState { parameters, ..alone.state() };
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
         assert_eq!(goodness(&mut alone, &input).0.row(0), expected, "{channels:?}");
@@ -292,11 +292,11 @@ fn sharing_samples_is_the_same_learning() {
     let (losses, state) = train(Sharing::Channels);
     let (same, others) = train(Sharing::Samples);
     assert!(losses.iter().zip(&same).all(|(one, other)| (one - other).abs() < 1e-6), "{losses:?} {same:?}");
-    let largest = |one: &Array2<f32>, other: &Array2<f32>| {
+    let largest = |one: ArrayView2<'_, f32>, other: ArrayView2<'_, f32>| {
         one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
     };
-    let moments = largest(&state.first_moments.weight, &others.first_moments.weight);
-    let scale = state.first_moments.weight.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let moments = largest(state.first_moments.weight(), others.first_moments.weight());
+    let scale = state.first_moments.weight().iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     assert!(moments < 1e-5 * scale, "{moments} of {scale}");
 }
 
@@ -356,14 +356,14 @@ fn a_block_does_not_depend_on_the_blocks_beside_it() {
     let input =
         PairedRows::make(rows(1, batch, inputs), &dense((batch, inputs, outputs, block)), false, &[3]);
     let mut whole = layer((batch, inputs, outputs, block), PairSource::Makes);
-    let Tensors { weight, bias } = whole.state().parameters;
+    let parameters = whole.state().parameters;
     let partial = goodness(&mut whole, &input);
     for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
         let mut alone = layer((batch, inputs, channels.len(), block), PairSource::Makes);
-        let parameters = Tensors {
-            weight: weight.slice_axis(Axis(0), channels.slice()).to_owned(),
-            bias: bias.slice_axis(Axis(0), channels.slice()).to_owned(),
-        };
+        let parameters = Tensors::linear(
+            parameters.weight().slice_axis(Axis(0), channels.slice()).to_owned(),
+            parameters.bias().slice_axis(Axis(0), channels.slice()).to_owned(),
+        );
         let state = LayerState { parameters, ..alone.state() };
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
         assert_eq!(goodness(&mut alone, &input).0.row(0), expected, "{channels:?}");

@@ -104,6 +104,7 @@ fn frozen_layers_between_live_ones_make_pairs_of_the_positives_that_reach_them()
     );
     let samples = below.transform_pairs(&positives).rows;
     direct.step(&PairedRows::make(samples, &direct.spec().map, false, &SHIFTS));
-    let [found, expected] = [stage.layer().state(), direct.state()].map(|state| state.parameters.weight);
+    let [found, expected] =
+        [stage.layer().state(), direct.state()].map(|state| state.parameters.weight().to_owned());
     assert_close(&found, &expected);
 }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use scff::batch::{Epoch, Step};
 use scff::frozen::{FrozenLayer, features, transform};
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
+use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Tensors, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
@@ -189,7 +189,8 @@ impl Case {
     /// Weights three times larger than usual, so that both thresholds matter.
     fn state(&self, pairs: PairSource) -> LayerState {
         let mut state = LayerState::initial(&self.spec(pairs).map, &mut self.random(2));
-        state.parameters.weight *= 3.0;
+        state.parameters =
+            Tensors::linear(&state.parameters.weight() * 3.0, state.parameters.bias().to_owned());
         state
     }
 
@@ -212,18 +213,18 @@ fn check_steps(case: &Case, source: PairSource, pairs: &PairedRows, slow_pairs: 
         check("loss", &[report.loss.total() as f32], &[slow.loss(slow_pairs, &case.loss)]);
         let gradient = slow.gradient(slow_pairs, &case.loss);
         // G = (m - .9 m_before) / .1
-        let found = (&after.first_moments.weight - &before.first_moments.weight * 0.9) * 10.0;
+        let found = (&after.first_moments.weight() - &before.first_moments.weight() * 0.9) * 10.0;
         check_rows("weight gradient", &found, &gradient.weight);
-        let found = (&after.first_moments.bias - &before.first_moments.bias * 0.9) * 10.0;
+        let found = (&after.first_moments.bias() - &before.first_moments.bias() * 0.9) * 10.0;
         check("bias gradient", &found, &gradient.bias);
 
-        let mut moments = std::iter::zip(&before.first_moments.weight, &before.second_moments.weight)
+        let mut moments = std::iter::zip(before.first_moments.weight(), before.second_moments.weight())
             .map(|(&first, &second)| AdamW { first: first.into(), second: second.into() });
-        for ((index, &p), &m) in before.parameters.weight.indexed_iter().zip(&after.first_moments.weight) {
+        for ((index, &p), &m) in before.parameters.weight().indexed_iter().zip(after.first_moments.weight()) {
             let mut moments = moments.next().expect("as many moments as weights");
             let gradient = (f64::from(m) - 0.9 * moments.first) * 10.0;
             let expected = moments.step(p.into(), gradient, t, &optimizer);
-            let found = f64::from(after.parameters.weight[index]);
+            let found = f64::from(after.parameters.weight()[index]);
             assert!((found - expected).abs() < 1e-6, "step {t}, weight {index:?}: {found}, not {expected}");
         }
     }

@@ -4,7 +4,9 @@ use ndarray::Array2;
 use scff::batch::{Epoch, Step};
 use scff::frozen::FrozenLayer;
 use scff::goodness::LossParameters;
-use scff::layer::{Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit};
+use scff::layer::{
+    Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
@@ -165,7 +167,8 @@ impl Case {
     fn state(&self) -> LayerState {
         let mut random = Seed(self.number).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
         let mut state = LayerState::initial(&LinearMap::Conv(self.conv), &mut random);
-        state.parameters.weight *= 2.0;
+        state.parameters =
+            Tensors::linear(&state.parameters.weight() * 2.0, state.parameters.bias().to_owned());
         state
     }
 }
@@ -183,7 +186,7 @@ fn check_step(case: &Case, source: PairSource, input: &PairedRows, slow_pairs: &
         check("loss", &[report.loss.total() as f32], &[loss]);
         // m = .1 G
         let moments = layer.state().first_moments;
-        check("weight gradient", &(moments.weight * 10.0), &gradient.weight.concat());
-        check("bias gradient", &(moments.bias * 10.0), &gradient.bias);
+        check("weight gradient", &(&moments.weight() * 10.0), &gradient.weight.concat());
+        check("bias gradient", &(&moments.bias() * 10.0), &gradient.bias);
     }
 }

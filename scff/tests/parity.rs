@@ -159,8 +159,8 @@ fn check_training(fixture: &Fixture, spec: &LayerSpec, names: (&str, &str), inpu
 }
 
 fn check_tensors(fixture: &Fixture, prefix: &str, names: (&str, &str), found: &Tensors) {
-    fixture.check(&format!("{prefix}{}", names.0), &found.weight);
-    fixture.check(&format!("{prefix}{}", names.1), &found.bias);
+    fixture.check(&format!("{prefix}{}", names.0), found.weight());
+    fixture.check(&format!("{prefix}{}", names.1), found.bias());
 }
 
 fn check_readout(fixture: &Fixture, prefix: &str, inputs: &Array2<f32>) {
@@ -195,10 +195,10 @@ fn pairs(fixture: &Fixture, two_views: bool) -> PairedRows {
 
 /// `sign` -1 negates weights and biases.
 fn parameters(fixture: &Fixture, names: (&str, &str), sign: f32) -> Tensors {
-    Tensors {
-        weight: fixture.matrix(&format!("in.{}", names.0)) * sign,
-        bias: fixture.vector(&format!("in.{}", names.1)) * sign,
-    }
+    Tensors::linear(
+        fixture.matrix(&format!("in.{}", names.0)) * sign,
+        fixture.vector(&format!("in.{}", names.1)) * sign,
+    )
 }
 
 /// Blocks of 5 channels, which do not divide 12 units.

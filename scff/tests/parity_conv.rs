@@ -39,10 +39,10 @@ fn spec(conv: (usize, usize, usize, usize), pairs: PairSource) -> LayerSpec {
 }
 
 fn parameters(fixture: &Fixture, layer: &str, sign: f32) -> Tensors {
-    Tensors {
-        weight: fixture.channels_last(&format!("in.W{layer}")) * sign,
-        bias: fixture.vector(&format!("in.b{layer}")) * sign,
-    }
+    Tensors::linear(
+        fixture.channels_last(&format!("in.W{layer}")) * sign,
+        fixture.vector(&format!("in.b{layer}")) * sign,
+    )
 }
 
 fn frozen(fixture: &Fixture, layer: &str, spec: LayerSpec) -> FrozenLayer {
@@ -68,8 +68,8 @@ fn a_convolution_that_makes_pairs_matches_pytorch() {
     check_outputs(&fixture, "", &spec, &input);
     check_training(&fixture, "", &spec, &input);
     // The map without bias: z of whole pairs with scale 1, offset 0 and no bias.
-    let Tensors { weight, bias } = parameters(&fixture, "", 1.0);
-    let plain = Tensors { weight, bias: bias * 0.0 };
+    let parameters = parameters(&fixture, "", 1.0);
+    let plain = Tensors::linear(parameters.weight().to_owned(), &parameters.bias() * 0.0);
     let alone = PairedRows::alone(fixture.channels_last("in.x"), &spec.map, true);
     let doubled = outputs(&spec, &plain, &alone);
     let halved: Array2<f32> = &doubled.view() / 2.0;
@@ -227,7 +227,7 @@ fn check_pairs(fixture: &Fixture, input: &PairedRows) {
 fn outputs(spec: &LayerSpec, parameters: &Tensors, input: &PairedRows) -> Array2<f32> {
     let relu = |sign: f32| {
         let spec = LayerSpec { transmit: Transmit::Relu, ..spec.clone() };
-        let parameters = Tensors { weight: &parameters.weight * sign, bias: &parameters.bias * sign };
+        let parameters = Tensors::linear(&parameters.weight() * sign, &parameters.bias() * sign);
         FrozenLayer::new(spec, parameters).unwrap().transform_pairs(input).rows
     };
     relu(1.0) - relu(-1.0)
@@ -242,7 +242,7 @@ fn check_outputs(fixture: &Fixture, layer: &str, spec: &LayerSpec, input: &Paire
 
 /// U of every row, from z / 2 = scale * U - offset / 2 * w of the pairs (i, i).
 fn restore(halved: &Array2<f32>, alone: &PairedRows, plain: &Tensors, spec: &LayerSpec) -> Array2<f32> {
-    let sums = plain.weight.sum_axis(Axis(1));
+    let sums = plain.weight().sum_axis(Axis(1));
     let channels = spec.map.channels();
     let mut restored = halved.clone();
     for (mut row, pair) in restored.outer_iter_mut().zip(alone.pairs()) {
@@ -271,7 +271,7 @@ fn padded(input: &PairedRows, spec: &LayerSpec) -> Array2<f32> {
 
 fn check_training(fixture: &Fixture, layer: &str, spec: &LayerSpec, input: &PairedRows) {
     golden::check_training(fixture, spec, parameters(fixture, layer, 1.0), input, |prefix, found| {
-        fixture.check_channels_last(&format!("{prefix}W{layer}"), &found.weight);
-        fixture.check(&format!("{prefix}b{layer}"), &found.bias);
+        fixture.check_channels_last(&format!("{prefix}W{layer}"), found.weight());
+        fixture.check(&format!("{prefix}b{layer}"), found.bias());
     });
 }

@@ -82,7 +82,7 @@ mod tests {
             readout_pool: None,
             block: 1,
         };
-        FrozenLayer::new(spec, Tensors::zeros(&map)).unwrap()
+        FrozenLayer::new(spec, Tensors::zeros(&map.tensors())).unwrap()
     }
 
     fn run(name: &str) -> RunName {

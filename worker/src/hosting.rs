@@ -53,7 +53,8 @@ fn decode(spec: LayerSpec, digest: &str, bytes: &[u8]) -> Result<FrozenLayer, Re
     if !found.eq_ignore_ascii_case(digest) {
         return Err(WireError::new("sha256", found, digest).into());
     }
-    let (mut parts, _) = state::decode(bytes, &[""]).map_err(Refusal::undecodable("part"))?;
+    let (mut parts, _) =
+        state::decode(bytes, &[("", &spec.map.tensors())]).map_err(Refusal::undecodable("part"))?;
     let tensors = parts.pop().expect("as many parts as names");
     FrozenLayer::new(spec, tensors).map_err(Refusal::misshapen("part"))
 }

@@ -154,7 +154,9 @@ impl<'a> Trainer<'a> {
         exchange: Exchange,
         bytes: Vec<u8>,
     ) -> Result<Self, Refusal> {
-        let (state, _) = compute.install(|| decode_state(&bytes)).map_err(Refusal::undecodable("state"))?;
+        let specs = plan.spec.map.tensors();
+        let (state, _) =
+            compute.install(|| decode_state(&bytes, &specs)).map_err(Refusal::undecodable("state"))?;
         drop(bytes);
         if state.step.0 > STEPS {
             return Err(WireError::new("state.step", state.step.0, format_args!("at most {STEPS}")).into());

@@ -113,7 +113,8 @@ impl Listener {
         if (bytes.len() as u64) < part.length {
             return Ok(false);
         }
-        let (state, _) = decode_state(bytes).map_err(|error| broken(&error))?;
+        let (state, _) =
+            decode_state(bytes, &self.stage.spec.map.tensors()).map_err(|error| broken(&error))?;
         *shard = Shard::Whole(Box::new(state));
         if let Some(worker) = self.shards.get(&part.start).filter(|_| part.block_seconds > 0.0) {
             self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*worker, part.block_seconds);
@@ -130,9 +131,9 @@ impl Listener {
                 Shard::Arriving(_) => None,
             })
             .collect();
-        let same = states.iter().all(|state| {
-            state.step.0 == part.step && state.parameters.weight.ncols() == self.stage.spec.map.fan_in()
-        });
+        let same = states
+            .iter()
+            .all(|state| state.step.0 == part.step && state.check_shard(&self.stage.spec.map).is_ok());
         if !same {
             return Err(broken(&"states of another step or layer").into());
         }

@@ -71,13 +71,17 @@ pub fn read(files: &Files, name: &str, stages: &[Stage]) -> Result<Option<Checkp
     let header = state::header(&bytes).map_err(damaged)?;
     let text = state::field(&header, LAYERS).map_err(damaged)?;
     let carried: Vec<(u32, Carried)> = json::parse(&path, text.as_bytes())?;
-    let names: Vec<String> = carried.iter().map(|(layer, _)| part_name(LayerIndex(*layer))).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let (states, header) = state::decode_states(&bytes, &names).map_err(damaged)?;
+    let named = |(layer, _): &(u32, Carried)| {
+        let stage = stages.get(*layer as usize).ok_or_else(|| unknown(*layer, stages.len()))?;
+        Ok((part_name(LayerIndex(*layer)), stage.spec.map.tensors()))
+    };
+    let named: Vec<_> = carried.iter().map(named).collect::<Result<_, StateError>>().map_err(damaged)?;
+    let expected: Vec<_> = named.iter().map(|(name, specs)| (name.as_str(), specs.as_slice())).collect();
+    let (states, header) = state::decode_states(&bytes, &expected).map_err(damaged)?;
     let mut layers = BTreeMap::new();
     for ((layer, carried), state) in carried.into_iter().zip(states) {
-        let stage = stages.get(layer as usize).ok_or_else(|| damaged(unknown(layer, stages.len())))?;
-        state.check(&stage.spec.map).map_err(|source| RunDirError::Shape { path: path.clone(), source })?;
+        let map = &stages[layer as usize].spec.map;
+        state.check(map).map_err(|source| RunDirError::Shape { path: path.clone(), source })?;
         layers.insert(LayerIndex(layer), TrainedLayer { state, carried });
     }
     let step = state::step(&header).map_err(damaged)?;

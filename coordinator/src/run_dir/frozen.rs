@@ -36,7 +36,7 @@ pub fn read(files: &Files, stage: &Stage) -> Result<Option<FrozenLayerFile>, Run
     let Some(bytes) = files.read(&name)? else { return Ok(None) };
     let path = files.at(&name);
     let damaged = |source| RunDirError::State { path: path.clone(), source };
-    let (mut parts, header) = state::decode(&bytes, &[""]).map_err(damaged)?;
+    let (mut parts, header) = state::decode(&bytes, &[("", &stage.spec.map.tensors())]).map_err(damaged)?;
     let summary = json::parse(&path, state::field(&header, SUMMARY).map_err(damaged)?.as_bytes())?;
     let layer = FrozenLayer::new(stage.spec.clone(), parts.remove(0))
         .map_err(|source| RunDirError::Shape { path, source })?;

@@ -1,10 +1,12 @@
 //! Linear maps: what is multiplied with a layer's weights.
 
+use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 use super::conv::Conv;
 use super::dense::Dense;
 use super::map::MapShape;
+use super::tensors::{BIAS, TensorSpec, WEIGHT};
 
 /// A layer's linear map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,16 @@ impl LinearMap {
         self.channels() * (self.fan_in() + 1)
     }
 
+    /// Its tensors: weights (channels, fan-in) and biases (channels).
+    pub fn tensors(&self) -> Vec<TensorSpec> {
+        let (channels, fan_in) = (self.channels(), self.fan_in());
+        let of = |name, shape, initial_bound| TensorSpec { name, shape, channels: Axis(0), initial_bound };
+        vec![
+            of(WEIGHT, vec![channels, fan_in], self.initial_weight_bound()),
+            of(BIAS, vec![channels], self.initial_bias_bound()),
+        ]
+    }
+
     /// Multiply-adds of one linear map of one sample.
     pub fn multiply_adds(&self) -> u64 {
         self.output().len() as u64 * self.fan_in() as u64
@@ -58,7 +70,7 @@ impl LinearMap {
 
     /// Initial weights are uniform in plus or minus this: PyTorch's default for dense maps, Xavier's bound for
     /// convolutions.
-    pub(super) fn initial_bound(&self) -> f32 {
+    fn initial_weight_bound(&self) -> f32 {
         match self {
             Self::Dense(_) => self.initial_bias_bound(),
             Self::Conv(conv) => {
@@ -69,7 +81,7 @@ impl LinearMap {
     }
 
     /// The same of biases: PyTorch's default for both.
-    pub(super) fn initial_bias_bound(&self) -> f32 {
+    fn initial_bias_bound(&self) -> f32 {
         1.0 / (self.fan_in() as f32).sqrt()
     }
 }

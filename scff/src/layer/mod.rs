@@ -22,6 +22,6 @@ pub use map::MapShape;
 pub use pool::{Pool, PoolKind};
 pub use spec::{LayerSpec, PairSource, Transmit};
 pub use state::LayerState;
-pub use tensors::{ShapeError, Tensors};
+pub use tensors::{ShapeError, Tensor, TensorSpec, Tensors};
 
 pub(crate) use tiles::Tiles;

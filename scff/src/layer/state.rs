@@ -3,7 +3,7 @@
 use rand_chacha::rand_core::Rng;
 
 use super::linear::LinearMap;
-use super::tensors::{ShapeError, Tensors};
+use super::tensors::{ShapeError, TensorSpec, Tensors};
 use crate::batch::Step;
 use crate::seed::symmetric;
 
@@ -12,7 +12,7 @@ use crate::seed::symmetric;
 pub struct LayerState {
     /// Steps taken so far.
     pub step: Step,
-    /// Weights and biases.
+    /// What it has learnt.
     pub parameters: Tensors,
     /// AdamW's first moments.
     pub first_moments: Tensors,
@@ -23,14 +23,27 @@ pub struct LayerState {
 impl LayerState {
     /// Errors unless all tensors have the shape of `map`'s parameters.
     pub fn check(&self, map: &LinearMap) -> Result<(), ShapeError> {
-        self.parameters.check("parameters", map)?;
-        self.first_moments.check("first moments", map)?;
-        self.second_moments.check("second moments", map)
+        let specs = map.tensors();
+        self.parts().into_iter().try_for_each(|(what, tensors)| tensors.check(what, &specs))
+    }
+
+    /// The same of a shard, which has some of the channels.
+    pub fn check_shard(&self, map: &LinearMap) -> Result<(), ShapeError> {
+        let specs = map.tensors();
+        self.parts().into_iter().try_for_each(|(what, tensors)| tensors.check_shard(what, &specs))
+    }
+
+    fn parts(&self) -> [(&'static str, &Tensors); 3] {
+        [
+            ("parameters", &self.parameters),
+            ("first moments", &self.first_moments),
+            ("second moments", &self.second_moments),
+        ]
     }
 
     /// Whether all parameters and moments are finite.
     pub fn is_finite(&self) -> bool {
-        [&self.parameters, &self.first_moments, &self.second_moments].into_iter().all(Tensors::is_finite)
+        self.parts().into_iter().all(|(_, tensors)| tensors.is_finite())
     }
 
     /// The layer's state, of those of its shards in channel order.
@@ -50,17 +63,19 @@ impl LayerState {
         }
     }
 
-    /// The state before the first step: weights and biases uniform (dense layers in +-1/sqrt(fan-in), convolutions
-    /// within Xavier's bound, biases in +-1/sqrt(fan-in)), moments zero.
+    /// The state before the first step: parameters uniform within their tensors' bounds, drawn in order; moments zero.
     pub fn initial(map: &LinearMap, random: &mut impl Rng) -> Self {
-        let mut parameters = Tensors::zeros(map);
-        parameters.weight.map_inplace(|value| *value = symmetric(random, map.initial_bound()));
-        parameters.bias.map_inplace(|value| *value = symmetric(random, map.initial_bias_bound()));
+        let specs = map.tensors();
+        let mut drawn = |spec: &TensorSpec| {
+            let mut tensor = spec.zeros();
+            tensor.values.map_inplace(|value| *value = symmetric(random, spec.initial_bound));
+            tensor
+        };
         Self {
             step: Step(0),
-            parameters,
-            first_moments: Tensors::zeros(map),
-            second_moments: Tensors::zeros(map),
+            parameters: specs.iter().map(&mut drawn).collect(),
+            first_moments: Tensors::zeros(&specs),
+            second_moments: Tensors::zeros(&specs),
         }
     }
 }

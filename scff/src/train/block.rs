@@ -1,6 +1,6 @@
 //! What every channel block of a layer in training owns.
 
-use ndarray::Array1;
+use ndarray::{Array1, Array2, Axis, concatenate};
 
 use crate::layer::{ChannelRange, LayerState, Tensors};
 use crate::optimizer::{Update, weight_sums};
@@ -8,29 +8,32 @@ use crate::optimizer::{Update, weight_sums};
 /// The weights and moments of some channels.
 pub(super) struct Block {
     pub(super) channels: ChannelRange,
-    pub(super) parameters: Tensors,
-    pub(super) first_moments: Tensors,
-    pub(super) second_moments: Tensors,
+    pub(super) parameters: Linear,
+    pub(super) first_moments: Linear,
+    pub(super) second_moments: Linear,
     /// w[c]: the sum of each channel's weights.
     pub(super) weight_sums: Array1<f32>,
+}
+
+/// A linear map's tensors, or as many moments, of some channels.
+pub(super) struct Linear {
+    /// (channels, fan-in)
+    pub(super) weight: Array2<f32>,
+    /// (channels)
+    pub(super) bias: Array1<f32>,
 }
 
 impl Block {
     /// The part of `channels` of a layer's state.
     pub(super) fn new(channels: ChannelRange, state: &LayerState) -> Self {
-        let parameters = state.parameters.slice(channels);
+        let parameters = Linear::of(&state.parameters, channels);
         Self {
             channels,
-            weight_sums: weight_sums(&parameters.weight),
+            weight_sums: weight_sums(parameters.weight.view()),
             parameters,
-            first_moments: state.first_moments.slice(channels),
-            second_moments: state.second_moments.slice(channels),
+            first_moments: Linear::of(&state.first_moments, channels),
+            second_moments: Linear::of(&state.second_moments, channels),
         }
-    }
-
-    /// Parameters, first and second moments.
-    pub(super) fn tensors(&self) -> (ChannelRange, [&Tensors; 3]) {
-        (self.channels, [&self.parameters, &self.first_moments, &self.second_moments])
     }
 
     /// Updates the biases.
@@ -42,5 +45,22 @@ impl Block {
             gradient,
             0.0,
         );
+    }
+}
+
+impl Linear {
+    fn of(tensors: &Tensors, channels: ChannelRange) -> Self {
+        Self {
+            weight: tensors.weight().slice_axis(Axis(0), channels.slice()).to_owned(),
+            bias: tensors.bias().slice_axis(Axis(0), channels.slice()).to_owned(),
+        }
+    }
+
+    /// The channels of `parts`, in order.
+    pub(super) fn assemble(parts: &[&Self]) -> Tensors {
+        let weights: Vec<_> = parts.iter().map(|part| part.weight.view()).collect();
+        let biases: Vec<_> = parts.iter().map(|part| part.bias.view()).collect();
+        let one = "blocks of one layer";
+        Tensors::linear(concatenate(Axis(0), &weights).expect(one), concatenate(Axis(0), &biases).expect(one))
     }
 }

@@ -14,7 +14,7 @@ use rayon::slice::ParallelSliceMut;
 
 use super::block::Block;
 use crate::blas::product;
-use crate::layer::{ChannelRange, Conv, LayerState, Tensors, Tiles};
+use crate::layer::{ChannelRange, Conv, LayerState, Tiles};
 use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
 use crate::scratch::buffer;
@@ -61,14 +61,9 @@ impl ConvLayer {
         Self { conv, mapped: blocks.iter().map(|_| Vec::new()).collect(), blocks, gradients: Vec::new() }
     }
 
-    /// How many blocks there are.
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// The parameters and moments of every block.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
-        self.blocks.iter().map(Block::tensors)
+    /// Its blocks, in order.
+    pub(super) fn blocks(&self) -> impl ExactSizeIterator<Item = &Block> {
+        self.blocks.iter()
     }
 
     /// The blocks, and U of every row after [`Self::forward`]: (rows, positions, channels of the block).

@@ -8,7 +8,7 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use super::block::Block;
-use crate::layer::{ChannelRange, LayerState, Tensors};
+use crate::layer::{ChannelRange, LayerState};
 use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
 
@@ -22,14 +22,9 @@ impl DenseLayer {
         Self { blocks: blocks.iter().map(|&channels| DenseBlock::new(channels, state)).collect() }
     }
 
-    /// How many blocks there are.
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// The parameters and moments of every block.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = (ChannelRange, [&Tensors; 3])> {
-        self.blocks.iter().map(|block| block.own.tensors())
+    /// Its blocks, in order.
+    pub(super) fn blocks(&self) -> impl ExactSizeIterator<Item = &Block> {
+        self.blocks.iter().map(|block| &block.own)
     }
 
     /// The blocks, and U of every row after [`Self::forward`]: (rows, channels of the block).

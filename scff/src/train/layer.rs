@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, Axis};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
@@ -10,10 +10,11 @@ use crate::frozen::FrozenLayer;
 use crate::goodness::{
     Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, losses_and_gradient,
 };
-use crate::layer::{ChannelRange, LayerSpec, LayerState, LinearMap, ShapeError, Tensors};
+use crate::layer::{ChannelRange, LayerSpec, LayerState, LinearMap, ShapeError};
 use crate::optimizer::OptimizerParameters;
 use crate::pair::{Pair, PairedRows};
 
+use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::sharing::{Partial, PartialGradient, Sharing, Sums};
@@ -46,8 +47,6 @@ pub struct StepReport {
 /// added to that of the others before [`Self::end_step`].
 pub struct TrainingLayer {
     pub(super) spec: LayerSpec,
-    /// All, unless it is a shard that owns some of them.
-    channels: ChannelRange,
     /// All (`None`), unless it is a shard that owns some of them.
     samples: Option<Range<usize>>,
     hyperparameters: Hyperparameters,
@@ -92,7 +91,7 @@ impl TrainingLayer {
             LinearMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
             LinearMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
         };
-        Ok(Self { spec, channels, samples, hyperparameters, step: state.step, kind })
+        Ok(Self { spec, samples, hyperparameters, step: state.step, kind })
     }
 
     /// What is fixed about the layer.
@@ -154,8 +153,8 @@ impl TrainingLayer {
     fn goodness(&mut self, input: &PairedRows, wanted: impl Fn(usize) -> bool + Sync) -> PartialGoodness {
         let positions = self.spec.map.output().positions();
         let blocks = match &self.kind {
-            Kind::Dense(layer) => layer.blocks(),
-            Kind::Conv(layer) => layer.blocks(),
+            Kind::Dense(layer) => layer.blocks().len(),
+            Kind::Conv(layer) => layer.blocks().len(),
         };
         let mut partial = Array2::zeros((blocks, input.pairs().len() * positions));
         match &mut self.kind {
@@ -204,24 +203,19 @@ impl TrainingLayer {
 
     /// A copy of everything that training carries on, of the channels that it owns.
     pub fn state(&self) -> LayerState {
-        let shape = (self.channels.len(), self.spec.map.fan_in());
-        let [mut parameters, mut first_moments, mut second_moments] =
-            [(); 3].map(|()| Tensors { weight: Array2::zeros(shape), bias: Array1::zeros(shape.0) });
-        let first = self.channels.start;
-        let mut gather = |channels: ChannelRange, block: [&Tensors; 3]| {
-            for (whole, part) in
-                [&mut parameters, &mut first_moments, &mut second_moments].into_iter().zip(block)
-            {
-                let place = ChannelRange { start: channels.start - first, end: channels.end - first }.slice();
-                whole.weight.slice_axis_mut(Axis(0), place).assign(&part.weight);
-                whole.bias.slice_axis_mut(Axis(0), place).assign(&part.bias);
-            }
+        let blocks: Vec<&Block> = match &self.kind {
+            Kind::Dense(layer) => layer.blocks().collect(),
+            Kind::Conv(layer) => layer.blocks().collect(),
         };
-        match &self.kind {
-            Kind::Dense(layer) => layer.tensors().for_each(|(channels, block)| gather(channels, block)),
-            Kind::Conv(layer) => layer.tensors().for_each(|(channels, block)| gather(channels, block)),
+        let all = |of: fn(&Block) -> &Linear| {
+            Linear::assemble(&blocks.iter().map(|block| of(block)).collect::<Vec<_>>())
+        };
+        LayerState {
+            step: self.step,
+            parameters: all(|block| &block.parameters),
+            first_moments: all(|block| &block.first_moments),
+            second_moments: all(|block| &block.second_moments),
         }
-        LayerState { step: self.step, parameters, first_moments, second_moments }
     }
 
     /// Ends training: from here on the layer only transforms.

@@ -34,8 +34,8 @@ pub fn check_training(
     let state = LayerState {
         step: Step(0),
         parameters,
-        first_moments: Tensors::zeros(&spec.map),
-        second_moments: Tensors::zeros(&spec.map),
+        first_moments: Tensors::zeros(&spec.map.tensors()),
+        second_moments: Tensors::zeros(&spec.map.tensors()),
     };
     for sharing in [Sharing::Channels, Sharing::Samples].into_iter().filter(|sharing| sharing.suits(spec)) {
         let hyperparameters = Hyperparameters { loss, optimizer, sharing };
@@ -63,8 +63,8 @@ fn check_steps(
         let state = layer.state();
         if step == 1 {
             // m = .1 G
-            let Tensors { weight, bias } = &state.first_moments;
-            check("grad.", &Tensors { weight: weight * 10.0, bias: bias * 10.0 });
+            let moments = &state.first_moments;
+            check("grad.", &Tensors::linear(&moments.weight() * 10.0, &moments.bias() * 10.0));
         }
         if step == 1 || step == 5 {
             check(&format!("step{step}."), &state.parameters);

@@ -58,8 +58,8 @@ pub struct Layer {
 impl Layer {
     pub fn new(tensors: &Tensors) -> Self {
         Self {
-            weight: tensors.weight.outer_iter().map(widen).collect(),
-            bias: tensors.bias.iter().map(|&b| f64::from(b)).collect(),
+            weight: tensors.weight().outer_iter().map(widen).collect(),
+            bias: tensors.bias().iter().map(|&b| f64::from(b)).collect(),
         }
     }
 

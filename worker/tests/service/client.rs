@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::limits::PAYLOAD_BYTES;
-use proto::state::{Header, decode_state, encode, sha256};
+use proto::state::{Header, encode, sha256};
 use proto::wire;
 use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use worker::{ServeError, Settings, serve};
 
-use crate::fixture::{Stage, frozen, spec};
+use crate::fixture::{Stage, frozen, spec, state_of};
 
 /// Nothing here takes a second, except on a machine that has much else to do.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -153,7 +153,7 @@ impl Training {
             let Some(Reply::State(part)) = self.reply().await.unwrap() else { panic!("no state") };
             bytes.extend_from_slice(&part.part);
             if bytes.len() as u64 == part.length {
-                assert_eq!(decode_state(&bytes).unwrap().0.step.0, part.step);
+                assert_eq!(state_of(&bytes).step.0, part.step);
                 return bytes;
             }
         }
@@ -192,7 +192,7 @@ pub async fn train(
     }
     let bytes = training.checkpoint().await;
     training.finish().await;
-    (reports, decode_state(&bytes).unwrap().0, bytes)
+    (reports, state_of(&bytes), bytes)
 }
 
 /// Asserts that the worker is well: another client's training goes as it should.

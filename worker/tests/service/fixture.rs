@@ -45,6 +45,11 @@ pub fn initial(spec: &LayerSpec, layer: u32) -> LayerState {
     LayerState::initial(&spec.map, &mut random)
 }
 
+/// The state of a layer as it was sent; all have tensors of the same names.
+pub fn state_of(bytes: &[u8]) -> LayerState {
+    decode_state(bytes, &spec(0).map.tensors()).unwrap().0
+}
+
 pub fn frozen(layer: u32) -> FrozenLayer {
     FrozenLayer::new(spec(layer), initial(&spec(layer), layer).parameters).unwrap()
 }
@@ -211,7 +216,7 @@ impl Stage {
     /// What the mathematics says about so many steps: the reports, and the state after them.
     pub fn expect(&self, steps: u64) -> (Vec<wire::StepReport>, LayerState) {
         let prefix = (self.cut_point..self.layer).map(|layer| Arc::new(frozen(layer))).collect();
-        let (state, _) = decode_state(&self.state).unwrap();
+        let state = state_of(&self.state);
         let layer = TrainingLayer::new(self.spec.clone(), Self::hyperparameters(), &state).unwrap();
         let mut stage = TrainingStage::new(prefix, layer);
         let reports = (self.first_step..self.first_step + steps)

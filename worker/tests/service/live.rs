@@ -12,7 +12,7 @@ use scff::train::{PassOn, TrainingLayer, TrainingStage};
 use tonic::Code;
 
 use crate::client::{Client, Training, server};
-use crate::fixture::{BATCH, SHIFTS, Stage, WIDTHS, initial, report_message, spec};
+use crate::fixture::{BATCH, SHIFTS, Stage, WIDTHS, initial, report_message, spec, state_of};
 
 const STEPS: u64 = 4;
 const PAIRS: usize = BATCH * (1 + SHIFTS.len());
@@ -75,7 +75,7 @@ async fn a_layer_trains_on_what_the_one_below_passes_on() {
         assert_eq!(above.report().await, report_message(&expected));
     }
     for (mut training, direct) in [(below, direct_below), (above, direct_above)] {
-        let state = proto::state::decode_state(&training.checkpoint().await).unwrap().0;
+        let state = state_of(&training.checkpoint().await);
         assert_eq!(state, direct.layer().state());
         training.finish().await;
     }

@@ -5,7 +5,7 @@ use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 
 use crate::client::{Training, host, server, train};
-use crate::fixture::Stage;
+use crate::fixture::{Stage, state_of};
 
 const STEPS: u64 = 7;
 
@@ -49,7 +49,7 @@ async fn a_checkpoint_holds_the_batches_before_it_and_training_goes_on() {
     let stage = Stage::plain();
     let mut training = Training::ready(&mut server.client().await, &stage).await;
     let before = training.checkpoint().await;
-    assert_eq!(proto::state::decode_state(&before).unwrap().0, stage.expect(0).1);
+    assert_eq!(state_of(&before), stage.expect(0).1);
     let mut kept = std::collections::HashSet::new();
     for step in 0..3 {
         training.send_all(stage.step_requests(step, &mut kept)).await;
@@ -61,7 +61,7 @@ async fn a_checkpoint_holds_the_batches_before_it_and_training_goes_on() {
         assert_eq!(training.report().await, *expected);
     }
     let Some(Reply::State(part)) = training.reply().await.unwrap() else { panic!("no state") };
-    assert_eq!(proto::state::decode_state(&part.part).unwrap().0, stage.expect(3).1);
+    assert_eq!(state_of(&part.part), stage.expect(3).1);
     assert_eq!(training.report().await, reports[3]);
     training.finish().await;
 }

@@ -8,6 +8,7 @@ pub mod dial;
 pub mod layer;
 pub mod limits;
 pub mod machine;
+pub mod output;
 pub mod process;
 pub mod refusal;
 pub mod rows;

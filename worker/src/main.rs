@@ -1,10 +1,11 @@
 //! The `worker` program.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use proto::output::{self, Log};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match start(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("worker: {error:#}");
+            output::say(format_args!("worker: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -28,7 +29,7 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
     proto::process::use_blas_kernel(&cli.blas_kernel)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(ansi).init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli, address))
 }
 
@@ -64,9 +65,7 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
 
 /// Connections are taken from here on: they wait in the listener's queue until the service is up.
 fn announce(listener: &TcpListener) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on {}", listener.local_addr()?)?;
-    Ok(out.flush()?)
+    Ok(output::print(format_args!("listening on {}", listener.local_addr()?))?)
 }
 
 /// On a thread of its own: one that waits for input cannot be stopped, and must not hold up the end.

@@ -1,0 +1,28 @@
+//! Output that nobody reads ends no work.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use strata_tests::{Sandbox, program, reference, weights};
+
+#[test]
+fn a_worker_whose_output_nobody_reads_serves_all_the_same() {
+    let sandbox = Sandbox::new();
+    let mut worker = Command::new(program("worker"))
+        .args(["--listen", "127.0.0.1:0", "--threads", "1", "--until-stdin-closes"])
+        .env("RUST_LOG", "debug")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a worker");
+    drop(worker.stderr.take());
+    let mut line = String::new();
+    BufReader::new(worker.stdout.take().expect("a pipe")).read_line(&mut line).expect("an address");
+    let address = line.trim().strip_prefix("listening on ").expect("an address");
+    let summary = sandbox.run("run", &["--workers", address]);
+    assert_eq!(weights(&summary), weights(&reference().summary));
+    assert!(worker.try_wait().expect("a child").is_none(), "it has not ended");
+    drop(worker.stdin.take());
+    assert!(worker.wait().expect("a child").success());
+}

@@ -1,4 +1,4 @@
-//! A worker's place among those that share a layer.
+//! A worker's share of a layer, and who has the others.
 //!
 //! They form a chain: what the client sends goes down it, message by message, as it arrives. Each owns the channels (or, of
 //! each batch, the samples) next below those of the one above it, so sums of goodness (or gradients), which go up the chain,
@@ -19,20 +19,40 @@ use crate::refusal::Refusal;
 /// Messages on their way down.
 const AHEAD: usize = 4;
 
-/// A worker's place in a group.
+/// A worker's share of a layer, and its place in the chain of those who have the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Share {
     /// The channels that it owns, or the samples of each batch.
     pub own: Range<usize>,
     /// Of how many parts that consists, which are the same whoever owns them.
     pub parts: usize,
-    /// Whether the totals are made here.
-    pub first: bool,
+    /// Where in the chain it is.
+    pub link: Link,
     /// Those below it, next first.
     pub below: Vec<wire::Shard>,
 }
 
-impl Place {
+/// A place in the chain of those who share a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Nobody else has a share.
+    Alone,
+    /// It has the highest part: it adds to what comes up and sends the totals down.
+    First,
+    /// It adds to what comes up and passes it on.
+    Middle,
+    /// It has the lowest part: what goes up begins here.
+    Last,
+}
+
+impl Link {
+    /// Whether the client's stream ends here, and the totals are made.
+    pub fn first(self) -> bool {
+        matches!(self, Self::Alone | Self::First)
+    }
+}
+
+impl Share {
     /// Checks a group that shares a layer of `parts`.
     pub fn parse(group: Vec<wire::Shard>, parts: &[Range<usize>]) -> Result<Self, WireError> {
         let all = parts.last().map_or(0, |part| part.end);
@@ -63,13 +83,14 @@ impl Place {
         }
         let own = ranges.into_iter().next().unwrap_or(0..all);
         let owned = parts.iter().filter(|part| own.contains(&part.start)).count();
-        let below = group.into_iter().skip(1).collect();
-        Ok(Self { first: own.end == all, own, parts: owned, below })
-    }
-
-    /// Whether it has the layer for itself.
-    pub fn alone(&self) -> bool {
-        self.first && self.below.is_empty()
+        let below: Vec<_> = group.into_iter().skip(1).collect();
+        let link = match (own.end == all, below.is_empty()) {
+            (true, true) => Link::Alone,
+            (true, false) => Link::First,
+            (false, false) => Link::Middle,
+            (false, true) => Link::Last,
+        };
+        Ok(Self { own, parts: owned, link, below })
     }
 }
 
@@ -85,8 +106,8 @@ pub struct Below {
 
 impl Below {
     /// Opens a training stream to the next worker below, if there is one. `begin`: as it came to this one.
-    pub async fn open(place: &Place, begin: wire::TrainBegin) -> Result<Option<Self>, Refusal> {
-        let Some(next) = place.below.first() else { return Ok(None) };
+    pub async fn open(share: &Share, begin: wire::TrainBegin) -> Result<Option<Self>, Refusal> {
+        let Some(next) = share.below.first() else { return Ok(None) };
         let address = next.address.clone();
         let unreachable = |error: DialError| Refusal::Below {
             address: address.clone(),
@@ -94,7 +115,7 @@ impl Below {
         };
         let (mut client, _) = dial(&address).await.map_err(unreachable)?;
         let (requests, outgoing) = mpsc::channel(AHEAD);
-        let begin = wire::TrainBegin { group: place.below.clone(), ..begin };
+        let begin = wire::TrainBegin { group: share.below.clone(), ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };
         requests.try_send(begin).expect("the queue is empty");
         let replies = client.train(ReceiverStream::new(outgoing)).await;
@@ -107,26 +128,26 @@ impl Below {
 mod tests {
     use super::*;
 
-    fn place(ranges: &[(u64, u64)]) -> Result<Place, WireError> {
+    fn share(ranges: &[(u64, u64)]) -> Result<Share, WireError> {
         let shard = |&(start, end)| wire::Shard { address: "a:1".into(), start, end };
-        Place::parse(ranges.iter().map(shard).collect(), &[0..4, 4..8, 8..10])
+        Share::parse(ranges.iter().map(shard).collect(), &[0..4, 4..8, 8..10])
     }
 
     #[test]
     fn shards_follow_each_other_downwards() {
-        let first = place(&[(8, 10), (4, 8), (0, 4)]).unwrap();
-        assert_eq!((first.own, first.parts, first.first, first.below.len()), (8..10, 1, true, 2));
-        let first = place(&[(4, 10), (0, 4)]).unwrap();
-        assert_eq!((first.own, first.parts, first.first, first.below.len()), (4..10, 2, true, 1));
-        let last = place(&[(0, 4)]).unwrap();
-        assert!(!last.first && last.below.is_empty() && !last.alone());
-        let alone = place(&[]).unwrap();
-        assert!(alone.alone() && alone == place(&[(0, 10)]).unwrap());
+        let first = share(&[(8, 10), (4, 8), (0, 4)]).unwrap();
+        assert_eq!((first.own, first.parts, first.link, first.below.len()), (8..10, 1, Link::First, 2));
+        let first = share(&[(4, 10), (0, 4)]).unwrap();
+        assert_eq!((first.own, first.parts, first.link, first.below.len()), (4..10, 2, Link::First, 1));
+        assert_eq!(share(&[(4, 8), (0, 4)]).unwrap().link, Link::Middle);
+        assert_eq!(share(&[(0, 4)]).unwrap().link, Link::Last);
+        let alone = share(&[]).unwrap();
+        assert!(alone.link == Link::Alone && alone == share(&[(0, 10)]).unwrap());
     }
 
     #[test]
     fn shards_that_leave_parts_out_or_cut_them_are_refused() {
-        let refusal = |ranges: &[(u64, u64)]| place(ranges).unwrap_err().to_string();
+        let refusal = |ranges: &[(u64, u64)]| share(ranges).unwrap_err().to_string();
         assert!(refusal(&[(8, 10), (4, 8)]).starts_with("group: found parts from 4 on"));
         assert!(refusal(&[(8, 10), (0, 4)]).starts_with("group.end: found 4, expected 8"));
         assert!(refusal(&[(6, 10), (0, 6)]).starts_with("group.start: found 6..10"));

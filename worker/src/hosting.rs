@@ -7,8 +7,8 @@ use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
 use tonic::Streaming;
 
+use crate::assembly::Assembly;
 use crate::node::Node;
-use crate::parts::Parts;
 use crate::refusal::Refusal;
 use crate::run::RunName;
 
@@ -28,14 +28,14 @@ pub async fn host(node: &Node, mut requests: Streaming<wire::HostLayerRequest>) 
         let found = format_args!("{} characters", digest.len()).to_string();
         return Err(WireError::new("sha256", found, format_args!("{DIGITS} digits")).into());
     }
-    let mut parts = Parts::new("length", begin.length, node.budget.memory_bytes)?;
+    let mut tensors = Assembly::new("length", begin.length, node.budget.memory_bytes)?;
     while let Some(request) = next(&mut requests).await? {
         let Request::Part(part) = request else {
             return Err(WireError::new("request", "another `begin`", "`part`").into());
         };
-        parts.push(&part)?;
+        tensors.push(&part)?;
     }
-    let bytes = parts.finish()?;
+    let bytes = tensors.finish()?;
     let layer = node.compute.start(move || decode(spec, &digest, &bytes)).wait().await??;
     tracing::info!(%run, layer = index.0, name = %layer.spec().name, "hosting a frozen layer");
     node.with_hosted(|hosted| hosted.insert(run, index, layer, node.budget.memory_bytes))

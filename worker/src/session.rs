@@ -1,31 +1,32 @@
-//! What one training stream is doing: a state machine from messages to orders, without a socket or a thread.
+//! What one training stream is doing: a state machine from messages to instructions, without a socket or a thread.
 
 use proto::batch::ArrivingBatch;
 use proto::rows::RowBytes;
 use proto::wire::train_request::Request;
 use proto::{WireError, required, wire};
 
-use crate::parts::Parts;
+use crate::assembly::Assembly;
 use crate::stage::{BatchShape, Feed};
 
 /// A session: after `begin` comes the state, then batches, each with its rows, and requests for checkpoints.
 pub struct Session {
     shape: BatchShape,
-    phase: Phase,
+    awaiting: Awaiting,
 }
 
-enum Phase {
+/// What may come next.
+enum Awaiting {
     /// Bytes of the layer's state are missing.
-    State(Parts),
+    State(Assembly),
     /// A batch or a request for a checkpoint may come.
-    Idle,
+    Anything,
     /// Rows of a batch are missing.
     Rows { arrived: ArrivedBatch, missing: usize },
 }
 
-/// Something to be done, in order.
+/// What the trainer is to do next.
 #[derive(Debug)]
-pub enum Order {
+pub enum Instruction {
     /// Take up training at this state.
     Open(Vec<u8>),
     /// Take a step.
@@ -54,44 +55,47 @@ impl ArrivedBatch {
 
 impl Session {
     /// A session that has just begun and waits for the bytes of its state.
-    pub fn new(shape: BatchShape, state: Parts) -> Self {
-        Self { shape, phase: Phase::State(state) }
+    pub fn new(shape: BatchShape, state: Assembly) -> Self {
+        Self { shape, awaiting: Awaiting::State(state) }
     }
 
     /// What is to be done about a message; nothing while more messages must come.
-    pub fn handle(&mut self, request: wire::TrainRequest) -> Result<Option<Order>, WireError> {
+    pub fn handle(&mut self, request: wire::TrainRequest) -> Result<Option<Instruction>, WireError> {
         let request = match required("request", request.request)? {
-            Request::Totals(sums) if !matches!(self.phase, Phase::State(_)) => {
-                return Ok(Some(Order::Totals(sums)));
+            Request::Totals(sums) if !matches!(self.awaiting, Awaiting::State(_)) => {
+                return Ok(Some(Instruction::Totals(sums)));
             }
             request => request,
         };
-        let (phase, order) = match (std::mem::replace(&mut self.phase, Phase::Idle), request) {
-            (Phase::State(mut parts), Request::State(part)) => {
-                parts.push(&part)?;
-                match parts.missing() {
-                    0 => (Phase::Idle, Some(Order::Open(parts.finish()?))),
-                    _ => (Phase::State(parts), None),
+        let (awaiting, instruction) =
+            match (std::mem::replace(&mut self.awaiting, Awaiting::Anything), request) {
+                (Awaiting::State(mut state), Request::State(part)) => {
+                    state.push(&part)?;
+                    match state.missing() {
+                        0 => (Awaiting::Anything, Some(Instruction::Open(state.finish()?))),
+                        _ => (Awaiting::State(state), None),
+                    }
                 }
-            }
-            (Phase::Idle, Request::Batch(batch)) => {
-                let message = ArrivingBatch::parse(&batch, self.shape.size, self.shape.two_views)?;
-                let missing = self.arriving(&message)?;
-                next(ArrivedBatch { message, rows: Vec::new() }, missing)
-            }
-            (Phase::Idle, Request::Checkpoint(wire::Checkpoint {})) => (Phase::Idle, Some(Order::Checkpoint)),
-            (Phase::Rows { mut arrived, missing }, Request::Rows(rows)) => {
-                let rows = RowBytes::parse(rows, self.shape.row_bytes(), missing)?;
-                let missing = missing - rows.rows;
-                arrived.rows.push(rows);
-                next(arrived, missing)
-            }
-            (phase, request) => {
-                return Err(WireError::new("request", name(&request), phase.expects()));
-            }
-        };
-        self.phase = phase;
-        Ok(order)
+                (Awaiting::Anything, Request::Batch(batch)) => {
+                    let message = ArrivingBatch::parse(&batch, self.shape.size, self.shape.two_views)?;
+                    let missing = self.arriving(&message)?;
+                    next(ArrivedBatch { message, rows: Vec::new() }, missing)
+                }
+                (Awaiting::Anything, Request::Checkpoint(wire::Checkpoint {})) => {
+                    (Awaiting::Anything, Some(Instruction::Checkpoint))
+                }
+                (Awaiting::Rows { mut arrived, missing }, Request::Rows(rows)) => {
+                    let rows = RowBytes::parse(rows, self.shape.row_bytes(), missing)?;
+                    let missing = missing - rows.rows;
+                    arrived.rows.push(rows);
+                    next(arrived, missing)
+                }
+                (awaiting, request) => {
+                    return Err(WireError::new("request", name(&request), awaiting.expects()));
+                }
+            };
+        self.awaiting = awaiting;
+        Ok(instruction)
     }
 
     /// How many rows follow a batch.
@@ -109,27 +113,27 @@ impl Session {
 
     /// Whether the stream may end here.
     pub fn finish(self) -> Result<(), WireError> {
-        match self.phase {
-            Phase::Idle => Ok(()),
-            phase => Err(WireError::new("request", "the end of the stream", phase.expects())),
+        match self.awaiting {
+            Awaiting::Anything => Ok(()),
+            awaiting => Err(WireError::new("request", "the end of the stream", awaiting.expects())),
         }
     }
 }
 
-impl Phase {
+impl Awaiting {
     fn expects(&self) -> String {
         match self {
-            Self::State(parts) => format!("{} more bytes of `state`", parts.missing()),
-            Self::Idle => "`batch` or `checkpoint`".to_owned(),
+            Self::State(state) => format!("{} more bytes of `state`", state.missing()),
+            Self::Anything => "`batch` or `checkpoint`".to_owned(),
             Self::Rows { missing, .. } => format!("{missing} more `rows` of the batch"),
         }
     }
 }
 
-fn next(arrived: ArrivedBatch, missing: usize) -> (Phase, Option<Order>) {
+fn next(arrived: ArrivedBatch, missing: usize) -> (Awaiting, Option<Instruction>) {
     match missing {
-        0 => (Phase::Idle, Some(Order::Step(arrived))),
-        _ => (Phase::Rows { arrived, missing }, None),
+        0 => (Awaiting::Anything, Some(Instruction::Step(arrived))),
+        _ => (Awaiting::Rows { arrived, missing }, None),
     }
 }
 
@@ -156,10 +160,10 @@ mod tests {
 
     fn fed(feed: Feed) -> Session {
         let shape = BatchShape { size: 2, two_views: false, elements: 3, precision: Precision::F16, feed };
-        Session::new(shape, Parts::new("state_length", 4, 100).unwrap())
+        Session::new(shape, Assembly::new("state_length", 4, 100).unwrap())
     }
 
-    fn handle(session: &mut Session, request: Request) -> Result<Option<Order>, WireError> {
+    fn handle(session: &mut Session, request: Request) -> Result<Option<Instruction>, WireError> {
         session.handle(wire::TrainRequest { request: Some(request) })
     }
 
@@ -188,17 +192,17 @@ mod tests {
         let mut session = session();
         assert!(handle(&mut session, state(b"ab")).unwrap().is_none());
         assert!(
-            matches!(handle(&mut session, state(b"cd")), Ok(Some(Order::Open(bytes))) if bytes == b"abcd")
+            matches!(handle(&mut session, state(b"cd")), Ok(Some(Instruction::Open(bytes))) if bytes == b"abcd")
         );
         assert!(handle(&mut session, batch(&[1 << 16, 2 << 16])).unwrap().is_none());
         assert!(handle(&mut session, rows(1)).unwrap().is_none());
         assert!(
-            matches!(handle(&mut session, rows(1)), Ok(Some(Order::Step(arrived))) if arrived.rows.len() == 2)
+            matches!(handle(&mut session, rows(1)), Ok(Some(Instruction::Step(arrived))) if arrived.rows.len() == 2)
         );
-        assert!(matches!(handle(&mut session, batch(&[])), Ok(Some(Order::Step(_)))));
+        assert!(matches!(handle(&mut session, batch(&[])), Ok(Some(Instruction::Step(_)))));
         assert!(matches!(
             handle(&mut session, Request::Checkpoint(wire::Checkpoint {})),
-            Ok(Some(Order::Checkpoint))
+            Ok(Some(Instruction::Checkpoint))
         ));
         session.finish().unwrap();
     }
@@ -210,7 +214,10 @@ mod tests {
             handle(&mut session, state(b"abcd")).unwrap();
             assert!(handle(&mut session, batch(&[])).unwrap().is_none());
             assert!(handle(&mut session, rows(1)).unwrap().is_none());
-            assert!(matches!(handle(&mut session, rows(expected - 1)), Ok(Some(Order::Step(_)))), "{feed:?}");
+            assert!(
+                matches!(handle(&mut session, rows(expected - 1)), Ok(Some(Instruction::Step(_)))),
+                "{feed:?}"
+            );
             let error = handle(&mut session, batch(&[1 << 16])).unwrap_err();
             assert_eq!(
                 error.to_string(),

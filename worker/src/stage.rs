@@ -9,7 +9,7 @@ use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
 use scff::train::{Hyperparameters, PassOn, Sharing};
 
-use crate::group::Place;
+use crate::group::{Link, Share};
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
 use crate::run::RunName;
@@ -41,7 +41,7 @@ pub struct StagePlan {
     /// What is sent back after each step.
     pub pass_on: PassOn,
     /// Which part of the layer is trained here, and who trains the others.
-    pub place: Place,
+    pub share: Share,
     /// What the batches look like.
     pub shape: BatchShape,
     /// How many activations may be kept.
@@ -122,8 +122,8 @@ impl StagePlan {
         }
         let shape = BatchShape { size, two_views: begin.two_views, elements, precision, feed };
         check_elements(&spec, &prefix, shape.elements)?;
-        let place = Place::parse(begin.group, &sharing.parts(&spec, size))?;
-        if !place.alone() && (begin.live || pass_on != PassOn::Nothing) {
+        let share = Share::parse(begin.group, &sharing.parts(&spec, size))?;
+        if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {
             let found = "a group for layers that train at the same time";
             return Err(WireError::new("group", found, "one worker for each").into());
         }
@@ -136,7 +136,7 @@ impl StagePlan {
             prefix,
             attempt: begin.attempt,
             pass_on,
-            place,
+            share,
             shape,
             kept_rows,
             state_length: begin.state_length,
@@ -201,14 +201,14 @@ fn feed(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], live: bool) -> Result<Fee
         let makes_pairs = specs().next().is_some_and(LayerSpec::makes_pairs);
         return Ok(if makes_pairs { Feed::LiveSamples } else { Feed::LivePairs });
     }
-    for (place, spec) in specs().enumerate() {
-        let at_cut_point = place == 0;
+    for (height, spec) in specs().enumerate() {
+        let at_cut_point = height == 0;
         if spec.makes_pairs() != at_cut_point {
             let makes = if spec.makes_pairs() { "makes" } else { "takes" };
             let expected = if at_cut_point { "makes" } else { "takes" };
             return Err(WireError::new(
-                if place == prefix.len() { "spec.pairs" } else { "cut_point" },
-                format_args!("a layer that {makes} pairs, {place} layers above the cut point"),
+                if height == prefix.len() { "spec.pairs" } else { "cut_point" },
+                format_args!("a layer that {makes} pairs, {height} layers above the cut point"),
                 format_args!("one that {expected} pairs"),
             ));
         }

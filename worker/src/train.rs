@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::assembly::Assembly;
 use crate::group::Below;
 use crate::node::Node;
-use crate::parts::Parts;
 use crate::refusal::Refusal;
-use crate::session::{Order, Session};
+use crate::session::{Instruction, Session};
 use crate::stage::StagePlan;
 use crate::trainer::{self, Exchange};
 
@@ -60,12 +60,13 @@ async fn converse(
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;
-    let state = Parts::new("state_length", plan.state_length, plan.memory_bytes())?;
+    let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
     let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
-    let below = Below::open(&plan.place, begin).await?;
+    let below = Below::open(&plan.share, begin).await?;
     tracing::info!(run = %plan.run, layer = plan.layer.0, name = %plan.spec.name, "training begins");
-    let first = plan.place.first;
-    let (orders, thread_orders) = mpsc::channel(if first { BATCHES_AHEAD } else { BATCHES_AHEAD_BELOW });
+    let first = plan.share.link.first();
+    let (instructions, thread_instructions) =
+        mpsc::channel(if first { BATCHES_AHEAD } else { BATCHES_AHEAD_BELOW });
     let (totals, thread_totals) = mpsc::channel(1);
     let (sums, thread_sums) = mpsc::channel(1);
     let (thread_replies, replies) = mpsc::channel(1);
@@ -78,10 +79,10 @@ async fn converse(
     let compute = Arc::clone(&node.compute);
     std::thread::Builder::new()
         .name(name)
-        .spawn(move || trainer::run(plan, &compute, turn, exchange, thread_orders, &thread_replies))
+        .spawn(move || trainer::run(plan, &compute, turn, exchange, thread_instructions, &thread_replies))
         .map_err(|error| Refusal::Panicked(error.to_string()))?;
     let (down, up) = below.map(|Below { address, requests, replies }| (requests, (address, replies))).unzip();
-    let taking_in = TakingIn { session, orders, totals, patient: first, down };
+    let taking_in = TakingIn { session, instructions, totals, patient: first, down };
     let ended = tokio::select! {
         result = relay(taking_in, requests, replies, up, sums, client) => result,
         () = seat.evicted() => Err(Refusal::Preempted),
@@ -90,7 +91,7 @@ async fn converse(
     ended
 }
 
-/// Passes requests on as orders, and replies on to the client, until all have ended.
+/// Passes requests on as instructions, and replies on to the client, until all have ended.
 async fn relay(
     taking_in: TakingIn,
     requests: Streaming<wire::TrainRequest>,
@@ -156,7 +157,7 @@ async fn hand_up(
 /// The way of requests.
 struct TakingIn {
     session: Session,
-    orders: mpsc::Sender<Order>,
+    instructions: mpsc::Sender<Instruction>,
     totals: mpsc::Sender<wire::Sums>,
     /// Whether it waits for the thread. Further down a chain nobody may: totals come after the batches ahead of them. There
     /// the first worker's patience keeps them few.
@@ -172,16 +173,16 @@ impl TakingIn {
                 // One that has ended has said why.
                 let _ = down.send(request.clone()).await;
             }
-            let Some(order) = self.session.handle(request)? else { continue };
-            let taken = match order {
-                Order::Totals(sums) => self.totals.send(sums).await.is_ok(),
-                order if self.patient => self.orders.send(order).await.is_ok(),
-                order => match self.orders.try_send(order) {
+            let Some(instruction) = self.session.handle(request)? else { continue };
+            let taken = match instruction {
+                Instruction::Totals(sums) => self.totals.send(sums).await.is_ok(),
+                instruction if self.patient => self.instructions.send(instruction).await.is_ok(),
+                instruction => match self.instructions.try_send(instruction) {
                     Ok(()) => true,
                     Err(mpsc::error::TrySendError::Closed(_)) => false,
                     Err(mpsc::error::TrySendError::Full(_)) => {
                         let expected = format!("at most {BATCHES_AHEAD_BELOW} ahead of the totals");
-                        return Err(WireError::new("request", "another order", expected).into());
+                        return Err(WireError::new("request", "another batch", expected).into());
                     }
                 },
             };

@@ -1,4 +1,4 @@
-//! The thread of one training session: it owns the layer and the kept activations, and carries out orders.
+//! The thread of one training session: it owns the layer and the kept activations, and carries out instructions.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,23 +21,23 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use crate::cache::Cache;
 use crate::compute::{Compute, catch};
 use crate::refusal::Refusal;
-use crate::session::{ArrivedBatch, Order};
+use crate::session::{ArrivedBatch, Instruction};
 use crate::slot::Turn;
 use crate::stage::{Feed, StagePlan};
 
 /// More steps than this were never taken; counting on from here cannot overflow.
 const STEPS: u64 = 1 << 53;
 
-/// Carries out orders until there are no more or nobody listens. All memory is free before the last reply.
+/// Carries out instructions until there are no more or nobody listens. All memory is free before the last reply.
 pub fn run(
     plan: StagePlan,
     compute: &Compute,
     turn: Turn,
     exchange: Exchange,
-    orders: Receiver<Order>,
+    instructions: Receiver<Instruction>,
     replies: &Sender<Result<Reply, Refusal>>,
 ) {
-    let result = catch(|| obey(plan, compute, exchange, orders, replies)).and_then(|result| result);
+    let result = catch(|| obey(plan, compute, exchange, instructions, replies)).and_then(|result| result);
     drop(turn);
     if let Err(refusal) = result {
         let _ = replies.blocking_send(Err(refusal));
@@ -48,28 +48,28 @@ fn obey(
     plan: StagePlan,
     compute: &Compute,
     exchange: Exchange,
-    mut orders: Receiver<Order>,
+    mut instructions: Receiver<Instruction>,
     replies: &Sender<Result<Reply, Refusal>>,
 ) -> Result<(), Refusal> {
-    let Some(Order::Open(state)) = orders.blocking_recv() else { return Ok(()) };
+    let Some(Instruction::Open(state)) = instructions.blocking_recv() else { return Ok(()) };
     let mut trainer = Trainer::open(plan, compute, exchange, state)?;
     let mut listening = replies.blocking_send(Ok(Reply::Ready(wire::Ready {}))).is_ok();
     while listening {
         let waiting = Instant::now();
-        let order = orders.blocking_recv();
+        let instruction = instructions.blocking_recv();
         let waiting_seconds = waiting.elapsed().as_secs_f64();
-        listening = match order {
-            Some(Order::Step(batch)) => {
+        listening = match instruction {
+            Some(Instruction::Step(batch)) => {
                 let (report, passed_on) = trainer.step(&batch, replies)?;
                 let report = Reply::Step(wire::StepReport { waiting_seconds, ..report });
                 std::iter::once(report)
                     .chain(passed_on.into_iter().map(Reply::Rows))
                     .all(|reply| replies.blocking_send(Ok(reply)).is_ok())
             }
-            Some(Order::Checkpoint) => {
+            Some(Instruction::Checkpoint) => {
                 trainer.checkpoint().all(|part| replies.blocking_send(Ok(Reply::State(part))).is_ok())
             }
-            Some(Order::Open(_) | Order::Totals(_)) => {
+            Some(Instruction::Open(_) | Instruction::Totals(_)) => {
                 unreachable!("a session opens once; totals go another way")
             }
             None => false,
@@ -161,7 +161,7 @@ impl<'a> Trainer<'a> {
         if state.step.0 > STEPS {
             return Err(WireError::new("state.step", state.step.0, format_args!("at most {STEPS}")).into());
         }
-        let (spec, own) = (plan.spec.clone(), plan.place.own.clone());
+        let (spec, own) = (plan.spec.clone(), plan.share.own.clone());
         let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, Some(own))
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
@@ -200,7 +200,7 @@ impl<'a> Trainer<'a> {
         let exchanged = 4 * sums.numbers.len() as u64;
         let report = compute.install(|| stage.backward(&input, sums));
         self.busy = (self.busy.0 + 1, self.busy.1 + began.elapsed().saturating_sub(waited));
-        let links = self.plan.place.below.len() as u64;
+        let links = self.plan.share.below.len() as u64;
         let report = wire::StepReport {
             // Up and down every link of the chain.
             exchanged_bytes: 2 * links * exchanged,
@@ -268,10 +268,10 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self) -> impl Iterator<Item = wire::StatePart> + use<> {
         let state = self.compute.install(|| self.stage.layer().state());
         let (step, bytes) = (state.step.0, Bytes::from(encode_state(&state, Header::new())));
-        let place = &self.plan.place;
+        let share = &self.plan.share;
         let (steps, busy) = self.busy;
-        let block_seconds = busy.as_secs_f64() / f64::from(steps.max(1)) / place.parts as f64;
-        let (length, start) = (bytes.len() as u64, place.own.start as u64);
+        let block_seconds = busy.as_secs_f64() / f64::from(steps.max(1)) / share.parts as f64;
+        let (length, start) = (bytes.len() as u64, share.own.start as u64);
         parts(&bytes).map(move |part| wire::StatePart { step, length, part, start, block_seconds })
     }
 }

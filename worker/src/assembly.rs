@@ -2,14 +2,14 @@
 
 use proto::{WireError, limits};
 
-/// Parts of which it is known how many bytes they are together.
-pub struct Parts {
+/// Bytes of which it is known how many they will be.
+pub struct Assembly {
     field: &'static str,
     length: u64,
     bytes: Vec<u8>,
 }
 
-impl Parts {
+impl Assembly {
     /// `length` bytes of parts will come. Memory is taken as they do, for `length` is only a promise.
     pub fn new(field: &'static str, length: u64, memory: u64) -> Result<Self, WireError> {
         let limit = limits::STATE_BYTES.min(memory);
@@ -54,22 +54,22 @@ mod tests {
 
     #[test]
     fn parts_make_up_the_whole_and_nothing_else() {
-        let mut parts = Parts::new("length", 5, 100).unwrap();
+        let mut parts = Assembly::new("length", 5, 100).unwrap();
         parts.push(b"abc").unwrap();
         assert_eq!(parts.missing(), 2);
         assert!(parts.push(b"def").is_err());
         parts.push(b"").unwrap();
         parts.push(b"de").unwrap();
         assert_eq!(parts.finish().unwrap(), b"abcde");
-        let error = Parts::new("length", 5, 100).unwrap().finish().unwrap_err();
+        let error = Assembly::new("length", 5, 100).unwrap().finish().unwrap_err();
         assert_eq!(error.to_string(), "length: found 0 bytes of parts, expected 5 bytes");
     }
 
     #[test]
     fn a_promise_takes_no_memory_and_has_a_limit() {
-        assert_eq!(Parts::new("length", limits::STATE_BYTES, u64::MAX).unwrap().bytes.capacity(), 0);
-        assert!(Parts::new("length", limits::STATE_BYTES + 1, u64::MAX).is_err());
-        assert!(Parts::new("length", 101, 100).is_err());
-        assert!(Parts::new("length", 0, 100).is_err());
+        assert_eq!(Assembly::new("length", limits::STATE_BYTES, u64::MAX).unwrap().bytes.capacity(), 0);
+        assert!(Assembly::new("length", limits::STATE_BYTES + 1, u64::MAX).is_err());
+        assert!(Assembly::new("length", 101, 100).is_err());
+        assert!(Assembly::new("length", 0, 100).is_err());
     }
 }

@@ -38,6 +38,8 @@ pub enum Reason {
     Memory,
     /// The request does not say what it should.
     Malformed,
+    /// A layer computes what is not finite, or too large for the wire.
+    NotFinite,
     /// The computation failed.
     Panicked,
     /// Nothing was heard for too long.
@@ -111,6 +113,7 @@ impl From<Refused> for Status {
 fn code(reason: &Reason) -> Code {
     match reason {
         Reason::Malformed => Code::InvalidArgument,
+        Reason::NotFinite => Code::OutOfRange,
         Reason::NotHosted { .. } | Reason::Busy { .. } => Code::FailedPrecondition,
         Reason::Memory => Code::ResourceExhausted,
         Reason::Preempted => Code::Aborted,
@@ -129,6 +132,7 @@ fn details(reason: Reason, passing: bool) -> wire::Refusal {
         Reason::Closing => of(Kind::Closing),
         Reason::Memory => of(Kind::Memory),
         Reason::Malformed => of(Kind::Malformed),
+        Reason::NotFinite => of(Kind::NotFinite),
         Reason::Panicked => of(Kind::Panicked),
         Reason::Silent => of(Kind::Silent),
         Reason::Broken => of(Kind::Broken),
@@ -145,6 +149,7 @@ fn reason(kind: wire::RefusalKind, details: &wire::Refusal) -> Option<Reason> {
         Kind::Closing => Reason::Closing,
         Kind::Memory => Reason::Memory,
         Kind::Malformed => Reason::Malformed,
+        Kind::NotFinite => Reason::NotFinite,
         Kind::Panicked => Reason::Panicked,
         Kind::Silent => Reason::Silent,
         Kind::Broken => Reason::Broken,
@@ -178,6 +183,7 @@ mod tests {
             Reason::Closing,
             Reason::Memory,
             Reason::Malformed,
+            Reason::NotFinite,
             Reason::Panicked,
             Reason::Silent,
             Reason::Broken,

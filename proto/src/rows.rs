@@ -1,5 +1,7 @@
 //! Activations on the wire: raw little-endian rows in single or half precision.
 
+use std::fmt;
+
 use bytes::Bytes;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -24,8 +26,9 @@ impl Precision {
         }
     }
 
-    /// Appends `values` to `payload`.
-    pub fn encode(self, values: &[f32], payload: &mut Vec<u8>) {
+    /// Appends `values` to `payload`, unless one of them would not be finite there.
+    pub fn encode(self, values: &[f32], payload: &mut Vec<u8>) -> Result<(), Unfit> {
+        self.check(values)?;
         match self {
             Self::F32 => payload.extend(values.iter().flat_map(|value| value.to_le_bytes())),
             Self::F16 => {
@@ -33,6 +36,26 @@ impl Precision {
                 halves.convert_from_f32_slice(values);
                 payload.extend(halves.iter().flat_map(|value| value.to_le_bytes()));
             }
+        }
+        Ok(())
+    }
+
+    fn check(self, values: &[f32]) -> Result<(), Unfit> {
+        // A loop that may end at each value cannot be vectorised. Without their signs, bits are ordered as numbers are.
+        let most = values.iter().fold(0, |most: u32, value| most.max(value.abs().to_bits()));
+        if most < self.end().to_bits() {
+            return Ok(());
+        }
+        let unfit = values.iter().copied().find(|value| value.abs().to_bits() >= self.end().to_bits());
+        Err(Unfit(unfit.expect("the largest is one")))
+    }
+
+    /// The smallest number that is infinite here.
+    fn end(self) -> f32 {
+        match self {
+            Self::F32 => f32::INFINITY,
+            // Halfway between the largest number and the next there would be.
+            Self::F16 => 65_520.0,
         }
     }
 
@@ -49,6 +72,23 @@ impl Precision {
         }
     }
 }
+
+/// A number that would not be finite on the wire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unfit(pub f32);
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(value) = self;
+        if value.is_finite() {
+            write!(f, "{value:e}, and half precision ends at 65504: try wire = \"f32\"")
+        } else {
+            write!(f, "{value}, which is no finite number: try other data")
+        }
+    }
+}
+
+impl std::error::Error for Unfit {}
 
 /// Half-precision elements, as they stand in `payload`.
 pub fn decode_f16(payload: &[u8]) -> Vec<f16> {
@@ -115,12 +155,30 @@ mod tests {
             [(Precision::F32, values), (Precision::F16, [0.0, -1.5, 65504.0, 0.25, 0.0])]
         {
             let mut payload = Vec::new();
-            precision.encode(&values, &mut payload);
+            precision.encode(&values, &mut payload).unwrap();
             assert_eq!(payload.len(), values.len() * precision.bytes());
             let mut back = [0.0; 5];
             precision.decode(&payload, &mut back);
             assert_eq!(back.map(f32::to_bits), expected.map(f32::to_bits));
         }
+    }
+
+    #[test]
+    fn a_number_that_would_not_be_finite_is_refused() {
+        let encode = |precision: Precision, value| precision.encode(&[1.0, value, 2.0], &mut Vec::new());
+        let largest = 65_519.996;
+        for value in [largest, -largest] {
+            assert_eq!(encode(Precision::F16, value), Ok(()));
+        }
+        for value in [65_520.0, -1e6, f32::MAX] {
+            assert_eq!(encode(Precision::F16, value), Err(Unfit(value)));
+            assert_eq!(encode(Precision::F32, value), Ok(()));
+        }
+        for precision in [Precision::F16, Precision::F32] {
+            assert_eq!(encode(precision, f32::INFINITY), Err(Unfit(f32::INFINITY)));
+            assert!(matches!(encode(precision, f32::NAN), Err(Unfit(value)) if value.is_nan()));
+        }
+        assert!(Unfit(1e6).to_string().contains("1e6, and half precision ends at 65504: try wire = \"f32\""));
     }
 
     #[test]

@@ -195,7 +195,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
     let row_bytes = ELEMENTS * precision.bytes();
     let values: Vec<f32> = (0..BATCH * ELEMENTS).map(|i| (i * 7919 % 1009) as f32 / 1009.0).collect();
     let mut rows = Vec::with_capacity(BATCH * row_bytes);
-    precision.encode(&values, &mut rows);
+    precision.encode(&values, &mut rows)?;
     let messages: Vec<Bytes> = {
         let rows = Bytes::from(rows);
         let length = rows_per_message(row_bytes) * row_bytes;

@@ -3,7 +3,7 @@
 //!
 //! Modules stand in the order in which a message travels: `service` takes it in, `hosting` and `transform` answer for frozen
 //! layers, `train` runs a training stream; `session` says what that stream is doing, `group` reaches those who share the
-//! layer, `trainer` and `compute` do the work.
+//! layer, `drive` runs `trainer` on a thread, and `compute` has the threads that compute.
 //!
 //! Invariants: async code neither computes nor blocks; every channel is bounded; whatever a peer sends ends at
 //! most that peer's stream.
@@ -24,8 +24,11 @@ mod stage;
 mod session;
 mod assembly;
 mod group;
+mod drive;
 mod trainer;
+mod sums;
 mod cache;
 mod compute;
+mod system;
 
 pub use server::{ServeError, Settings, serve};

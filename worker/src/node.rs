@@ -9,6 +9,7 @@ use crate::describe::Machine;
 use crate::hosted::Hosted;
 use crate::slot::Slot;
 use crate::stage::Budget;
+use crate::system::System;
 
 /// One worker.
 pub struct Node {
@@ -18,6 +19,8 @@ pub struct Node {
     pub budget: Budget,
     /// Its threads.
     pub compute: Arc<Compute>,
+    /// Its time, and how it starts threads.
+    pub system: System,
     /// The place for its one training session.
     pub slot: Slot,
     hosted: Mutex<Hosted>,
@@ -26,11 +29,17 @@ pub struct Node {
 
 impl Node {
     /// A worker that hosts nothing yet, and closes when `closing` says so.
-    pub fn new(machine: Machine, compute: Compute, cache_bytes: u64, closing: watch::Receiver<bool>) -> Self {
+    pub fn new(
+        machine: Machine,
+        compute: Compute,
+        system: System,
+        cache_bytes: u64,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let memory_bytes = if machine.memory_bytes == 0 { u64::MAX } else { machine.memory_bytes };
         let budget = Budget { memory_bytes, cache_bytes };
         let compute = Arc::new(compute);
-        Self { machine, budget, compute, slot: Slot::new(), hosted: Mutex::default(), closing }
+        Self { machine, budget, compute, system, slot: Slot::new(), hosted: Mutex::default(), closing }
     }
 
     /// Does `work` with the hosted layers; nobody else has them meanwhile, so it must be short.

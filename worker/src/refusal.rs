@@ -2,6 +2,7 @@
 
 use proto::WireError;
 use proto::refusal::{Reason, Refused};
+use proto::rows::Unfit;
 use proto::state::StateError;
 use scff::layer::ShapeError;
 use tonic::Status;
@@ -71,6 +72,33 @@ pub enum Refusal {
         /// How much there is.
         available: u64,
     },
+    /// Training has diverged.
+    #[error(
+        "layer {layer} (`{name}`): {what} is not finite any more in step {step}, at a learning rate of \
+         {learning_rate:.2e}: try a lower layers.{layer}.lr. The last checkpoint is as good as it was"
+    )]
+    NotFinite {
+        /// The layer.
+        layer: u32,
+        /// Its name.
+        name: String,
+        /// What of it is not finite.
+        what: &'static str,
+        /// The step, which is not taken.
+        step: u64,
+        /// The learning rate in that step.
+        learning_rate: f64,
+    },
+    /// A layer passes on what does not survive the wire.
+    #[error("layer {layer} (`{name}`) passes on {unfit}, or a lower layers.{layer}.lr")]
+    Unfit {
+        /// The layer.
+        layer: u32,
+        /// Its name.
+        name: String,
+        /// What it passes on.
+        unfit: Unfit,
+    },
     /// The same run began another attempt.
     #[error("another attempt of the same run has taken over")]
     Preempted,
@@ -91,9 +119,13 @@ impl Refusal {
         move |error| Self::Bytes { field, problem: error.to_string() }
     }
 
-    /// What the worker below answered instead of what it was asked for.
+    /// What the worker below answered instead of what it was asked for. What is wrong with the layer is so for all who share it.
     pub fn below(address: &str, status: &Status) -> Self {
-        Self::Below { address: address.to_owned(), refused: Refused::read(status) }
+        let refused = Refused::read(status);
+        match refused.reason {
+            Reason::NotFinite => Self::Stream(refused),
+            _ => Self::Below { address: address.to_owned(), refused },
+        }
     }
 
     /// Tensors of `field` that do not fit their layer.
@@ -119,6 +151,7 @@ impl From<Refusal> for Status {
             Refusal::Below { refused, .. } | Refusal::Stream(refused) => (refused.reason, refused.passing),
             Refusal::Deserted => (Reason::Broken, true),
             Refusal::Memory { .. } => (Reason::Memory, false),
+            Refusal::NotFinite { .. } | Refusal::Unfit { .. } => (Reason::NotFinite, false),
             Refusal::Preempted => (Reason::Preempted, true),
             Refusal::Closing => (Reason::Closing, true),
             Refusal::Panicked(_) => (Reason::Panicked, true),
@@ -141,5 +174,14 @@ mod tests {
         let wrong = Status::from(Refusal::from(WireError::new("spec", "nothing", "a value")));
         let above = Refused::read(&Refusal::below("b:1", &wrong).into());
         assert_eq!((above.reason, above.passing), (Reason::Malformed, false));
+        let (name, what) = ("dense".to_owned(), "its state");
+        let diverged = Refusal::NotFinite { layer: 2, name, what, step: 7, learning_rate: 1e20 };
+        let said = diverged.to_string();
+        assert!(
+            said.contains("layer 2 (`dense`)") && said.contains("step 7, at a learning rate of 1.00e20"),
+            "{said}"
+        );
+        let above = Refused::read(&Refusal::below("b:1", &diverged.into()).into());
+        assert_eq!((above.reason, above.passing, above.message), (Reason::NotFinite, false, said));
     }
 }

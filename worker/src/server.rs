@@ -14,6 +14,7 @@ use crate::compute::Compute;
 use crate::describe::Machine;
 use crate::node::Node;
 use crate::service::Service;
+use crate::system::System;
 
 /// A peer that says nothing for this long is asked whether it is there ...
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -52,7 +53,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (close, closing) = watch::channel(false);
     let compute = Compute::new(settings.threads)?;
-    let node = Node::new(Machine::look(), compute, settings.cache_bytes, closing.clone());
+    let node =
+        Node::new(Machine::look(), compute, System::of_the_machine(), settings.cache_bytes, closing.clone());
     let service = WorkerServer::new(Service::new(node)).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<Service>>().await;

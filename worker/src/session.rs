@@ -6,11 +6,13 @@ use proto::wire::train_request::Request;
 use proto::{WireError, required, wire};
 
 use crate::assembly::Assembly;
+use crate::group::Link;
 use crate::stage::{BatchShape, Feed};
 
 /// A session: after `begin` comes the state, then batches, each with its rows, and requests for checkpoints.
 pub struct Session {
     shape: BatchShape,
+    link: Link,
     awaiting: Awaiting,
 }
 
@@ -55,14 +57,14 @@ impl ArrivedBatch {
 
 impl Session {
     /// A session that has just begun and waits for the bytes of its state.
-    pub fn new(shape: BatchShape, state: Assembly) -> Self {
-        Self { shape, awaiting: Awaiting::State(state) }
+    pub fn new(shape: BatchShape, link: Link, state: Assembly) -> Self {
+        Self { shape, link, awaiting: Awaiting::State(state) }
     }
 
     /// What is to be done about a message; nothing while more messages must come.
     pub fn handle(&mut self, request: wire::TrainRequest) -> Result<Option<Instruction>, WireError> {
         let request = match required("request", request.request)? {
-            Request::Totals(sums) if !matches!(self.awaiting, Awaiting::State(_)) => {
+            Request::Totals(sums) if !self.link.first() && !matches!(self.awaiting, Awaiting::State(_)) => {
                 return Ok(Some(Instruction::Totals(sums)));
             }
             request => request,
@@ -160,7 +162,7 @@ mod tests {
 
     fn fed(feed: Feed) -> Session {
         let shape = BatchShape { size: 2, two_views: false, elements: 3, precision: Precision::F16, feed };
-        Session::new(shape, Assembly::new("state_length", 4, 100).unwrap())
+        Session::new(shape, Link::Alone, Assembly::new("state_length", 4, 100).unwrap())
     }
 
     fn handle(session: &mut Session, request: Request) -> Result<Option<Instruction>, WireError> {
@@ -242,6 +244,10 @@ mod tests {
         assert_eq!(
             refused(vec![state(b"abcd"), batch(&[1 << 16]), batch(&[])]),
             "request: found `batch`, expected 1 more `rows` of the batch"
+        );
+        assert_eq!(
+            refused(vec![state(b"abcd"), Request::Totals(wire::Sums::default())]),
+            "request: found `totals`, expected `batch` or `checkpoint`"
         );
         assert_eq!(
             refused(vec![state(b"abcd"), batch(&[1 << 16]), rows(2)]),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::rows::Precision;
+use proto::rows::{Precision, Unfit};
 use proto::{WireError, limits, required, wire};
-use scff::batch::LayerIndex;
+use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
 use scff::train::{Hyperparameters, PassOn, Sharing};
@@ -158,6 +158,18 @@ impl StagePlan {
             return Err(Refusal::Memory { what: "batch", needed, available: self.memory_bytes });
         }
         Ok(())
+    }
+
+    /// The refusal to go on where `what` of the layer is not finite in a step.
+    pub fn not_finite(&self, what: &'static str, step: Step) -> Refusal {
+        let learning_rate = self.hyperparameters.optimizer.learning_rate(step);
+        let (layer, name) = (self.layer.0, self.spec.name.clone());
+        Refusal::NotFinite { layer, name, what, step: step.0, learning_rate }
+    }
+
+    /// The refusal to pass on what does not survive the wire.
+    pub fn unfit(&self, unfit: Unfit) -> Refusal {
+        Refusal::Unfit { layer: self.layer.0, name: self.spec.name.clone(), unfit }
     }
 
     /// About what a step takes: a few batches under way, one decoded, and what each layer makes of its pairs.

@@ -10,12 +10,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::assembly::Assembly;
+use crate::drive::{Channels, drive};
 use crate::group::Below;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::session::{Instruction, Session};
 use crate::stage::StagePlan;
-use crate::trainer::{self, Exchange};
 
 /// Complete batches that wait for the thread.
 const BATCHES_AHEAD: usize = 2;
@@ -70,17 +70,16 @@ async fn converse(
     let (totals, thread_totals) = mpsc::channel(1);
     let (sums, thread_sums) = mpsc::channel(1);
     let (thread_replies, replies) = mpsc::channel(1);
-    let exchange = Exchange {
-        below: below.as_ref().map(|below| (thread_sums, below.requests.clone())),
-        totals: (!first).then_some(thread_totals),
+    let channels = Channels {
+        instructions: thread_instructions,
+        totals: thread_totals,
+        below: thread_sums,
+        down: below.as_ref().map(|below| below.requests.clone()),
     };
-    let session = Session::new(plan.shape, state);
-    let name = format!("train-{}", plan.layer.0);
-    let compute = Arc::clone(&node.compute);
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || trainer::run(plan, &compute, turn, exchange, thread_instructions, &thread_replies))
-        .map_err(|error| Refusal::Panicked(error.to_string()))?;
+    let session = Session::new(plan.shape, plan.share.link, state);
+    let (name, compute, system) = (format!("train-{}", plan.layer.0), Arc::clone(&node.compute), node.system);
+    let work = move || drive(plan, compute, system, turn, channels, &thread_replies);
+    (system.spawn)(name, Box::new(work)).map_err(|error| Refusal::Panicked(error.to_string()))?;
     let (down, up) = below.map(|Below { address, requests, replies }| (requests, (address, replies))).unzip();
     let taking_in = TakingIn { session, instructions, totals, patient: first, down };
     let ended = tokio::select! {

@@ -3,10 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ndarray::Array2;
 use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView2};
 use proto::limits::{ELEMENTS, MESSAGE_BYTES};
-use proto::rows::{Precision, RowBytes};
+use proto::rows::{Precision, RowBytes, Unfit};
 use proto::wire::transform_request::Request;
 use proto::{WireError, required, wire};
 use rayon::slice::ParallelSlice;
@@ -25,6 +25,9 @@ use crate::run::RunName;
 const AHEAD: usize = 2;
 /// Room for all of a reply that is not payload.
 const HEAD_BYTES: usize = 64;
+
+/// Rows that are under way on the pool.
+type PendingRows = Pending<Result<wire::Rows, Refusal>>;
 
 /// A stream of replies.
 pub type Replies = Pin<Box<dyn Stream<Item = Result<wire::Rows, Status>> + Send>>;
@@ -46,14 +49,14 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>) -> R
     });
     Box::pin(
         ReceiverStream::new(pending)
-            .then(|pending: Result<Pending<wire::Rows>, Refusal>| async { Ok(pending?.wait().await?) }),
+            .then(|pending: Result<PendingRows, Refusal>| async { Ok(pending?.wait().await??) }),
     )
 }
 
 async fn take_in(
     node: &Node,
     mut requests: Streaming<wire::TransformRequest>,
-    queue: &mpsc::Sender<Result<Pending<wire::Rows>, Refusal>>,
+    queue: &mpsc::Sender<Result<PendingRows, Refusal>>,
 ) -> Result<(), Refusal> {
     let Some(Request::Begin(begin)) = next(&mut requests).await? else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
@@ -132,15 +135,15 @@ impl Passage {
         widest * size_of::<f32>()
     }
 
-    fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> Pending<wire::Rows> {
+    fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> PendingRows {
         if self.layers.is_empty() {
             // What passes no layer is passed on as it came.
-            return Pending::ready(wire::Rows { rows: rows.rows as u32, payload: rows.payload });
+            return Pending::ready(Ok(wire::Rows { rows: rows.rows as u32, payload: rows.payload }));
         }
         node.compute.start(move || self.pass(&rows))
     }
 
-    fn pass(&self, rows: &RowBytes) -> wire::Rows {
+    fn pass(&self, rows: &RowBytes) -> Result<wire::Rows, Refusal> {
         let mut samples = Array2::zeros((rows.rows, self.inputs));
         samples
             .outer_iter_mut()
@@ -155,8 +158,31 @@ impl Passage {
         };
         let mut payload = Vec::with_capacity(result.len() * self.precision.bytes());
         for row in result.outer_iter() {
-            self.precision.encode(row.to_slice().expect("rows are contiguous"), &mut payload);
+            let row = row.to_slice().expect("rows are contiguous");
+            self.precision.encode(row, &mut payload).map_err(|unfit| self.trace(samples.view(), unfit))?;
         }
-        wire::Rows { rows: rows.rows as u32, payload: payload.into() }
+        Ok(wire::Rows { rows: rows.rows as u32, payload: payload.into() })
+    }
+
+    /// Which layer it was that made of `samples` what does not survive the wire: the first whose outputs are not finite, or
+    /// else the last, whose outputs are finite and too large.
+    fn trace(&self, samples: ArrayView2<'_, f32>, unfit: Unfit) -> Refusal {
+        let mut rows = samples.to_owned();
+        let finite = |rows: &Array2<f32>| rows.iter().all(|value| value.is_finite());
+        if !finite(&rows) {
+            return WireError::new("rows.payload", "a number that is not finite", "finite numbers").into();
+        }
+        let last = self.layers.len() - 1;
+        for (index, layer) in self.layers.iter().enumerate().take(last) {
+            rows = layer.transform(rows.view());
+            if !finite(&rows) {
+                return self.unfit(index, unfit);
+            }
+        }
+        self.unfit(last, unfit)
+    }
+
+    fn unfit(&self, index: usize, unfit: Unfit) -> Refusal {
+        Refusal::Unfit { layer: index as u32, name: self.layers[index].spec().name.clone(), unfit }
     }
 }

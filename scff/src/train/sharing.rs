@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use ndarray::Array2;
+use ndarray::{Array2, aview1};
 use serde::{Deserialize, Serialize};
 
+use crate::finite::all_finite;
 use crate::goodness::{Loss, PartialGoodness};
 use crate::layer::{LayerSpec, LinearMap, Tiles};
 
@@ -78,6 +79,13 @@ pub struct Sums {
     pub numbers: Vec<f32>,
     /// Of the pairs, where samples are shared; goodness says it otherwise.
     pub loss: Loss,
+}
+
+impl Sums {
+    /// Whether all of it is finite. Where it is not, no update can be made of it.
+    pub fn is_finite(&self) -> bool {
+        all_finite(&aview1(&self.numbers)) && self.loss.is_finite()
+    }
 }
 
 impl Partial {

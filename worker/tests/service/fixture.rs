@@ -172,7 +172,8 @@ impl Stage {
     /// What a sample variant's row looks like on the wire.
     pub fn row(&self, key: SampleKey) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.precision.encode(&values(key.to_bits() as u32 ^ key.index, self.elements()), &mut bytes);
+        let values = values(key.to_bits() as u32 ^ key.index, self.elements());
+        self.precision.encode(&values, &mut bytes).unwrap();
         bytes
     }
 

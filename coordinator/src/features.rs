@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::cluster::{Worker, WorkerFailure};
 use crate::order::keys_of;
 use crate::progress::bar;
-use crate::stream::Views;
+use crate::stream::{UnfitSample, Views};
 use crate::transform::{Job, QUEUE, through};
 
 /// What the readout reads, of every sample.
@@ -36,6 +36,17 @@ pub struct LayerTaps {
     pub read: Vec<bool>,
     /// Elements of the widest of a sample, its activations and its features.
     pub widest: usize,
+}
+
+/// Why there are no features.
+#[derive(Debug, thiserror::Error)]
+pub enum FeaturesError {
+    /// A worker failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerFailure),
+    /// A sample does not get to the workers.
+    #[error(transparent)]
+    Sample(#[from] UnfitSample),
 }
 
 /// The samples themselves, standardised.
@@ -62,7 +73,7 @@ pub async fn layer_features(
     examples: &Arc<Examples>,
     flips: bool,
     precision: Precision,
-) -> Result<Features, WorkerFailure> {
+) -> Result<Features, FeaturesError> {
     let augmentation = if flips { Augmentation::FLIPS } else { Augmentation::NONE };
     let views = Views { examples: examples.clone(), augmentation };
     let variants = (0..augmentation.variants()).map(Variant);
@@ -79,13 +90,14 @@ pub async fn layer_features(
     let (jobs, prepared) = mpsc::channel(QUEUE);
     let (results, mut arrived) = mpsc::channel(QUEUE);
     // A job of few rows at a time: features are wider than samples, and replies are as tall as requests.
-    std::thread::spawn(move || {
+    let produced = tokio::task::spawn_blocking(move || {
         for keys in keys.chunks(JOB) {
-            let rows = views.rows(keys, precision, row_bytes);
+            let rows = views.rows(keys, precision, row_bytes)?;
             if jobs.blocking_send(Job { tag: (), rows }).is_err() {
-                return;
+                break;
             }
         }
+        Ok::<_, UnfitSample>(())
     });
     let progress = bar(rows as u64, "  features {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
     let collect = async {
@@ -102,7 +114,9 @@ pub async fn layer_features(
     let (sent, matrix) = tokio::join!(through(workers, &begin, prepared, results, &bytes_sent), collect);
     progress.finish_and_clear();
     sent?;
-    matrix.and_then(FeatureMatrix::finish).map_err(|message| WorkerFailure::protocol(&workers[0], message))
+    produced.await.expect("samples are written without a panic")?;
+    let features = matrix.and_then(FeatureMatrix::finish);
+    Ok(features.map_err(|message| WorkerFailure::protocol(&workers[0], message))?)
 }
 
 /// Bytes of a row that messages are cut for: 96 rows of 784 pixels and of 8,192 features fit well. Fewer where a row is wide

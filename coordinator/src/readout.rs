@@ -11,8 +11,8 @@ use scff::readout::{Features, NotFinite, ReadoutSpec, train};
 use scff::seed::Seed;
 use source::Examples;
 
-use crate::cluster::{Worker, WorkerFailure};
-use crate::features::{Taps, input_features, layer_features};
+use crate::cluster::Worker;
+use crate::features::{FeaturesError, Taps, input_features, layer_features};
 use crate::progress::bar;
 use crate::split::Splits;
 use crate::summary::ReadoutSummary;
@@ -20,9 +20,9 @@ use crate::summary::ReadoutSummary;
 /// Why there is no readout.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadoutError {
-    /// A worker failed.
+    /// There is nothing to learn from.
     #[error(transparent)]
-    Worker(#[from] WorkerFailure),
+    Features(#[from] FeaturesError),
     /// It does not learn.
     #[error("{0}: try a smaller readout.lr")]
     NotFinite(#[from] NotFinite),

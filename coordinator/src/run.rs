@@ -12,6 +12,7 @@ use scff::seed::Purpose;
 
 use crate::cluster::{Place, Worker, WorkerId};
 use crate::config::{Config, Shards, TrainingSchedule};
+use crate::features::FeaturesError;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
 use crate::plan::{Phase, Plan, Stage};
 use crate::readout::ReadoutError;
@@ -114,6 +115,7 @@ impl Run {
         let failure = match error {
             PhaseError::Worker(failure) => failure,
             PhaseError::RunDir(error) => return Err(error.into()),
+            PhaseError::Sample(error) => return Err(error.into()),
             PhaseError::Readout(error) => return Err(error.into()),
             PhaseError::Newcomer { address } => {
                 eprintln!("{address}: a worker has come; going on with it from the checkpoint");
@@ -237,8 +239,8 @@ impl Run {
         let taps = self.sitting.taps(self.sitting.plan.stages.iter().map(|stage| stage.tapped).collect());
         let done = self.sitting.read_out(&self.sitting.workers(transformers), &taps).await;
         let (parameters, summary) = done.map_err(|error| match error {
-            ReadoutError::Worker(failure) => failure.into(),
-            error @ ReadoutError::NotFinite(_) => PhaseError::Readout(error),
+            ReadoutError::Features(FeaturesError::Worker(failure)) => failure.into(),
+            error => PhaseError::Readout(error),
         })?;
         self.sitting.dir.save_readout(&parameters)?;
         Ok(summary)

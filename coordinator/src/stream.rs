@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proto::batch::ArrivingBatch;
 use proto::limits::rows_per_message;
-use proto::rows::Precision;
+use proto::rows::{Precision, Unfit};
 use proto::wire;
 use scff::batch::{SampleKey, Step};
 use tokio::sync::mpsc;
@@ -14,6 +14,16 @@ use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::transform::Job;
 use source::{Augmentation, Examples, Image};
+
+/// A sample that the wire cannot carry.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("{key} holds {unfit}")]
+pub struct UnfitSample {
+    /// Which sample, in which view.
+    pub key: SampleKey,
+    /// What it holds.
+    pub unfit: Unfit,
+}
 
 /// The samples of a split with their augmented views.
 #[derive(Clone)]
@@ -27,7 +37,12 @@ pub struct Views {
 impl Views {
     /// The views of `keys`, each (height, width, channels), cut into messages whose rows are at most `row_bytes` long
     /// on either side of a transform.
-    pub fn rows(&self, keys: &[SampleKey], precision: Precision, row_bytes: usize) -> Vec<wire::Rows> {
+    pub fn rows(
+        &self,
+        keys: &[SampleKey],
+        precision: Precision,
+        row_bytes: usize,
+    ) -> Result<Vec<wire::Rows>, UnfitSample> {
         let shape = self.examples.shape();
         let background = self.examples.background();
         let mut sample = vec![0.0; shape.len()];
@@ -35,13 +50,13 @@ impl Views {
         keys.chunks(rows_per_message(row_bytes))
             .map(|keys| {
                 let mut payload = Vec::with_capacity(keys.len() * shape.len() * precision.bytes());
-                for key in keys {
+                for &key in keys {
                     self.examples.write(key.index, &mut sample);
                     let image = Image { shape, values: &sample, background: &background };
-                    self.augmentation.apply(*key, image, &mut view);
-                    precision.encode(&view, &mut payload);
+                    self.augmentation.apply(key, image, &mut view);
+                    precision.encode(&view, &mut payload).map_err(|unfit| UnfitSample { key, unfit })?;
                 }
-                wire::Rows { rows: keys.len() as u32, payload: Bytes::from(payload) }
+                Ok(wire::Rows { rows: keys.len() as u32, payload: Bytes::from(payload) })
             })
             .collect()
     }
@@ -63,17 +78,22 @@ pub struct BatchSource {
 
 impl BatchSource {
     /// Prepares the batches of `steps` until all are done or nobody takes them any more. Blocks.
-    pub fn produce(mut self, steps: std::ops::Range<u64>, jobs: &mpsc::Sender<Job<wire::Batch>>) {
+    pub fn produce(
+        mut self,
+        steps: std::ops::Range<u64>,
+        jobs: &mpsc::Sender<Job<wire::Batch>>,
+    ) -> Result<(), UnfitSample> {
         for step in steps {
             let batch = self.order.batch(Step(step));
             let arriving = self.ledger.arriving(&batch);
             let keys: Vec<SampleKey> = arriving.iter().map(|(key, _)| *key).collect();
-            let rows = self.views.rows(&keys, self.precision, self.row_bytes);
+            let rows = self.views.rows(&keys, self.precision, self.row_bytes)?;
             let tag = wire::Batch::from(&ArrivingBatch { batch, arriving });
             if jobs.blocking_send(Job { tag, rows }).is_err() {
-                return;
+                break;
             }
         }
+        Ok(())
     }
 }
 
@@ -96,12 +116,27 @@ mod tests {
         };
         // As it is; one pixel to the right; the mirror image of that. The scales are chosen to be exact.
         let keys = [0, 2, 3].map(|variant| SampleKey { index: 0, variant: Variant(variant) });
-        let rows = views.rows(&keys, Precision::F32, 24);
+        let rows = views.rows(&keys, Precision::F32, 24).unwrap();
         let mut found = vec![0.0; 18];
         let payload: Vec<u8> = rows.iter().flat_map(|rows| rows.payload.to_vec()).collect();
         Precision::F32.decode(&payload, &mut found);
         assert_eq!(found[..6], [0.0, 0.0, -2.0, 4.0, 0.0, 4.0]);
         assert_eq!(found[6..12], [-2.0, 0.0, 0.0, 0.0, -2.0, 4.0]);
         assert_eq!(found[12..], [-2.0, 4.0, 0.0, 0.0, -2.0, 0.0]);
+    }
+
+    #[test]
+    fn a_sample_that_the_wire_cannot_carry_is_named() {
+        const SCALES: &[ChannelScale] = &[ChannelScale { mean: 0.0, deviation: 1e-5 }];
+        let shape = Shape { height: 1, width: 2, channels: 1 };
+        let views = Views {
+            examples: Arc::new(Examples::unlabeled(shape, SCALES, vec![0, 1, 0, 255])),
+            augmentation: Augmentation::NONE,
+        };
+        let keys = [0, 1].map(|index| SampleKey { index, variant: Variant(0) });
+        assert!(views.rows(&keys, Precision::F32, 8).is_ok());
+        let error = views.rows(&keys, Precision::F16, 4).unwrap_err();
+        assert_eq!(error.key, keys[1]);
+        assert!(error.to_string().starts_with("sample 1 variant 0 holds"), "{error}");
     }
 }

@@ -55,9 +55,12 @@ pub async fn through<T: Send + 'static>(
         stations.push(Station { worker: worker.clone(), _requests: sender, replies });
     }
     let (under_way, expected) = mpsc::channel(QUEUE * workers.len());
-    let ((), collected) =
-        tokio::join!(send(jobs, requests, under_way, bytes_sent), collect(stations, expected, results));
-    collected
+    let sending = async {
+        send(jobs, requests, under_way, bytes_sent).await;
+        Ok(())
+    };
+    // A failure is told at once: whoever waits for results sees their end, and would take the blame.
+    tokio::try_join!(sending, collect(stations, expected, results)).map(|_| ())
 }
 
 /// A job under way: its tag, which station has it, and how many messages it is cut into.

@@ -2,8 +2,10 @@
 
 /// Large payloads are cut into messages of about this size: smaller ones halve the rate, larger ones gain nothing.
 pub const PAYLOAD_BYTES: usize = 1 << 20;
-/// No message may be larger: a row of activations (at most a few megabytes) and its head.
+/// No message may be larger: a row of activations and its head.
 pub const MESSAGE_BYTES: usize = 64 << 20;
+/// Room for all of a message of rows that is not payload.
+pub const HEAD_BYTES: usize = 64;
 /// HTTP/2 frames; without it they are 16 KiB and the rate halves.
 pub const FRAME_BYTES: u32 = 1 << 20;
 /// HTTP/2 flow-control windows: how much is under way without the receiver having taken it.
@@ -12,8 +14,8 @@ pub const WINDOW_BYTES: u32 = 4 << 20;
 pub const STATE_BYTES: u64 = 16 << 30;
 /// Samples of a batch.
 pub const BATCH: usize = 65_536;
-/// Elements of an activation.
-pub const ELEMENTS: usize = 1 << 24;
+/// Elements of an activation, so that one fits a message.
+pub const ELEMENTS: usize = (MESSAGE_BYTES - HEAD_BYTES) / size_of::<f32>();
 /// Channels of a layer.
 pub const CHANNELS: usize = 1 << 20;
 

@@ -68,6 +68,19 @@ fn convolutions_are_shared_too() {
     }
 }
 
+/// 86 MB go up the chain and down again.
+#[test]
+fn sums_of_goodness_may_be_larger_than_a_message() {
+    let layer = "layers=[{ name = 'conv', kind = 'conv', units = 2, block = 1, kernel = 1, pairs = 'makes', \
+                 transmit = 'relu', sharing = 'channels', negatives = 45, epochs = 1, lr = 0.01, weight_decay = 0.0, \
+                 gamma = 1.0, period = 50, theta_pos = 1.0, theta_neg = 1.0, lambda = 0.0 }]";
+    let changes = ["--set", "training.batch=600", "--set", layer, "--threads", "1"];
+    let run = |words: &[&str]| {
+        weights(&Sandbox::of_convolutions().run("run", &[words, &changes].concat())).to_owned()
+    };
+    assert_eq!(run(&["--local", "2", "--shards", "2"]), run(&["--local", "1"]));
+}
+
 /// Its first and third layers are shared by samples, the second, which takes pairs, by channels.
 #[test]
 fn unequal_workers_share_samples_and_channels_of_convolutions() {

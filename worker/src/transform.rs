@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2};
-use proto::limits::{ELEMENTS, MESSAGE_BYTES};
+use proto::limits::{ELEMENTS, HEAD_BYTES, MESSAGE_BYTES};
 use proto::rows::{Precision, RowBytes, Unfit};
 use proto::wire::transform_request::Request;
 use proto::{WireError, required, wire};
@@ -23,8 +23,6 @@ use crate::run::RunName;
 
 /// Messages that are under way on the pool, besides one that goes out and one that comes in.
 const AHEAD: usize = 2;
-/// Room for all of a reply that is not payload.
-const HEAD_BYTES: usize = 64;
 
 /// Rows that are under way on the pool.
 type PendingRows = Pending<Result<wire::Rows, Refusal>>;

@@ -28,7 +28,7 @@ use crate::plan::{Member, Phase, Plan, Stage};
 use crate::progress::StageProgress;
 use crate::readout::ReadoutError;
 use crate::run_dir::{RunDir, RunDirError, TrainedLayer};
-use crate::stream::{BatchSource, Views};
+use crate::stream::{BatchSource, UnfitSample, Views};
 use crate::transform::{Job, QUEUE, through};
 
 use listener::{Arrived, Listener};
@@ -44,6 +44,9 @@ pub enum PhaseError {
     /// The run directory failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// A sample does not get to the workers.
+    #[error(transparent)]
+    Sample(#[from] UnfitSample),
     /// The readout, the last of all phases, does not learn.
     #[error(transparent)]
     Readout(ReadoutError),
@@ -291,7 +294,7 @@ impl PhaseRun<'_> {
             precision: plan.precision,
             row_bytes: plan.widest(stage) * plan.precision.bytes(),
         };
-        std::thread::spawn(move || source.produce(steps, &jobs));
+        tasks.spawn_blocking(move || Ok(source.produce(steps, &jobs)?));
         if member.from > 0 {
             let (transformed, results) = mpsc::channel(QUEUE);
             let workers = assignment.transformers.clone();

@@ -1,6 +1,6 @@
 //! What each layer's training consists of.
 
-use proto::limits::MESSAGE_BYTES;
+use proto::limits::ELEMENTS;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
 use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool};
@@ -11,6 +11,8 @@ use super::error::{PlanError, check};
 use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule};
 use source::Shape;
 
+/// The longest name of a layer: it is repeated in messages and logs.
+const NAME_BYTES: usize = 256;
 /// A layer may have as many units.
 pub const UNITS: u32 = 1 << 20;
 
@@ -65,6 +67,7 @@ pub fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec
             elements = input.len();
         }
         let spec = spec(index, layer, input, config.training.block)?;
+        check_row(index, layer, &spec)?;
         input = spec.output();
         stages.push(Stage {
             layer: LayerIndex(index as u32),
@@ -94,13 +97,32 @@ pub fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec
             pairs_of: LayerIndex(if joint { cut_point } else { index as u32 }),
         });
     }
-    check(
-        stages.iter().any(|stage| stage.tapped),
-        "layers[..].readout",
-        "false everywhere",
-        "true for a layer",
-    )?;
+    check_taps(&stages)?;
     Ok(stages)
+}
+
+/// The readout reads something, and what it reads of a sample fits a message.
+fn check_taps(stages: &[Stage]) -> Result<(), PlanError> {
+    let tapped = || stages.iter().filter(|stage| stage.tapped);
+    check(tapped().next().is_some(), "layers[..].readout", "false everywhere", "true for a layer")?;
+    let features: usize = tapped().map(|stage| stage.spec.features()).sum();
+    check(
+        features <= ELEMENTS,
+        "layers[..].readout",
+        format!("true for {features} features"),
+        format!("at most {ELEMENTS}: those of a sample travel in one message"),
+    )
+}
+
+/// An activation of the layer, and its map, fit a message.
+fn check_row(index: usize, layer: &LayerConfig, spec: &LayerSpec) -> Result<(), PlanError> {
+    let map = spec.map.output();
+    check(
+        map.len().max(spec.outputs()) <= ELEMENTS,
+        &format!("layers[{index}].units"),
+        layer.units,
+        format!("fewer: a map of {map} is more than the {ELEMENTS} elements of a message"),
+    )
 }
 
 /// What is fixed about a layer that reads `input`.
@@ -174,9 +196,6 @@ fn sharing(
             found,
             "channels: samples only of convolutions that make pairs of one view",
         )?;
-        let bytes = 4 * given.exchanged(spec, pairs);
-        let most = format!("channels: a gradient of {bytes} bytes does not fit a message");
-        check(given == Sharing::Channels || bytes < MESSAGE_BYTES, &key, found, most)?;
         return Ok(given);
     }
     let [channels, samples] =
@@ -200,6 +219,8 @@ fn pool(key: &str, pool: Option<PoolConfig>, shape: MapShape) -> Result<Option<P
 fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), PlanError> {
     let key = |name: &str| format!("layers[{index}].{name}");
     check(!layer.name.trim().is_empty(), &key("name"), "\"\"", "a name")?;
+    let length = layer.name.len();
+    check(length <= NAME_BYTES, &key("name"), format!("{length} bytes"), format!("at most {NAME_BYTES}"))?;
     check((1..=UNITS).contains(&layer.units), &key("units"), layer.units, format!("1 to {UNITS}"))?;
     let takes = layer.pairs == PairSource::Takes;
     check(
@@ -253,8 +274,10 @@ mod tests {
         assert_eq!(sharing(&["layers.2.sharing=samples"]), Ok(vec![samples, channels, samples]));
         let takes = refusal(&["layers.1.sharing=samples"]);
         assert!(takes.starts_with("layers[1].sharing = samples: expected channels"), "{takes}");
-        let large = refusal(&["layers.2.sharing=samples", "layers.2.units=6144"]);
-        assert!(large.contains("does not fit a message"), "{large}");
+        let large = ["layers.2.sharing=samples", "layers.2.units=6144"];
+        assert_eq!(sharing(&large), Ok(vec![samples, channels, samples]), "a gradient of any size");
+        let row = refusal(&["layers.0.units=20000"]);
+        assert!(row.starts_with("layers[0].units = 20000: expected fewer: a map of 32x32x20000"), "{row}");
         let views = refusal(&["layers.0.sharing=samples", "data.views=2"]);
         assert!(views.contains("of one view"), "{views}");
     }

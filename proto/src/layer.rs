@@ -1,20 +1,14 @@
 //! Layers on the wire.
 
 use scff::goodness::LossParameters;
-use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit};
+use scff::layer::{
+    Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolField, PoolKind, SpecError, SpecField,
+    Transmit,
+};
 use scff::optimizer::OptimizerParameters;
 use scff::train::{Hyperparameters, Sharing};
 
-use crate::limits::{CHANNELS, ELEMENTS};
 use crate::{WireError, required, wire};
-
-/// A number of things, from 1 to `limit`.
-pub(crate) fn count(field: &'static str, number: u64, limit: usize) -> Result<usize, WireError> {
-    match usize::try_from(number) {
-        Ok(number) if (1..=limit).contains(&number) => Ok(number),
-        _ => Err(WireError::new(field, number, format_args!("1 to {limit}"))),
-    }
-}
 
 impl From<&LayerSpec> for wire::LayerSpec {
     fn from(spec: &LayerSpec) -> Self {
@@ -71,73 +65,55 @@ impl From<Pool> for wire::Pool {
     }
 }
 
-/// The map of a layer, whose sizes fit each other.
+/// A number as it stands in a message; what is too large to be one is too large for any layer.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 fn linear_map(message: wire::layer_spec::Map) -> Result<LinearMap, WireError> {
     match message {
-        wire::layer_spec::Map::Dense(dense) => Ok(LinearMap::Dense(Dense {
-            inputs: count("spec.dense.inputs", dense.inputs, ELEMENTS)?,
-            outputs: count("spec.dense.outputs", dense.outputs, CHANNELS)?,
-        })),
-        wire::layer_spec::Map::Conv(conv) => {
-            let map = required("spec.conv.input", conv.input)?;
-            let input = MapShape {
-                height: count("spec.conv.input.height", map.height, ELEMENTS)?,
-                width: count("spec.conv.input.width", map.width, ELEMENTS)?,
-                channels: count("spec.conv.input.channels", map.channels, CHANNELS)?,
-            };
-            elements("spec.conv.input", [input.height, input.width, input.channels])?;
-            let side = input.height.min(input.width);
-            let padding = at_most("spec.conv.padding", conv.padding, side - 1)?;
-            let kernel = count("spec.conv.kernel", conv.kernel, side + 2 * padding)?;
-            let channels = count("spec.conv.channels", conv.channels, CHANNELS)?;
-            let conv = Conv { input, channels, kernel, padding };
-            let MapShape { height, width, channels } = conv.output();
-            elements("spec.conv.channels", [height, width, channels])?;
-            Ok(LinearMap::Conv(conv))
+        wire::layer_spec::Map::Dense(wire::Dense { inputs, outputs }) => {
+            Ok(LinearMap::Dense(Dense { inputs: size(inputs), outputs: size(outputs) }))
+        }
+        wire::layer_spec::Map::Conv(wire::Conv { input, channels, kernel, padding }) => {
+            let wire::Map { height, width, channels: inputs } = required("spec.conv.input", input)?;
+            let input = MapShape { height: size(height), width: size(width), channels: size(inputs) };
+            let (channels, kernel, padding) = (size(channels), size(kernel), size(padding));
+            Ok(LinearMap::Conv(Conv { input, channels, kernel, padding }))
         }
     }
 }
 
-/// Pooling of a map of this shape, if there is any.
-fn pool(
-    fields: [&'static str; 4],
-    message: Option<wire::Pool>,
-    shape: MapShape,
-) -> Result<Option<Pool>, WireError> {
-    let Some(message) = message else { return Ok(None) };
-    let [kind_field, size_field, stride_field, padding_field] = fields;
-    let kind = match wire::PoolKind::try_from(message.kind) {
+fn pool(kind_field: &'static str, message: Option<wire::Pool>) -> Result<Option<Pool>, WireError> {
+    let Some(wire::Pool { kind, size: side, stride, padding }) = message else { return Ok(None) };
+    let kind = match wire::PoolKind::try_from(kind) {
         Ok(wire::PoolKind::Max) => PoolKind::Max,
         Ok(wire::PoolKind::Average) => PoolKind::Average,
-        _ => return Err(WireError::new(kind_field, message.kind, "MAX (1) or AVERAGE (2)")),
+        _ => return Err(WireError::new(kind_field, kind, "MAX (1) or AVERAGE (2)")),
     };
-    let side = shape.height.min(shape.width);
-    let size = count(size_field, message.size, 2 * side)?;
-    let padding = at_most(padding_field, message.padding, size / 2)?;
-    if size > side + 2 * padding {
-        return Err(WireError::new(size_field, size, format_args!("1 to {}", side + 2 * padding)));
-    }
-    let stride = count(stride_field, message.stride, side)?;
-    Ok(Some(Pool { kind, size, stride, padding }))
+    Ok(Some(Pool { kind, size: size(side), stride: size(stride), padding: size(padding) }))
 }
 
-fn at_most(field: &'static str, number: u64, limit: usize) -> Result<usize, WireError> {
-    match usize::try_from(number) {
-        Ok(number) if number <= limit => Ok(number),
-        _ => Err(WireError::new(field, number, format_args!("at most {limit}"))),
-    }
-}
-
-fn elements(field: &'static str, sizes: [usize; 3]) -> Result<(), WireError> {
-    let product = sizes.into_iter().try_fold(1_usize, usize::checked_mul);
-    if product.is_some_and(|product| product <= ELEMENTS) {
-        return Ok(());
-    }
-    Err(WireError::new(
-        field,
-        format_args!("a map of {sizes:?}"),
-        format_args!("at most {ELEMENTS} elements"),
-    ))
+/// What the mathematics has against the layer of a message.
+fn refused(SpecError { field, found, expected }: SpecError, map: &LinearMap) -> WireError {
+    let dense = matches!(map, LinearMap::Dense(_));
+    let field = match field {
+        SpecField::Name => "spec.name",
+        SpecField::Inputs => "spec.dense.inputs",
+        SpecField::Input => "spec.conv.input",
+        SpecField::Channels | SpecField::Output if dense => "spec.dense.outputs",
+        SpecField::Channels | SpecField::Output => "spec.conv.channels",
+        SpecField::Kernel => "spec.conv.kernel",
+        SpecField::Padding => "spec.conv.padding",
+        SpecField::Block => "spec.block",
+        SpecField::Pool(PoolField::Size) => "spec.pool.size",
+        SpecField::Pool(PoolField::Stride) => "spec.pool.stride",
+        SpecField::Pool(PoolField::Padding) => "spec.pool.padding",
+        SpecField::ReadoutPool(PoolField::Size) => "spec.readout_pool.size",
+        SpecField::ReadoutPool(PoolField::Stride) => "spec.readout_pool.stride",
+        SpecField::ReadoutPool(PoolField::Padding) => "spec.readout_pool.padding",
+    };
+    WireError { field, found, expected }
 }
 
 impl TryFrom<wire::LayerSpec> for LayerSpec {
@@ -155,18 +131,16 @@ impl TryFrom<wire::LayerSpec> for LayerSpec {
             Ok(wire::Transmit::Relu) => Transmit::Relu,
             _ => return Err(WireError::new("spec.transmit", message.transmit, "TRIANGLE (1) or RELU (2)")),
         };
-        let block = count("spec.block", message.block, CHANNELS)?;
-        let pool_fields = ["spec.pool.kind", "spec.pool.size", "spec.pool.stride", "spec.pool.padding"];
-        let pooled = pool(pool_fields, message.pool, map.output())?;
-        let spec = Self { name: message.name, map, pairs, transmit, pool: pooled, readout_pool: None, block };
-        let readout_fields = [
-            "spec.readout_pool.kind",
-            "spec.readout_pool.size",
-            "spec.readout_pool.stride",
-            "spec.readout_pool.padding",
-        ];
-        let readout_pool = pool(readout_fields, message.readout_pool, spec.output())?;
-        Ok(Self { readout_pool, ..spec })
+        let spec = Self {
+            name: message.name,
+            map,
+            pairs,
+            transmit,
+            pool: pool("spec.pool.kind", message.pool)?,
+            readout_pool: pool("spec.readout_pool.kind", message.readout_pool)?,
+            block: size(message.block),
+        };
+        spec.checked().map_err(|error| refused(error, &map))
     }
 }
 
@@ -283,21 +257,19 @@ mod tests {
     }
 
     #[test]
-    fn impossible_convolutions_are_refused_by_field() {
+    fn what_is_impossible_is_refused_by_the_message_s_field() {
         assert_eq!(refuse_conv(|conv| conv.input = None), "spec.conv.input");
-        assert_eq!(refuse_conv(|conv| conv.padding = 8), "spec.conv.padding");
+        assert_eq!(refuse_conv(|conv| conv.padding = u64::MAX), "spec.conv.padding");
         assert_eq!(refuse_conv(|conv| conv.kernel = 13), "spec.conv.kernel");
-        assert_eq!(refuse_conv(|conv| conv.kernel = 0), "spec.conv.kernel");
         let large = wire::Map { height: 1 << 23, width: 1 << 23, channels: 3 };
         assert_eq!(refuse_conv(|conv| conv.input = Some(large)), "spec.conv.input");
         assert_eq!(refuse_conv(|conv| conv.channels = 1 << 20), "spec.conv.channels");
         let refuse_pool = |pool| refuse(&conv(), |spec| spec.pool = Some(pool));
         let pool = wire::Pool { kind: 1, size: 4, stride: 2, padding: 1 };
         assert_eq!(refuse_pool(wire::Pool { kind: 0, ..pool }), "spec.pool.kind");
-        assert_eq!(refuse_pool(wire::Pool { size: 11, ..pool }), "spec.pool.size");
+        assert_eq!(refuse_pool(wire::Pool { size: u64::MAX, ..pool }), "spec.pool.size");
         assert_eq!(refuse_pool(wire::Pool { stride: 0, ..pool }), "spec.pool.stride");
         assert_eq!(refuse_pool(wire::Pool { padding: 3, ..pool }), "spec.pool.padding");
-        // The first pooling leaves 4x4 positions.
         let wide = wire::Pool { size: 6, padding: 0, ..pool };
         assert_eq!(refuse(&conv(), |spec| spec.readout_pool = Some(wide)), "spec.readout_pool.size");
     }
@@ -306,6 +278,7 @@ mod tests {
     fn impossible_layers_are_refused_by_field() {
         assert_eq!(refuse(&dense(), |spec| spec.map = None), "spec.map");
         assert_eq!(refuse(&dense(), |spec| spec.block = 0), "spec.block");
+        assert_eq!(refuse(&dense(), |spec| spec.name.clear()), "spec.name");
         assert_eq!(refuse(&dense(), |spec| spec.pairs = 9), "spec.pairs");
         let huge = wire::Dense { inputs: u64::MAX, outputs: 1 };
         let map = Some(wire::layer_spec::Map::Dense(huge));

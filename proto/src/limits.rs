@@ -14,10 +14,9 @@ pub const WINDOW_BYTES: u32 = 4 << 20;
 pub const STATE_BYTES: u64 = 16 << 30;
 /// Samples of a batch.
 pub const BATCH: usize = 65_536;
-/// Elements of an activation, so that one fits a message.
-pub const ELEMENTS: usize = (MESSAGE_BYTES - HEAD_BYTES) / size_of::<f32>();
-/// Channels of a layer.
-pub const CHANNELS: usize = 1 << 20;
+
+// A row of the longest activation fits a message.
+const _: () = assert!(size_of::<f32>() * scff::layer::ELEMENTS + HEAD_BYTES <= MESSAGE_BYTES);
 
 /// How many rows of `row_bytes` bytes a message carries: about [`PAYLOAD_BYTES`], and at least one.
 pub fn rows_per_message(row_bytes: usize) -> usize {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2};
-use proto::limits::{ELEMENTS, HEAD_BYTES, MESSAGE_BYTES};
+use proto::limits::{HEAD_BYTES, MESSAGE_BYTES};
 use proto::rows::{Precision, RowBytes, Unfit};
 use proto::wire::transform_request::Request;
 use proto::{WireError, required, wire};
 use rayon::slice::ParallelSlice;
 use scff::frozen::{self, FrozenLayer};
+use scff::layer::ELEMENTS;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};

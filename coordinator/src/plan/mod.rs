@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
-use scff::layer::LayerSpec;
+use scff::layer::{CHANNELS, LayerSpec};
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 
@@ -23,7 +23,7 @@ pub use stages::Stage;
 use data::{augmentation, not_held_out, used};
 use error::check;
 use phases::{check_joint, phases};
-use stages::{UNITS, stages};
+use stages::stages;
 
 /// Samples of a batch, at most.
 const LARGEST_BATCH: u32 = 65_536;
@@ -194,7 +194,7 @@ fn check_training(training: &TrainingConfig, samples: u32) -> Result<(), PlanErr
     let TrainingConfig { batch, block, report_every, checkpoint_every, .. } = *training;
     let most = samples.min(LARGEST_BATCH);
     check((2..=most).contains(&batch), "training.batch", batch, format!("2 to {most}"))?;
-    check((1..=UNITS).contains(&block), "training.block", block, format!("1 to {UNITS}"))?;
+    check((1..=CHANNELS).contains(&(block as usize)), "training.block", block, format!("1 to {CHANNELS}"))?;
     check(report_every > 0, "training.report_every", 0, "1 or more steps")?;
     check(
         checkpoint_every > 0 && checkpoint_every % report_every == 0,

@@ -1,20 +1,16 @@
 //! What each layer's training consists of.
 
-use proto::limits::ELEMENTS;
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
-use scff::layer::{Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool};
+use scff::layer::{
+    Conv, Dense, ELEMENTS, LayerSpec, LinearMap, MapShape, PairSource, Pool, SpecError, SpecField,
+};
 use scff::optimizer::OptimizerParameters;
 use scff::train::{Hyperparameters, Sharing};
 
 use super::error::{PlanError, check};
 use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule};
 use source::Shape;
-
-/// The longest name of a layer: it is repeated in messages and logs.
-const NAME_BYTES: usize = 256;
-/// A layer may have as many units.
-pub const UNITS: u32 = 1 << 20;
 
 /// Training one layer.
 #[derive(Clone, Debug)]
@@ -67,7 +63,6 @@ pub fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec
             elements = input.len();
         }
         let spec = spec(index, layer, input, config.training.block)?;
-        check_row(index, layer, &spec)?;
         input = spec.output();
         stages.push(Stage {
             layer: LayerIndex(index as u32),
@@ -114,67 +109,65 @@ fn check_taps(stages: &[Stage]) -> Result<(), PlanError> {
     )
 }
 
-/// An activation of the layer, and its map, fit a message.
-fn check_row(index: usize, layer: &LayerConfig, spec: &LayerSpec) -> Result<(), PlanError> {
-    let map = spec.map.output();
-    check(
-        map.len().max(spec.outputs()) <= ELEMENTS,
-        &format!("layers[{index}].units"),
-        layer.units,
-        format!("fewer: a map of {map} is more than the {ELEMENTS} elements of a message"),
-    )
-}
-
 /// What is fixed about a layer that reads `input`.
 fn spec(index: usize, layer: &LayerConfig, input: MapShape, block: u32) -> Result<LayerSpec, PlanError> {
-    let key = |name: &str| format!("layers[{index}].{name}");
     let outputs = layer.units as usize;
     let map = match layer.kind {
         LayerKind::Dense => {
-            let given = [
-                ("kernel", layer.kernel.is_some()),
-                ("padding", layer.padding.is_some()),
-                ("pool", layer.pool.is_some()),
-                ("readout_pool", layer.readout_pool.is_some()),
-            ];
-            for (name, given) in given {
-                check(!given, &key(name), "given", "nothing: only convolutions have it")?;
-            }
+            check_dense(index, layer)?;
             LinearMap::Dense(Dense { inputs: input.len(), outputs })
         }
         LayerKind::Conv => {
-            let side = input.height.min(input.width);
-            let padding = layer.padding.unwrap_or(0) as usize;
-            check(
-                padding < side,
-                &key("padding"),
-                padding,
-                format!("less than the sides of a map of {input}"),
-            )?;
-            let kernel = layer.kernel.unwrap_or(0) as usize;
-            let most = side + 2 * padding;
-            check(
-                (1..=most).contains(&kernel),
-                &key("kernel"),
-                layer.kernel.map_or("nothing".to_owned(), |kernel| kernel.to_string()),
-                format!("1 to {most} on a padded map of {input}"),
-            )?;
+            let [kernel, padding] = [layer.kernel, layer.padding].map(|number| number.unwrap_or(0) as usize);
             LinearMap::Conv(Conv { input, channels: outputs, kernel, padding })
         }
     };
-    let block = layer.block.unwrap_or(block);
-    check((1..=UNITS).contains(&block), &key("block"), block, format!("1 to {UNITS}"))?;
     let spec = LayerSpec {
         name: layer.name.clone(),
         map,
         pairs: layer.pairs,
         transmit: layer.transmit,
-        pool: pool(&key("pool"), layer.pool, map.output())?,
-        readout_pool: None,
-        block: block as usize,
+        pool: layer.pool.map(pool),
+        readout_pool: layer.readout_pool.map(pool),
+        block: layer.block.unwrap_or(block) as usize,
     };
-    let readout_pool = pool(&key("readout_pool"), layer.readout_pool, spec.output())?;
-    Ok(LayerSpec { readout_pool, ..spec })
+    spec.checked().map_err(|error| refused(index, layer, error))
+}
+
+fn check_dense(index: usize, layer: &LayerConfig) -> Result<(), PlanError> {
+    let given = [
+        ("kernel", layer.kernel.is_some()),
+        ("padding", layer.padding.is_some()),
+        ("pool", layer.pool.is_some()),
+        ("readout_pool", layer.readout_pool.is_some()),
+    ];
+    given.into_iter().try_for_each(|(name, given)| {
+        let key = format!("layers[{index}].{name}");
+        check(!given, &key, "given", "nothing: only convolutions have it")
+    })
+}
+
+fn pool(PoolConfig { kind, size, stride, padding }: PoolConfig) -> Pool {
+    let [size, stride, padding] = [size, stride.unwrap_or(size), padding].map(|number| number as usize);
+    Pool { kind, size, stride, padding }
+}
+
+/// What the mathematics has against a configured layer.
+fn refused(index: usize, layer: &LayerConfig, SpecError { field, found, expected }: SpecError) -> PlanError {
+    let (name, found, expected) = match field {
+        SpecField::Channels => ("units".to_owned(), found, expected),
+        SpecField::Output => {
+            let fewer = format!("fewer: {found} is more than {ELEMENTS} elements");
+            ("units".to_owned(), layer.units.to_string(), fewer)
+        }
+        // What the layer reads follows from the samples and the layers below.
+        SpecField::Inputs | SpecField::Input => {
+            ("kind".to_owned(), format!("of a layer that reads {found}"), expected)
+        }
+        SpecField::Kernel if layer.kernel.is_none() => (field.to_string(), "nothing".to_owned(), expected),
+        field => (field.to_string(), found, expected),
+    };
+    PlanError { key: format!("layers[{index}].{name}"), found, expected }
 }
 
 /// What those divide who share a layer.
@@ -203,25 +196,8 @@ fn sharing(
     Ok(if suits(Sharing::Samples) && samples < channels { Sharing::Samples } else { Sharing::Channels })
 }
 
-fn pool(key: &str, pool: Option<PoolConfig>, shape: MapShape) -> Result<Option<Pool>, PlanError> {
-    let Some(PoolConfig { kind, size, stride, padding }) = pool else { return Ok(None) };
-    let stride = stride.unwrap_or(size);
-    let side = shape.height.min(shape.width) as u32;
-    check(padding <= size / 2, &format!("{key}.padding"), padding, "at most half the size")?;
-    let most = side + 2 * padding;
-    let fits = format!("1 to {most} on a map of {shape}");
-    check((1..=most).contains(&size), &format!("{key}.size"), size, fits)?;
-    check((1..=side).contains(&stride), &format!("{key}.stride"), stride, format!("1 to {side}"))?;
-    let [size, stride, padding] = [size, stride, padding].map(|number| number as usize);
-    Ok(Some(Pool { kind, size, stride, padding }))
-}
-
 fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), PlanError> {
     let key = |name: &str| format!("layers[{index}].{name}");
-    check(!layer.name.trim().is_empty(), &key("name"), "\"\"", "a name")?;
-    let length = layer.name.len();
-    check(length <= NAME_BYTES, &key("name"), format!("{length} bytes"), format!("at most {NAME_BYTES}"))?;
-    check((1..=UNITS).contains(&layer.units), &key("units"), layer.units, format!("1 to {UNITS}"))?;
     let takes = layer.pairs == PairSource::Takes;
     check(
         index > 0 || !takes,
@@ -280,5 +256,39 @@ mod tests {
         assert!(row.starts_with("layers[0].units = 20000: expected fewer: a map of 32x32x20000"), "{row}");
         let views = refusal(&["layers.0.sharing=samples", "data.views=2"]);
         assert!(views.contains("of one view"), "{views}");
+    }
+
+    #[test]
+    fn what_the_mathematics_refuses_is_told_by_the_configurations_key() {
+        const CIFAR_10: &str = include_str!("../../../configs/cifar10.toml");
+        let refusal = |text: &str, changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|&text| text.to_owned()).collect();
+            let shape = Shape { height: 32, width: 32, channels: 3 };
+            let config = config::parse("cifar10.toml", text, &changes).unwrap();
+            Plan::new(&config, shape, TrainingSamples::labelled(50_000)).unwrap_err().to_string()
+        };
+        for (change, says) in [
+            ("layers.0.kernel=40", "layers[0].kernel = 40: expected 1 to 36 on a padded map of 32x32x3"),
+            (
+                "layers.0.padding=32",
+                "layers[0].padding = 32: expected less than the sides of a map of 32x32x3",
+            ),
+            ("layers.0.units=0", "layers[0].units = 0: expected 1 to 1048576"),
+            ("layers.0.pool.padding=3", "layers[0].pool.padding = 3: expected at most half the size"),
+            ("layers.1.pool.stride=0", "layers[1].pool.stride = 0: expected 1 to 16"),
+            (
+                "layers.1.readout_pool.size=50",
+                "layers[1].readout_pool.size = 50: expected 1 to 8 on a map of 8x8x384",
+            ),
+            (
+                "layers.2.units=1048576",
+                "layers[2].units = 1048576: expected fewer: a map of 8x8x1048576 is more than 16777200 elements",
+            ),
+        ] {
+            let error = refusal(CIFAR_10, &[change]);
+            assert!(error.starts_with(says), "{change}: {error}");
+        }
+        let without = refusal(&CIFAR_10.replacen("kernel = 5\n", "", 1), &[]);
+        assert!(without.starts_with("layers[0].kernel = nothing: expected 1 to 36"), "{without}");
     }
 }

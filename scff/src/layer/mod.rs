@@ -10,11 +10,13 @@ mod tiles;
 
 mod channels;
 mod spec;
+mod check;
 
 mod state;
 mod tensors;
 
 pub use channels::ChannelRange;
+pub use check::{CHANNELS, ELEMENTS, PoolField, SpecError, SpecField};
 pub use conv::Conv;
 pub use dense::Dense;
 pub use linear::LinearMap;

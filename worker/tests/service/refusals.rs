@@ -6,6 +6,7 @@ use proto::wire;
 use proto::wire::host_layer_request::Request as HostRequest;
 use proto::wire::train_request::Request;
 use proto::wire::transform_request::Request as TransformRequest;
+use scff::layer::{CHANNELS, ELEMENTS};
 use tonic::{Code, Status};
 
 use crate::client::{CACHE_BYTES, Training, assert_serves, host, host_requests, server, soon};
@@ -85,9 +86,9 @@ async fn a_batch_beyond_all_memory_is_refused_before_any_is_taken() {
     let mut client = server.client().await;
     let mut begin = Stage::plain().begin();
     begin.batch = limits::BATCH as u32;
-    begin.elements = limits::ELEMENTS as u64;
+    begin.elements = ELEMENTS as u64;
     begin.kept_rows = 0;
-    let dense = wire::Dense { inputs: limits::ELEMENTS as u64, outputs: limits::CHANNELS as u64 };
+    let dense = wire::Dense { inputs: ELEMENTS as u64, outputs: CHANNELS as u64 };
     begin.spec.as_mut().unwrap().map = Some(wire::layer_spec::Map::Dense(dense));
     let training = Training::open(&mut client).await;
     training.send(Request::Begin(begin)).await;

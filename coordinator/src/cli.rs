@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proto::output::print;
 use proto::process::KernelChoice;
 
 use crate::calibration::calibrate;
@@ -17,12 +18,21 @@ use crate::plan::Plan;
 use crate::run::run;
 use crate::sitting::Surroundings;
 use crate::split::prepare;
+use crate::stop::Stop;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 use source::{self, DataSetName, FetchOptions, official};
 
+const EXIT_STATUS: &str = "\
+Exit status:
+    0  done
+    1  an error, which the last line on standard error states
+    2  the command line is wrong
+   75  asked to end by SIGTERM or SIGINT (Ctrl-C): the same command continues. Training is brought to a checkpoint first;
+       a second signal ends at once, with status 143 or 130, and costs the steps since the last checkpoint";
+
 /// Trains Self-Contrastive Forward-Forward networks layer by layer, over worker processes.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(version, about, arg_required_else_help = true, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// BLAS kernel of this process and of local workers, such as Haswell or SkylakeX; `auto` takes the one that
     /// OPENBLAS_CORETYPE names, or else what OpenBLAS chooses. Another kernel gives other bits.
@@ -185,7 +195,7 @@ pub enum DataCommand {
 }
 
 impl ClusterArgs {
-    fn surroundings(self, kernel: &KernelChoice) -> Surroundings {
+    fn surroundings(self, kernel: &KernelChoice, stop: Stop) -> Surroundings {
         let place = self.workers.unwrap_or(Place::Local(usize::from(self.local.unwrap_or(1))));
         let count = if let Place::Local(count) = place { count as u64 } else { 1 };
         let shared = || proto::machine::memory_bytes() / 4 / count;
@@ -200,6 +210,7 @@ impl ClusterArgs {
             },
             patience: Duration::from_secs(self.wait),
             shards: self.shards,
+            stop,
         }
     }
 }
@@ -236,8 +247,8 @@ impl PlannedArgs {
 }
 
 impl Cli {
-    /// Does it.
-    pub async fn execute(self) -> anyhow::Result<()> {
+    /// Does it; ends with [`crate::stop::Stopped`] where `stop` is asked for.
+    pub async fn execute(self, stop: Stop) -> anyhow::Result<()> {
         let Self { blas_kernel: kernel, command } = self;
         match command {
             Command::Run { config: file, out, set, cluster } => {
@@ -246,22 +257,21 @@ impl Cli {
                     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
                     PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0))
                 });
-                let summary = run(&config, &out, &cluster.surroundings(&kernel))
+                let summary = run(&config, &out, &cluster.surroundings(&kernel, stop))
                     .await
                     .with_context(|| file.display().to_string())?;
-                println!("{}", conclusion(&summary));
-                println!("run directory: {}", out.display());
+                print(format_args!("{}\nrun directory: {}", conclusion(&summary), out.display()))?;
             }
             Command::Plan { config: file, set, json, cluster } => {
                 let config = config::load(&file, &set)?;
                 let (plan, test_samples) =
                     plan(&config, &cluster.data).with_context(|| file.display().to_string())?;
-                println!("{}", tokio::task::block_in_place(|| cluster.estimated(&plan, test_samples, json)));
+                print(tokio::task::block_in_place(|| cluster.estimated(&plan, test_samples, json)))?;
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
-                let summary = eval(&run_dir, wanted, &cluster.surroundings(&kernel)).await?;
-                println!("{}", readout_line(&summary));
+                let summary = eval(&run_dir, wanted, &cluster.surroundings(&kernel, stop)).await?;
+                print(readout_line(&summary))?;
             }
             Command::Data { command } => data_command(command)?,
         }
@@ -283,10 +293,14 @@ fn data_command(command: DataCommand) -> anyhow::Result<()> {
     match command {
         DataCommand::Fetch { name, data } => {
             let options = FetchOptions { base_url: None, progress: true };
-            println!("{}", source::fetch(name, &data, &options)?);
+            print(source::fetch(name, &data, &options)?)?;
         }
-        DataCommand::List { data } => source::list(&data, &mut std::io::stdout())?,
-        DataCommand::Verify { name, data } => println!("{}", source::verify(name, &data)?),
+        DataCommand::List { data } => {
+            let mut list = Vec::new();
+            source::list(&data, &mut list)?;
+            print(String::from_utf8_lossy(&list).trim_end())?;
+        }
+        DataCommand::Verify { name, data } => print(source::verify(name, &data)?)?,
     }
     Ok(())
 }
@@ -315,12 +329,12 @@ fn conclusion(summary: &Summary) -> String {
 
 fn readout_line(readout: &ReadoutSummary) -> String {
     let (accuracy, on) = readout.measured();
+    let rank = readout.effective_rank.map(|rank| format!(" effective rank {rank:.0},")).unwrap_or_default();
     format!(
-        "readout of {} features: {:.2} % {on} accuracy ({:.2} % training), effective rank {:.0}, {:.1} s",
+        "readout of {} features: {:.2} % {on} accuracy ({:.2} % training),{rank} {:.1} s",
         readout.features,
         100.0 * accuracy,
         100.0 * readout.train_accuracy,
-        readout.effective_rank,
         readout.seconds
     )
 }

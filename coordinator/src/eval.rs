@@ -1,14 +1,17 @@
 //! Evaluation: readouts of what a run has frozen, or of its input, which leave the run as it is.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::bail;
 
+use crate::events::Events;
 use crate::features::Taps;
 use crate::run_dir::RunDir;
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
 use crate::summary::ReadoutSummary;
+use crate::terminal::Terminal;
 
 /// What a readout of a finished run reads, and how it is trained.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +30,7 @@ pub async fn eval(
     wanted: Wanted,
     surroundings: &Surroundings,
 ) -> anyhow::Result<ReadoutSummary> {
-    let dir = RunDir::existing(path)?;
+    let dir = Arc::new(RunDir::existing(path)?);
     if let Some(wrong) = wanted.readout.iter().find(|given| !given.trim_start().starts_with("readout.")) {
         bail!(
             "--set {wrong}: the run's layers are trained; expected a key of the readout, such as readout.dropout=0.4"
@@ -36,7 +39,8 @@ pub async fn eval(
     let config = crate::config::load(&dir.config_file(), &wanted.readout)?;
     let (plan, set) = prepare(&config, &surroundings.data)?;
     let splits = split(&plan, set);
-    let mut sitting = Sitting::new(plan, splits, dir, surroundings)?;
+    let events = Events::new(vec![Box::new(Terminal::new())]);
+    let mut sitting = Sitting::new(plan, splits, dir, surroundings, events)?;
     if wanted.input {
         let (_, summary) = sitting.read_out(&[], &Taps::Input).await?;
         return Ok(summary);

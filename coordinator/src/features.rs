@@ -15,8 +15,9 @@ use source::{Augmentation, Examples};
 use tokio::sync::mpsc;
 
 use crate::cluster::{Worker, WorkerFailure};
+use crate::events::{Event, Events};
 use crate::order::keys_of;
-use crate::progress::bar;
+use crate::run_dir::RunDirError;
 use crate::stream::{UnfitSample, Views};
 use crate::transform::{Job, QUEUE, through};
 
@@ -47,6 +48,9 @@ pub enum FeaturesError {
     /// A sample does not get to the workers.
     #[error(transparent)]
     Sample(#[from] UnfitSample),
+    /// Whoever listens to what happens failed.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
 }
 
 /// The samples themselves, standardised.
@@ -73,6 +77,7 @@ pub async fn layer_features(
     examples: &Arc<Examples>,
     flips: bool,
     precision: Precision,
+    events: &Events,
 ) -> Result<Features, FeaturesError> {
     let augmentation = if flips { Augmentation::FLIPS } else { Augmentation::NONE };
     let views = Views { examples: examples.clone(), augmentation };
@@ -99,24 +104,25 @@ pub async fn layer_features(
         }
         Ok::<_, UnfitSample>(())
     });
-    let progress = bar(rows as u64, "  features {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
+    events.tell(&Event::FeaturesStarted { samples: rows as u64 })?;
+    let broken = |message| WorkerFailure::protocol(&workers[0], message);
     let collect = async {
         let mut matrix = FeatureMatrix::new(rows, precision);
         while let Some(Job { rows, .. }) = arrived.recv().await {
             for message in rows {
-                progress.inc(u64::from(message.rows));
-                tokio::task::block_in_place(|| matrix.append(message))?;
+                let samples = u64::from(message.rows);
+                tokio::task::block_in_place(|| matrix.append(message)).map_err(broken)?;
+                events.tell(&Event::Features { samples })?;
             }
         }
-        Ok::<_, String>(matrix)
+        Ok::<_, FeaturesError>(matrix)
     };
     let bytes_sent = AtomicU64::new(0);
     let (sent, matrix) = tokio::join!(through(workers, &begin, prepared, results, &bytes_sent), collect);
-    progress.finish_and_clear();
+    events.tell(&Event::FeaturesEnded)?;
     sent?;
     produced.await.expect("samples are written without a panic")?;
-    let features = matrix.and_then(FeatureMatrix::finish);
-    Ok(features.map_err(|message| WorkerFailure::protocol(&workers[0], message))?)
+    Ok(matrix?.finish().map_err(broken)?)
 }
 
 /// Bytes of a row that messages are cut for: 96 rows of 784 pixels and of 8,192 features fit well. Fewer where a row is wide

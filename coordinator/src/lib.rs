@@ -1,11 +1,32 @@
 //! Strata's head node, as a library: modules stand in the order in which a run uses them.
 
 pub mod cli;
+
+pub mod stop;
+
 pub mod config;
+
 pub mod plan;
 
 pub mod calibration;
+
 pub mod estimate;
+
+pub mod totals;
+
+pub mod summary;
+
+pub mod run_dir;
+
+pub mod cluster;
+
+pub mod events;
+
+pub mod terminal;
+
+pub mod metrics_log;
+
+pub mod schedule;
 
 pub mod split;
 
@@ -15,13 +36,7 @@ pub mod ledger;
 
 pub mod stream;
 
-pub mod cluster;
-
 pub mod transform;
-
-pub mod run_dir;
-
-pub mod progress;
 
 pub mod phase;
 
@@ -29,11 +44,7 @@ pub mod features;
 
 pub mod readout;
 
-pub mod summary;
-
 pub mod sitting;
-
-pub mod schedule;
 
 pub mod run;
 

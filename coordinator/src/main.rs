@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use coordinator::cli::Cli;
+use coordinator::stop::{CONTINUE_ME, Stop, Stopped};
+use proto::output::{Log, say};
+use proto::signals::Signals;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -12,14 +15,16 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // It has been said already.
+        Err(error) if error.is::<Stopped>() => ExitCode::from(CONTINUE_ME),
         Err(error) => {
-            eprintln!("error: {}", said(&error));
+            say(format_args!("error: {}", said(&error)));
             ExitCode::FAILURE
         }
     }
@@ -44,7 +49,11 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         tracing::info!("{hint}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(cli.execute())
+    let stop = Stop::new();
+    runtime.block_on(async {
+        tokio::spawn(stop.clone().obey(Signals::take()?));
+        cli.execute(stop).await
+    })
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! The readout: a linear classifier on features, trained and measured on the head node.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::Array2;
 use proto::rows::Precision;
 use scff::analysis::effective_rank;
-use scff::batch::Epoch;
 use scff::layer::{ChannelRange, Tensors};
 use scff::readout::{Features, NotFinite, ReadoutSpec, train};
 use scff::seed::Seed;
 use source::Examples;
 
 use crate::cluster::Worker;
+use crate::events::{Event, Events};
 use crate::features::{FeaturesError, Taps, input_features, layer_features};
-use crate::progress::bar;
+use crate::run_dir::RunDirError;
 use crate::split::Splits;
 use crate::summary::ReadoutSummary;
 
@@ -26,67 +27,100 @@ pub enum ReadoutError {
     /// It does not learn.
     #[error("{0}: try a smaller readout.lr")]
     NotFinite(#[from] NotFinite),
+    /// The run directory failed.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
 }
 
-/// Computes the features of both splits, trains the readout and measures it.
-pub async fn read_out(
-    workers: &[Worker],
-    run: &str,
-    taps: &Taps,
+/// What a readout is trained and measured with.
+pub struct ReadoutRun<'a> {
+    /// Who computes features.
+    pub workers: &'a [Worker],
+    /// The run's name on them.
+    pub run: &'a str,
+    /// What is read.
+    pub taps: &'a Taps,
+    /// Of which samples.
+    pub splits: &'a Splits,
+    /// Precision of features.
+    pub precision: Precision,
+    /// How it is trained.
+    pub spec: ReadoutSpec,
+    /// What its random numbers follow from.
+    pub seed: Seed,
+    /// Who is told what happens.
+    pub events: &'a Events,
+}
+
+impl ReadoutRun<'_> {
+    /// Computes the features of both splits, trains the readout and measures it.
+    pub async fn read_out(self) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
+        let began = Instant::now();
+        // The readout learns from images and their mirror images where layers do, and is measured on images as they are.
+        let trained = self.features(&self.splits.train, self.splits.flips).await?;
+        let measured = self.features(&self.splits.measure, false).await?;
+        let (splits, spec, seed, events) = (self.splits.clone(), self.spec, self.seed, self.events.clone());
+        self.events.tell(&Event::ReadoutStarted { epochs: spec.epochs })?;
+        let computed =
+            tokio::task::spawn_blocking(move || learn(&trained, &measured, &splits, &spec, seed, &events));
+        let (parameters, summary) = computed.await.expect("the readout does not panic")?;
+        let summary = ReadoutSummary { seconds: began.elapsed().as_secs_f64(), ..summary };
+        self.events.tell(&Event::ReadOut(summary.clone()))?;
+        Ok((parameters, summary))
+    }
+
+    async fn features(&self, examples: &Arc<Examples>, flips: bool) -> Result<Features, FeaturesError> {
+        let Self { workers, run, precision, events, .. } = *self;
+        match self.taps {
+            Taps::Input => Ok(input_features(examples, precision)),
+            Taps::Layers(taps) => {
+                layer_features(workers, run, taps, examples, flips, precision, events).await
+            }
+        }
+    }
+}
+
+/// Trains the readout on the features of one split and measures it on those of another. Blocks.
+fn learn(
+    trained: &Features,
+    measured: &Features,
     splits: &Splits,
-    precision: Precision,
     spec: &ReadoutSpec,
     seed: Seed,
+    events: &Events,
 ) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
-    let began = Instant::now();
-    let mut features = Vec::new();
-    // The readout learns from images and their mirror images where layers do, and is measured on images as they are.
-    for (examples, flips) in [(&splits.train, splits.flips), (&splits.measure, false)] {
-        features.push(match taps {
-            Taps::Input => input_features(examples, precision),
-            Taps::Layers(taps) => layer_features(workers, run, taps, examples, flips, precision).await?,
-        });
-    }
-    let measured = features.pop().expect("two splits");
-    let trained = features.pop().expect("two splits");
-    let (splits, spec) = (splits.clone(), *spec);
-    let computed = tokio::task::spawn_blocking(move || {
-        let progress =
-            bar(u64::from(spec.epochs), "   readout {bar:30} {pos}/{len} epochs  {msg}  {eta} left");
-        let readout =
-            train(&trained, splits.train.labels(), splits.classes, &spec, seed, |Epoch(epoch), loss| {
-                progress.set_position(u64::from(epoch) + 1);
-                progress.set_message(format!("loss {loss:.4}"));
-            });
-        progress.abandon();
-        let readout = readout?;
-        let accuracy = |features: &Features, examples: &Examples| {
-            readout.correct(features, examples.labels()) as f64 / examples.len() as f64
-        };
-        let on_measured = accuracy(&measured, &splits.measure);
-        let summary = ReadoutSummary {
-            features: trained.width(),
-            train_accuracy: accuracy(&trained, &splits.train),
-            test_accuracy: (!splits.held_out).then_some(on_measured),
-            held_out_accuracy: splits.held_out.then_some(on_measured),
-            effective_rank: rank(&trained),
-            seconds: 0.0,
-        };
-        Ok::<_, NotFinite>((readout.parameters(), summary))
-    });
-    let (parameters, summary) = computed.await.expect("the readout does not panic")?;
-    Ok((parameters, ReadoutSummary { seconds: began.elapsed().as_secs_f64(), ..summary }))
+    let mut told = Ok(());
+    let readout = train(trained, splits.train.labels(), splits.classes, spec, seed, |epoch, loss| {
+        if told.is_ok() {
+            told = events.tell(&Event::ReadoutEpoch { epoch, loss });
+        }
+    })?;
+    told?;
+    let accuracy = |features: &Features, examples: &Examples| {
+        readout.correct(features, examples.labels()) as f64 / examples.len() as f64
+    };
+    let on_measured = accuracy(measured, &splits.measure);
+    let summary = ReadoutSummary {
+        features: trained.width(),
+        train_accuracy: accuracy(trained, &splits.train),
+        test_accuracy: (!splits.held_out).then_some(on_measured),
+        held_out_accuracy: splits.held_out.then_some(on_measured),
+        effective_rank: rank(trained),
+        seconds: 0.0,
+    };
+    Ok((readout.parameters(), summary))
 }
 
 /// Samples whose features the effective rank is taken of: enough to tell collapse, and a second's work.
 const RANKED: usize = 1000;
 
-fn rank(features: &Features) -> f64 {
+/// None where the singular values do not come out, or are not finite.
+fn rank(features: &Features) -> Option<f64> {
     let samples = features.samples().min(RANKED);
     let width = features.width();
     let mut array = Array2::zeros((samples, width));
     for (sample, mut row) in array.outer_iter_mut().enumerate() {
         features.read(sample, ChannelRange { start: 0, end: width }, row.as_slice_mut().expect("contiguous"));
     }
-    effective_rank(&array).unwrap_or(f64::NAN)
+    effective_rank(&array).ok().filter(|rank| rank.is_finite())
 }

@@ -10,29 +10,35 @@ use scff::frozen::FrozenLayer;
 use scff::layer::LayerState;
 use scff::seed::Purpose;
 
-use crate::cluster::{Place, Worker, WorkerId};
+use crate::cluster::{Place, Worker, WorkerFailure, WorkerId};
 use crate::config::{Config, Shards, TrainingSchedule};
+use crate::events::{Event, Events, LayerStarted};
 use crate::features::FeaturesError;
+use crate::metrics_log::MetricsLog;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
-use crate::plan::{Phase, Plan, Stage};
+use crate::plan::{Member, Phase, Plan, Stage};
 use crate::readout::ReadoutError;
-use crate::run_dir::{Carried, FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
-use crate::schedule::{Command, Event, Schedule, Task};
+use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
+use crate::schedule::{Command, Outcome, Schedule, Task};
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
+use crate::stop::{Stop, Stopped};
 use crate::stream::Views;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+use crate::terminal::Terminal;
+use crate::totals::Carried;
 
 /// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
 pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
     let (plan, set) = prepare(config, &surroundings.data)?;
-    let dir = RunDir::open(out, config)?;
+    let dir = Arc::new(RunDir::open(out, config)?);
+    let events = Events::new(vec![Box::new(MetricsLog::new(dir.clone())), Box::new(Terminal::new())]);
     if let Some(summary) = dir.summary()? {
-        eprintln!("{}: this run is finished", out.display());
+        events.tell(&Event::Finished { folder: out.to_owned(), summary: summary.clone(), before: true })?;
         return Ok(summary);
     }
     let splits = split(&plan, set);
-    let sitting = Sitting::new(plan, splits, dir, surroundings)?;
+    let sitting = Sitting::new(plan, splits, dir, surroundings, events)?;
     Run::new(sitting, surroundings).go().await
 }
 
@@ -45,6 +51,8 @@ struct Run {
     local: bool,
     /// How fast workers have been.
     rates: WorkerRates,
+    /// Whether to end early.
+    stop: Stop,
 }
 
 impl Run {
@@ -56,6 +64,7 @@ impl Run {
             shards: surroundings.shards,
             local: matches!(surroundings.place, Place::Local(_)),
             rates: WorkerRates::default(),
+            stop: surroundings.stop.clone(),
         }
     }
 
@@ -76,26 +85,24 @@ impl Run {
         };
         let mut schedule = Schedule::new(self.sitting.plan.phases.iter().map(tasks).collect());
         let frozen = self.sitting.frozen.iter().flatten().count();
-        if frozen > 0 {
-            eprintln!("{}: continuing after {frozen} frozen layer(s)", self.sitting.dir.path().display());
-        }
-        let mut event = Event::Started { over: self.sitting.over };
+        self.tell(&Event::Started { folder: self.sitting.dir.path().to_owned(), frozen })?;
+        let mut outcome = Outcome::Started { over: self.sitting.over };
         let mut readout = None;
         loop {
-            event = match schedule.handle(event) {
+            outcome = match schedule.handle(outcome) {
                 Command::Gather => self.gather().await?,
                 Command::Train { phase, groups, transformers } => {
-                    match self.train(phase, &groups, &transformers).await {
-                        Ok(()) => Event::PhaseOver,
-                        Err(error) => self.failed(error, Some(phase))?,
-                    }
+                    self.train_or_stop(phase, &groups, &transformers).await?
                 }
                 Command::ReadOut { transformers } => match self.final_readout(&transformers).await {
                     Ok(summary) => {
                         readout = Some(summary);
-                        Event::ReadOut
+                        Outcome::ReadOut
                     }
-                    Err(error) => self.failed(error, None)?,
+                    Err(ReadoutError::Features(FeaturesError::Worker(failure))) => {
+                        self.failed(failure, Step(0))?
+                    }
+                    Err(error) => return Err(error.into()),
                 },
                 Command::Finish => {
                     return self.finish(readout.expect("the readout comes before the finish")).await;
@@ -105,36 +112,78 @@ impl Run {
         }
     }
 
-    async fn gather(&mut self) -> anyhow::Result<Event> {
-        let workers = self.sitting.gather().await?;
-        Ok(Event::Gathered(workers.iter().map(|worker| worker.id).collect()))
+    fn tell(&self, event: &Event) -> Result<(), RunDirError> {
+        self.sitting.events.tell(event)
     }
 
-    /// Lets go of a worker that failed, and tells the schedule how far the phase at hand has come.
-    fn failed(&mut self, error: PhaseError, phase: Option<usize>) -> anyhow::Result<Event> {
-        let failure = match error {
-            PhaseError::Worker(failure) => failure,
-            PhaseError::RunDir(error) => return Err(error.into()),
-            PhaseError::Sample(error) => return Err(error.into()),
-            PhaseError::Readout(error) => return Err(error.into()),
-            PhaseError::Newcomer { address } => {
-                eprintln!("{address}: a worker has come; going on with it from the checkpoint");
-                return Ok(Event::Newcomer);
-            }
-        };
-        self.sitting.cluster.forget(failure.id);
-        let reached = match phase {
-            Some(phase) => {
-                let Plan { schedule, phases, .. } = &self.sitting.plan;
-                let first = phases[phase].members[0].layer;
-                self.sitting.dir.checkpoint_step(*schedule, first)?.unwrap_or(Step(0))
-            }
-            None => Step(0),
-        };
-        if failure.passing {
-            tracing::warn!("{failure}; trying again from step {}", reached.0);
+    async fn gather(&mut self) -> anyhow::Result<Outcome> {
+        let workers = self.sitting.gather().await?;
+        Ok(Outcome::Gathered(workers.iter().map(|worker| worker.id).collect()))
+    }
+
+    /// Carries a phase on, to its end or until the run is to stop, which is an error.
+    async fn train_or_stop(
+        &mut self,
+        phase: usize,
+        groups: &[Vec<WorkerId>],
+        transformers: &[WorkerId],
+    ) -> anyhow::Result<Outcome> {
+        if let Err(failure) = self.sitting.host().await {
+            return Ok(self.failed(failure, self.reached(phase)?)?);
         }
-        Ok(Event::Failed { reached, passing: failure.passing, reason: failure.to_string() })
+        let at_work = self.stop.at_work();
+        let trained = self.train(phase, groups, transformers).await;
+        self.tell(&Event::PhaseEnded)?;
+        let outcome = match trained {
+            Ok(()) => Some(Outcome::PhaseOver),
+            Err(PhaseError::Worker(failure)) => Some(self.failed(failure, self.reached(phase)?)?),
+            Err(PhaseError::Newcomer { address }) => {
+                self.tell(&Event::WorkerCame { address })?;
+                Some(Outcome::Newcomer)
+            }
+            Err(PhaseError::RunDir(error)) => return Err(error.into()),
+            Err(PhaseError::Sample(error)) => return Err(error.into()),
+            Err(PhaseError::Stopped(_)) => None,
+        };
+        drop(at_work);
+        match outcome {
+            Some(outcome) if !self.stop.asked() => Ok(outcome),
+            outcome => {
+                let over = matches!(outcome, Some(Outcome::PhaseOver));
+                self.stopped(if over { phase + 1 } else { phase })
+            }
+        }
+    }
+
+    /// Lets go of a worker that failed; the task at hand is tried again from a step on.
+    fn failed(&mut self, failure: WorkerFailure, reached: Step) -> Result<Outcome, RunDirError> {
+        self.sitting.cluster.forget(failure.id);
+        let (passing, reason) = (failure.passing, failure.to_string());
+        if passing {
+            self.tell(&Event::WorkerLost { failure, again_from: reached })?;
+        }
+        Ok(Outcome::Failed { reached, passing, reason })
+    }
+
+    /// The step of a phase's checkpoint.
+    fn reached(&self, phase: usize) -> Result<Step, RunDirError> {
+        let Sitting { plan, dir, .. } = &self.sitting;
+        let first = plan.phases[phase].members[0].layer;
+        Ok(dir.checkpoint_step(plan.schedule, first)?.unwrap_or(Step(plan.phases[phase].steps.start)))
+    }
+
+    /// Says where the run stands, in `phase`.
+    fn stopped(&self, phase: usize) -> anyhow::Result<Outcome> {
+        let plan = &self.sitting.plan;
+        let (layers, step) = match plan.phases.get(phase) {
+            Some(Phase { members, .. }) => {
+                let name = |member| plan.stage(member).spec.name.clone();
+                (members.iter().map(name).collect(), self.reached(phase)?)
+            }
+            None => (Vec::new(), Step(0)),
+        };
+        self.tell(&Event::Stopped { layers, step })?;
+        Err(Stopped.into())
     }
 
     /// Where the members of a phase stand: at their checkpoint, or at its beginning.
@@ -160,55 +209,45 @@ impl Run {
         groups: &[Vec<WorkerId>],
         transformers: &[WorkerId],
     ) -> Result<(), PhaseError> {
-        self.sitting.host().await?;
         let states = self.states(index)?;
-        let phase = self.sitting.plan.phases[index].clone();
+        let start = states[0].state.step;
+        let Sitting { plan, dir, cluster, events, .. } = &self.sitting;
+        let phase = &plan.phases[index];
+        let layers = |which: &dyn Fn(LayerIndex) -> bool| -> Vec<LayerIndex> {
+            plan.stages.iter().map(|stage| stage.layer).filter(|layer| which(*layer)).collect()
+        };
+        let training = layers(&|layer| phase.members.iter().any(|member| member.layer == layer));
+        let frozen = layers(&|layer| plan.frozen_before(layer, index));
+        dir.rewind_metrics(&frozen, &training, start)?;
         let assignment = Assignment {
             groups: groups.iter().map(|group| self.sitting.workers(group)).collect(),
             transformers: self.sitting.workers(transformers),
         };
-        let Step(step) = states[0].state.step;
-        for (member, group) in phase.members.iter().zip(&assignment.groups) {
-            let trainer = group.iter().map(Worker::to_string).collect::<Vec<_>>().join(", ");
-            let (name, end) = (&self.sitting.plan.stage(member).spec.name, phase.steps.end);
-            if step > 0 {
-                eprintln!("{name}: continuing at step {step} of {end} on {trainer}");
-            } else {
-                eprintln!("{name}: {end} steps on {trainer}");
-            }
-        }
-        let layers = |which: &dyn Fn(LayerIndex) -> bool| -> Vec<LayerIndex> {
-            self.sitting.plan.stages.iter().map(|stage| stage.layer).filter(|layer| which(*layer)).collect()
+        events.tell(&phase_started(plan, phase, &assignment, start))?;
+        // Worth stopping for where the layer could be shared by more than share it.
+        let wanted = match (&phase.members[..], groups) {
+            ([member], [group]) => group.len() < self.task(plan.stage(member)).shards,
+            _ => false,
         };
-        let training = layers(&|layer| phase.members.iter().any(|member| member.layer == layer));
-        let frozen = layers(&|layer| self.sitting.plan.frozen_before(layer, index));
-        self.sitting.dir.rewind_metrics(&frozen, &training, Step(step))?;
+        let newcomer = if wanted { cluster.newcomer() } else { Box::pin(std::future::pending()) };
         let run = PhaseRun {
-            plan: &self.sitting.plan,
-            phase: &phase,
-            run: self.sitting.cluster.run(),
-            dir: &self.sitting.dir,
+            plan,
+            phase,
+            run: cluster.run(),
+            dir,
             views: &self.views,
             assignment,
             rates: self.rates.clone(),
+            events,
+            stop: &self.stop,
         };
-        // Worth stopping for where the layer could be shared by more than share it.
-        let wanted = phase.members.len() == 1
-            && phase
-                .members
-                .iter()
-                .zip(groups)
-                .any(|(member, group)| group.len() < self.task(self.sitting.plan.stage(member)).shards);
-        let newcomer =
-            if wanted { self.sitting.cluster.newcomer() } else { Box::pin(std::future::pending()) };
         let trained = run.train(states, newcomer).await?;
-        self.end_phase(index, trained).await?;
-        Ok(())
+        Ok(self.end_phase(index, trained).await?)
     }
 
     /// Freezes the layers whose training is over, and keeps the states of the others.
     async fn end_phase(&mut self, index: usize, trained: Vec<TrainedLayer>) -> Result<(), RunDirError> {
-        let Sitting { plan, dir, frozen, .. } = &mut self.sitting;
+        let Sitting { plan, dir, frozen, events, .. } = &mut self.sitting;
         let mut going_on = Vec::new();
         let members = &plan.phases[index].members;
         for (member, trained) in members.iter().zip(trained) {
@@ -222,6 +261,7 @@ impl Run {
                 .expect("checked when it came in");
             let file = FrozenLayerFile { layer: Arc::new(layer), summary };
             dir.save_frozen(stage.layer, &file)?;
+            events.tell(&Event::LayerFrozen { layer: stage.layer, summary: file.summary.clone() })?;
             frozen[stage.layer.0 as usize] = Some(file);
         }
         // Frozen layers first: whoever is interrupted in between takes the last steps again, to the same bits.
@@ -232,23 +272,20 @@ impl Run {
         self.sitting.note_memory().await
     }
 
-    async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, PhaseError> {
-        self.sitting.host().await?;
-        let layers = self.sitting.frozen.iter().flatten().map(|frozen| &*frozen.layer);
-        self.sitting.dir.save_model(&layers.collect::<Vec<_>>())?;
-        let taps = self.sitting.taps(self.sitting.plan.stages.iter().map(|stage| stage.tapped).collect());
-        let done = self.sitting.read_out(&self.sitting.workers(transformers), &taps).await;
-        let (parameters, summary) = done.map_err(|error| match error {
-            ReadoutError::Features(FeaturesError::Worker(failure)) => failure.into(),
-            error => PhaseError::Readout(error),
-        })?;
-        self.sitting.dir.save_readout(&parameters)?;
+    async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, ReadoutError> {
+        self.sitting.host().await.map_err(FeaturesError::from)?;
+        let Sitting { plan, dir, frozen, .. } = &self.sitting;
+        dir.save_model(&frozen.iter().flatten().map(|frozen| &*frozen.layer).collect::<Vec<_>>())?;
+        let taps = self.sitting.taps(plan.stages.iter().map(|stage| stage.tapped).collect());
+        let workers = self.sitting.workers(transformers);
+        let (parameters, summary) = self.sitting.read_out(&workers, &taps).await?;
+        dir.save_readout(&parameters)?;
         Ok(summary)
     }
 
     async fn finish(mut self, readout: ReadoutSummary) -> anyhow::Result<Summary> {
         self.sitting.note_memory().await?;
-        let Sitting { plan, dir, identity, cluster, frozen, .. } = self.sitting;
+        let Sitting { plan, dir, identity, cluster, frozen, events, .. } = self.sitting;
         let workers = cluster.workers();
         let frozen: Vec<FrozenLayerFile> = frozen.into_iter().flatten().collect();
         let seconds = frozen.iter().map(|frozen| frozen.summary.seconds);
@@ -270,8 +307,26 @@ impl Run {
             peak_rss_bytes: identity.peak_rss_bytes,
         };
         dir.save_summary(&summary).context("the run is done, but its summary is not written")?;
+        let folder = dir.path().to_owned();
+        events.tell(&Event::Finished { folder, summary: summary.clone(), before: false })?;
         Ok(summary)
     }
+}
+
+fn phase_started(plan: &Plan, phase: &Phase, assignment: &Assignment, from: Step) -> Event {
+    let started = |(member, group): (&Member, &Vec<Worker>)| {
+        let stage = plan.stage(member);
+        LayerStarted {
+            layer: stage.layer,
+            name: stage.spec.name.clone(),
+            from,
+            until: Step(phase.steps.end),
+            epochs: stage.epochs,
+            steps: stage.steps(),
+            trainers: group.iter().map(Worker::to_string).collect(),
+        }
+    };
+    Event::PhaseStarted { layers: phase.members.iter().zip(&assignment.groups).map(started).collect() }
 }
 
 fn layer_summary(plan: &Plan, stage: &Stage, TrainedLayer { state, carried }: &TrainedLayer) -> LayerSummary {
@@ -282,12 +337,9 @@ fn layer_summary(plan: &Plan, stage: &Stage, TrainedLayer { state, carried }: &T
         steps,
         seconds: carried.seconds,
         samples_per_second: steps as f64 * plan.batch as f64 / carried.seconds.max(f64::MIN_POSITIVE),
-        goodness_pos: carried.goodness_pos,
-        goodness_neg: carried.goodness_neg,
-        waiting_seconds: carried.waiting_seconds,
+        last: carried.reported.means(),
+        spent: carried.all.spent,
         bytes_sent: carried.bytes_sent,
-        bytes_exchanged: carried.bytes_exchanged,
-        bytes_forwarded: carried.bytes_forwarded,
         weights_sha256: weights_sha256([&state.parameters]),
     }
 }

@@ -12,7 +12,7 @@ const TRIES: u32 = 5;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Outcome {
     /// The run starts, with so many phases over already.
     Started {
         /// Phases that an earlier sitting brought to an end.
@@ -91,23 +91,23 @@ impl Schedule {
         Self { phases, over: 0, stuck: (Step(0), 0) }
     }
 
-    /// What to do after `event`.
-    pub fn handle(&mut self, event: Event) -> Command {
-        match event {
-            Event::Started { over } => {
+    /// What to do after `outcome`.
+    pub fn handle(&mut self, outcome: Outcome) -> Command {
+        match outcome {
+            Outcome::Started { over } => {
                 self.over = over;
                 Command::Gather
             }
-            Event::Gathered(workers) => self.assign(&workers),
-            Event::PhaseOver => {
+            Outcome::Gathered(workers) => self.assign(&workers),
+            Outcome::PhaseOver => {
                 self.over += 1;
                 self.stuck = (Step(0), 0);
                 Command::Gather
             }
-            Event::Newcomer => Command::Gather,
-            Event::ReadOut => Command::Finish,
-            Event::Failed { passing: false, reason, .. } => Command::GiveUp { reason },
-            Event::Failed { reached, reason, .. } => {
+            Outcome::Newcomer => Command::Gather,
+            Outcome::ReadOut => Command::Finish,
+            Outcome::Failed { passing: false, reason, .. } => Command::GiveUp { reason },
+            Outcome::Failed { reached, reason, .. } => {
                 let failures = if reached > self.stuck.0 { 1 } else { self.stuck.1 + 1 };
                 self.stuck = (reached, failures);
                 if failures < TRIES {
@@ -162,12 +162,12 @@ pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
 mod tests {
     use super::*;
 
-    fn workers(ids: &[usize]) -> Event {
-        Event::Gathered(ids.iter().map(|&id| WorkerId(id)).collect())
+    fn workers(ids: &[usize]) -> Outcome {
+        Outcome::Gathered(ids.iter().map(|&id| WorkerId(id)).collect())
     }
 
-    fn failed(reached: u64) -> Event {
-        Event::Failed { reached: Step(reached), passing: true, reason: "gone".into() }
+    fn failed(reached: u64) -> Outcome {
+        Outcome::Failed { reached: Step(reached), passing: true, reason: "gone".into() }
     }
 
     fn task(layer: u32, operations: u64) -> Task {
@@ -186,21 +186,21 @@ mod tests {
     #[test]
     fn layers_go_round_the_workers_and_the_others_transform() {
         let mut schedule = greedy();
-        assert_eq!(schedule.handle(Event::Started { over: 0 }), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::Started { over: 0 }), Command::Gather);
         let train = |phase, trainer: usize, transformers: &[usize]| Command::Train {
             phase,
             groups: vec![ids(&[trainer])],
             transformers: ids(transformers),
         };
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(0, 0, &[1, 2]));
-        assert_eq!(schedule.handle(Event::PhaseOver), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::PhaseOver), Command::Gather);
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(1, 1, &[0, 2]));
         // Worker 1 is lost; layer 1 goes to who is left.
         assert_eq!(schedule.handle(failed(0)), Command::Gather);
         assert_eq!(schedule.handle(workers(&[2])), train(1, 2, &[2]));
-        assert_eq!(schedule.handle(Event::PhaseOver), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::PhaseOver), Command::Gather);
         assert_eq!(schedule.handle(workers(&[2])), Command::ReadOut { transformers: vec![WorkerId(2)] });
-        assert_eq!(schedule.handle(Event::ReadOut), Command::Finish);
+        assert_eq!(schedule.handle(Outcome::ReadOut), Command::Finish);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_resumed_run_starts_with_the_first_phase_that_is_not_over() {
         let mut schedule = greedy();
-        schedule.handle(Event::Started { over: 2 });
+        schedule.handle(Outcome::Started { over: 2 });
         assert!(matches!(schedule.handle(workers(&[0])), Command::ReadOut { .. }));
     }
 
@@ -240,20 +240,20 @@ mod tests {
     fn a_worker_that_has_come_takes_part() {
         let task = Task { shards: 4, ..task(0, 1) };
         let mut schedule = Schedule::new(vec![vec![task]]);
-        schedule.handle(Event::Started { over: 0 });
+        schedule.handle(Outcome::Started { over: 0 });
         let groups = |command| match command {
             Command::Train { groups, .. } => groups.concat(),
             other => panic!("{other:?}"),
         };
         assert_eq!(groups(schedule.handle(workers(&[0]))), ids(&[0]));
-        assert_eq!(schedule.handle(Event::Newcomer), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::Newcomer), Command::Gather);
         assert_eq!(groups(schedule.handle(workers(&[0, 1]))), ids(&[0, 1]));
     }
 
     #[test]
     fn failures_count_only_while_nothing_advances() {
         let mut schedule = Schedule::new(vec![vec![task(0, 1)]]);
-        schedule.handle(Event::Started { over: 0 });
+        schedule.handle(Outcome::Started { over: 0 });
         for reached in [0, 0, 0, 0, 10, 10, 10, 10, 20] {
             assert_eq!(schedule.handle(failed(reached)), Command::Gather, "at {reached}");
         }
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn what_cannot_pass_is_not_tried_again() {
         let mut schedule = Schedule::new(vec![vec![task(0, 1)]]);
-        let event = Event::Failed { reached: Step(0), passing: false, reason: "no".into() };
-        assert_eq!(schedule.handle(event), Command::GiveUp { reason: "no".into() });
+        let outcome = Outcome::Failed { reached: Step(0), passing: false, reason: "no".into() };
+        assert_eq!(schedule.handle(outcome), Command::GiveUp { reason: "no".into() });
     }
 }

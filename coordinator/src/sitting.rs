@@ -1,6 +1,7 @@
 //! One sitting of a run, to train or to evaluate: its plan and samples, its directory, its workers, and the layers that are frozen.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,11 +10,13 @@ use scff::layer::Tensors;
 
 use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
 use crate::config::{Shards, TrainingSchedule};
+use crate::events::Events;
 use crate::features::{LayerTaps, Taps};
 use crate::plan::Plan;
-use crate::readout::{ReadoutError, read_out};
+use crate::readout::{ReadoutError, ReadoutRun};
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunIdentity};
 use crate::split::Splits;
+use crate::stop::Stop;
 use crate::summary::ReadoutSummary;
 
 /// Where a run finds things.
@@ -29,6 +32,8 @@ pub struct Surroundings {
     pub patience: Duration,
     /// How many workers share each layer, whatever its configuration says.
     pub shards: Option<Shards>,
+    /// Whether the process was asked to end.
+    pub stop: Stop,
 }
 
 /// What a sitting works with.
@@ -38,7 +43,7 @@ pub struct Sitting {
     /// The samples.
     pub splits: Splits,
     /// Where it is kept.
-    pub dir: RunDir,
+    pub dir: Arc<RunDir>,
     /// What the run is called and computed with.
     pub identity: RunIdentity,
     /// Who computes.
@@ -47,6 +52,8 @@ pub struct Sitting {
     pub frozen: Vec<Option<FrozenLayerFile>>,
     /// Phases that are over.
     pub over: usize,
+    /// Who is told what happens.
+    pub events: Events,
 }
 
 impl Sitting {
@@ -54,14 +61,15 @@ impl Sitting {
     pub fn new(
         plan: Plan,
         splits: Splits,
-        dir: RunDir,
+        dir: Arc<RunDir>,
         surroundings: &Surroundings,
+        events: Events,
     ) -> Result<Self, RunDirError> {
         let identity = dir.identity()?;
         let Surroundings { place, local, patience, .. } = surroundings.clone();
         let (frozen, over) = standing(&plan, &dir)?;
         let cluster = Cluster::new(identity.id.clone(), place, local, patience);
-        Ok(Self { plan, splits, dir, identity, cluster, frozen, over })
+        Ok(Self { plan, splits, dir, identity, cluster, frozen, over, events })
     }
 
     /// The workers that are there, at least one, all of the run's kernel.
@@ -130,7 +138,17 @@ impl Sitting {
         taps: &Taps,
     ) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
         let Plan { precision, readout, seed, .. } = &self.plan;
-        read_out(workers, self.cluster.run(), taps, &self.splits, *precision, readout, *seed).await
+        let run = ReadoutRun {
+            workers,
+            run: self.cluster.run(),
+            taps,
+            splits: &self.splits,
+            precision: *precision,
+            spec: *readout,
+            seed: *seed,
+            events: &self.events,
+        };
+        run.read_out().await
     }
 }
 

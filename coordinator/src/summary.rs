@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::totals::{Measures, Spent};
+
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -40,21 +42,14 @@ pub struct LayerSummary {
     pub seconds: f64,
     /// Samples a second, over the whole stage.
     pub samples_per_second: f64,
-    /// Mean goodness of positive pairs in the last report.
-    pub goodness_pos: f64,
-    /// Mean goodness of negative pairs in the last report.
-    pub goodness_neg: f64,
-    /// Seconds that the trainer waited for batches.
-    #[serde(default)]
-    pub waiting_seconds: f64,
+    /// Mean loss and goodness in the last report.
+    #[serde(flatten)]
+    pub last: Measures,
+    /// What the steps cost besides computing.
+    #[serde(flatten)]
+    pub spent: Spent,
     /// Bytes that the coordinator sent to workers.
     pub bytes_sent: u64,
-    /// Sums of goodness that workers who share the layer sent each other, in bytes.
-    #[serde(default)]
-    pub bytes_exchanged: u64,
-    /// Batches that they handed on to each other, in bytes.
-    #[serde(default)]
-    pub bytes_forwarded: u64,
     /// SHA-256 of weight and bias.
     pub weights_sha256: String,
 }
@@ -72,8 +67,10 @@ pub struct ReadoutSummary {
     /// Share of the held-out training samples; absent where none were.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held_out_accuracy: Option<f64>,
-    /// Effective rank of the features of (at most) 1,000 samples: exp of the entropy of their singular values.
-    pub effective_rank: f64,
+    /// Effective rank of the features of (at most) 1,000 samples: exp of the entropy of their singular values. Absent where
+    /// there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub effective_rank: Option<f64>,
     /// Seconds for features, training and measuring.
     pub seconds: f64,
 }

@@ -12,6 +12,7 @@ pub mod output;
 pub mod process;
 pub mod refusal;
 pub mod rows;
+pub mod signals;
 pub mod state;
 
 /// The generated messages, client and server.

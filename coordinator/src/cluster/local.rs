@@ -96,6 +96,8 @@ async fn start(options: &LocalOptions) -> Result<Process, LocalError> {
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");
     }
+    // Ctrl-C is for this process, which brings the work at hand to a checkpoint; to do so it needs its workers.
+    command.process_group(0);
     // Its standard input closes when this process ends, however it ends, and the worker ends with it.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child =

@@ -8,15 +8,21 @@ use std::time::Instant;
 use proto::state::decode_state;
 use proto::wire;
 use proto::wire::train_reply::Reply;
+use scff::batch::Step;
 use scff::layer::LayerState;
 use scff::train::Sharing;
 use tokio::sync::mpsc;
 
-use super::{PassedOn, PhaseError, WorkerRates};
 use crate::cluster::{Worker, WorkerFailure, WorkerId};
+use crate::events::{Event, Events};
 use crate::plan::Stage;
-use crate::progress::StageProgress;
-use crate::run_dir::{Carried, TrainedLayer};
+use crate::run_dir::TrainedLayer;
+use crate::totals::Carried;
+
+use super::error::PhaseError;
+use super::reporter::Reporter;
+use super::sending::PassedOn;
+use super::shares::WorkerRates;
 
 /// A member's state, as it has come.
 pub struct Arrived {
@@ -37,19 +43,22 @@ pub struct Listener {
     pub trainer: Worker,
     pub place: usize,
     pub stage: Stage,
-    /// Steps in the end.
-    pub last: u64,
+    /// Steps in the end: fewer, once batches have ended early.
+    pub end: Arc<AtomicU64>,
+    /// Steps of the last state that has come.
+    pub reached: Step,
     pub replies: tonic::Streaming<wire::TrainReply>,
-    pub progress: StageProgress,
-    /// What the stage had carried when this sitting began.
-    pub carried: Carried,
+    pub reporter: Reporter,
+    pub events: Events,
     pub bytes_sent: Arc<AtomicU64>,
     pub began: Instant,
+    /// Seconds of training in earlier sittings.
+    pub seconds_before: f64,
     /// Who shares the layer, by where their parts begin; nobody where it is not shared.
     pub shards: HashMap<u64, WorkerId>,
     pub rates: WorkerRates,
     /// The states that are arriving: by step, and by where each shard begins.
-    pub parts: BTreeMap<u64, BTreeMap<u64, Shard>>,
+    pub arriving: BTreeMap<u64, BTreeMap<u64, Shard>>,
     /// What the step at hand passes on, as far as it has come.
     pub rows: PassedOn,
     /// Rows of it that are missing.
@@ -70,7 +79,7 @@ impl Listener {
                 Some(Some(Reply::Ready(_))) => {}
                 Some(Some(Reply::Step(report))) => {
                     self.missing = self.passed_on;
-                    self.progress.step(&report)?;
+                    self.step(&report)?;
                 }
                 Some(Some(Reply::Rows(rows))) => self.rows(rows).await?,
                 Some(Some(Reply::State(part))) => {
@@ -81,9 +90,28 @@ impl Listener {
                 Some(Some(Reply::Sums(_)) | None) => {
                     return Err(WorkerFailure::protocol(&self.trainer, "a reply that says nothing").into());
                 }
+                None if self.over() => return Ok(()),
                 None => return Err(WorkerFailure::gone(&self.trainer).into()),
             }
         }
+    }
+
+    fn step(&mut self, report: &wire::StepReport) -> Result<(), PhaseError> {
+        if !finite(report) {
+            let message = format!("step {} with numbers that are not finite", report.step);
+            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+        }
+        let metrics = self.reporter.step(report);
+        self.events.tell(&Event::Step { layer: self.stage.layer, taken: Step(report.step + 1) })?;
+        if let Some(metrics) = metrics {
+            self.events.tell(&Event::Report(metrics))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the last state has come.
+    fn over(&self) -> bool {
+        self.reached.0 >= self.end.load(Ordering::Relaxed)
     }
 
     async fn rows(&mut self, rows: wire::Rows) -> Result<(), PhaseError> {
@@ -104,7 +132,7 @@ impl Listener {
     /// Takes in a part of the state; returns whether it was the last part of the last state.
     async fn state(&mut self, part: wire::StatePart) -> Result<bool, PhaseError> {
         let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
-        let shards = self.parts.entry(part.step).or_default();
+        let shards = self.arriving.entry(part.step).or_default();
         let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
         let Shard::Arriving(bytes) = shard else {
             return Err(broken(&format_args!("the state of the shard at {} twice", part.start)).into());
@@ -123,7 +151,7 @@ impl Listener {
         if shards.len() < self.shards.len().max(1) || !shards.values().all(whole) {
             return Ok(false);
         }
-        let shards = self.parts.remove(&part.step).expect("just there");
+        let shards = self.arriving.remove(&part.step).expect("just there");
         let states: Vec<LayerState> = shards
             .into_values()
             .filter_map(|shard| match shard {
@@ -148,14 +176,31 @@ impl Listener {
         };
         state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
         let carried = Carried {
-            seconds: self.carried.seconds + self.began.elapsed().as_secs_f64(),
+            seconds: self.seconds_before + self.began.elapsed().as_secs_f64(),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
-            ..self.progress.carried()
+            ..self.reporter.carried()
         };
-        let last = state.step.0 >= self.last;
+        self.reached = state.step;
         // Nobody takes it where the phase has failed already.
         let _ =
             self.arrived.send(Arrived { place: self.place, trained: TrainedLayer { state, carried } }).await;
-        Ok(last)
+        Ok(self.over())
     }
+}
+
+/// Whether a report can be kept and read back.
+fn finite(report: &wire::StepReport) -> bool {
+    let wire::StepReport {
+        learning_rate,
+        loss_positive,
+        loss_negative,
+        loss_penalty,
+        goodness_pos,
+        goodness_neg,
+        waiting_seconds,
+        ..
+    } = *report;
+    [learning_rate, loss_positive, loss_negative, loss_penalty, goodness_pos, goodness_neg, waiting_seconds]
+        .iter()
+        .all(|number| number.is_finite())
 }

@@ -1,6 +1,7 @@
 //! What goes to the trainer of a member: its state, then batches with their rows, and requests for checkpoints.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -13,9 +14,12 @@ use scff::batch::Step;
 use scff::layer::LayerState;
 use tokio::sync::mpsc;
 
-use super::PassedOn;
 use crate::order::Order;
+use crate::stop::Stop;
 use crate::transform::Job;
+
+/// What a step of a member passes on.
+pub type PassedOn = Vec<wire::Rows>;
 
 /// Batches whose rows are what the member below passes on.
 pub async fn live_batches(
@@ -34,24 +38,24 @@ pub async fn live_batches(
     }
 }
 
-/// After which steps the state is asked for: now and then, and after the last.
-#[derive(Clone, Copy)]
-pub struct Checkpoints {
-    pub every: u64,
-    pub last: Step,
+/// The steps of a member in this attempt.
+pub struct Course {
+    /// Taken already.
+    pub from: Step,
+    /// After how many steps the state is asked for, now and then.
+    pub checkpoint_every: u64,
+    /// Taken in the end; fewer, once batches end early.
+    pub end: Arc<AtomicU64>,
 }
 
-impl Checkpoints {
-    fn due(self, taken: u64) -> bool {
-        taken.is_multiple_of(self.every) || taken == self.last.0
-    }
-}
-
+/// Sends everything, up to the last batch or, where `stop` is asked for, to the one at hand. Batches that end early, since this
+/// member or one below stops, end with a request for the state.
 pub async fn send(
     begin: wire::TrainBegin,
     state: LayerState,
     mut batches: mpsc::Receiver<Job<wire::Batch>>,
-    checkpoints: Checkpoints,
+    course: Course,
+    stop: Option<Stop>,
     requests: &mpsc::Sender<wire::TrainRequest>,
     bytes_sent: &AtomicU64,
 ) -> Result<(), mpsc::error::SendError<wire::TrainRequest>> {
@@ -67,15 +71,39 @@ pub async fn send(
         send(Request::State(part)).await?;
     }
     drop(state_bytes);
-    while let Some(Job { tag, rows }) = batches.recv().await {
-        let taken = tag.step + 1;
+    let mut taken = course.from.0;
+    let mut asked_for = taken;
+    let last = course.end.load(Ordering::Relaxed);
+    while let Some(Job { tag, rows }) = next(&mut batches, stop.as_ref()).await {
+        taken = tag.step + 1;
         send(Request::Batch(tag)).await?;
         for rows in rows {
             send(Request::Rows(rows)).await?;
         }
-        if checkpoints.due(taken) {
+        if taken.is_multiple_of(course.checkpoint_every) || taken == last {
+            send(Request::Checkpoint(wire::Checkpoint {})).await?;
+            asked_for = taken;
+        }
+    }
+    if taken < last {
+        // Before the state is asked for, so that whoever it comes to knows that it is the last.
+        course.end.store(taken, Ordering::Relaxed);
+        if asked_for < taken {
             send(Request::Checkpoint(wire::Checkpoint {})).await?;
         }
     }
     Ok(())
+}
+
+/// The next batch, until there are no more or it is time to stop.
+async fn next(
+    batches: &mut mpsc::Receiver<Job<wire::Batch>>,
+    stop: Option<&Stop>,
+) -> Option<Job<wire::Batch>> {
+    let Some(stop) = stop else { return batches.recv().await };
+    tokio::select! {
+        biased;
+        () = stop.wait() => None,
+        batch = batches.recv() => batch,
+    }
 }

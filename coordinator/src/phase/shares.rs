@@ -1,5 +1,13 @@
 //! Who of a group gets how many of a layer's blocks.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::cluster::WorkerId;
+
+/// Seconds that each worker computes for a part of a layer, by the last it said: who is slower gets fewer of the next one's.
+pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
+
 /// Shares `count` things out in proportion to `weights`, at least one to each: the largest remainders are rounded up.
 pub fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
     assert!(count >= weights.len(), "something for everybody");

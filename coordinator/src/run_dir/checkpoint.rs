@@ -5,35 +5,13 @@ use std::collections::BTreeMap;
 use proto::state::{self, Header, StateError};
 use scff::batch::{LayerIndex, Step};
 use scff::layer::LayerState;
-use serde::{Deserialize, Serialize};
 
 use super::error::RunDirError;
 use super::json;
 use super::store::{Files, Store};
 use crate::config::TrainingSchedule;
 use crate::plan::Stage;
-
-/// What a stage carries besides the layer's state: it survives an interruption with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Carried {
-    /// Seconds of training so far.
-    pub seconds: f64,
-    /// Bytes sent to workers so far.
-    pub bytes_sent: u64,
-    /// Mean goodness of positive pairs in the last report.
-    pub goodness_pos: f64,
-    /// Mean goodness of negative pairs in the last report.
-    pub goodness_neg: f64,
-    /// Seconds that the trainer waited for batches so far.
-    #[serde(default)]
-    pub waiting_seconds: f64,
-    /// Sums of goodness that workers who share the layer sent each other so far, in bytes.
-    #[serde(default)]
-    pub bytes_exchanged: u64,
-    /// Batches that they handed on to each other so far, in bytes.
-    #[serde(default)]
-    pub bytes_forwarded: u64,
-}
+use crate::totals::Carried;
 
 /// A layer in training.
 #[derive(Clone, Debug, PartialEq)]

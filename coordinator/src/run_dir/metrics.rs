@@ -1,40 +1,14 @@
 //! `metrics.jsonl`: a line for every report, in the order of the steps.
 
 use scff::batch::{LayerIndex, Step};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::error::RunDirError;
 use super::json;
 use super::store::{Appending, Store};
+use crate::totals::Metrics;
 
 const FILE: &str = "metrics.jsonl";
-
-/// One line of `metrics.jsonl`: means over the steps since the line before.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Metrics {
-    /// The layer's index.
-    pub layer: u32,
-    /// The epoch, counted from 1.
-    pub epoch: u64,
-    /// Steps taken.
-    pub step: u64,
-    /// Mean loss.
-    pub loss: f64,
-    /// Mean goodness of positive pairs.
-    pub goodness_pos: f64,
-    /// Mean goodness of negative pairs.
-    pub goodness_neg: f64,
-    /// Learning rate of the last step.
-    pub learning_rate: f64,
-    /// Samples a second, over the last second or so.
-    pub samples_per_second: f64,
-    /// Seconds that the trainer waited for batches.
-    pub waiting_seconds: f64,
-    /// Sums of goodness that workers who share the layer sent each other, in bytes.
-    pub bytes_exchanged: u64,
-    /// Batches that they handed on to each other, in bytes.
-    pub bytes_forwarded: u64,
-}
 
 /// Takes lines of metrics.
 #[derive(Debug)]

@@ -32,11 +32,11 @@ use crate::config::{Config, TrainingSchedule};
 use crate::plan::Stage;
 use crate::summary::Summary;
 
-pub use checkpoint::{Carried, Checkpoint, TrainedLayer};
+pub use checkpoint::{Checkpoint, TrainedLayer};
 pub use error::RunDirError;
 pub use frozen::FrozenLayerFile;
 pub use identity::RunIdentity;
-pub use metrics::{Metrics, MetricsFile};
+pub use metrics::MetricsFile;
 
 use store::{Files, Store};
 
@@ -225,6 +225,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::plan::Plan;
+    use crate::totals::Carried;
 
     fn config(overrides: &[&str]) -> Config {
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();

@@ -1,0 +1,343 @@
+//! One try at a phase: opens a training stream for each member, and follows them to the end or to a failure.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use proto::wire;
+use scff::batch::Step;
+use scff::train::PassOn;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::cluster::{Newcomer, Worker, WorkerFailure};
+use crate::events::{Event, Events};
+use crate::ledger::Ledger;
+use crate::order::Order;
+use crate::plan::{Member, Phase, Plan, Stage};
+use crate::run_dir::{RunDir, RunDirError, TrainedLayer};
+use crate::stop::{Stop, Stopped};
+use crate::stream::{BatchSource, Views};
+use crate::transform::{Job, QUEUE, through};
+
+use super::error::PhaseError;
+use super::listener::{Arrived, Listener};
+use super::reporter::Reporter;
+use super::sending::{Course, PassedOn, live_batches, send};
+use super::shares::{WorkerRates, share_out};
+
+/// Who does what in a phase.
+pub struct Assignment {
+    /// Who trains each member: a group of workers that share it, the first with the highest part.
+    pub groups: Vec<Vec<Worker>>,
+    /// Who transforms activations for them.
+    pub transformers: Vec<Worker>,
+}
+
+/// Everything that a phase needs.
+pub struct PhaseRun<'a> {
+    /// The run's plan.
+    pub plan: &'a Plan,
+    /// The phase.
+    pub phase: &'a Phase,
+    /// The run's name on the workers.
+    pub run: &'a str,
+    /// The run directory.
+    pub dir: &'a RunDir,
+    /// The training samples.
+    pub views: &'a Views,
+    /// Who does what.
+    pub assignment: Assignment,
+    /// How fast workers have been.
+    pub rates: WorkerRates,
+    /// Who is told what happens.
+    pub events: &'a Events,
+    /// Whether to end early.
+    pub stop: &'a Stop,
+}
+
+/// Senders and listeners at work. They end with this value.
+type Tasks = JoinSet<Result<(), PhaseError>>;
+
+/// What the members of a phase have in common while they train, up to its end or a failure.
+struct Attempt {
+    number: u64,
+    start: Step,
+    /// Where states go.
+    arrived: mpsc::Sender<Arrived>,
+}
+
+/// Steps whose outputs wait for the member above.
+const PASSED_ON: usize = 2;
+
+impl PhaseRun<'_> {
+    /// Trains the members from their states on, with a checkpoint now and then; returns the states after the last step.
+    ///
+    /// Once it is asked to stop, it ends with [`PhaseError::Stopped`] after the steps that are under way and a checkpoint.
+    /// Once `newcomer` has an address, it ends with [`PhaseError::Newcomer`] at the next checkpoint.
+    pub async fn train(
+        self,
+        states: Vec<TrainedLayer>,
+        newcomer: Newcomer,
+    ) -> Result<Vec<TrainedLayer>, PhaseError> {
+        let start = states[0].state.step;
+        assert!(states.iter().all(|trained| trained.state.step == start), "members are at the same step");
+        if start.0 >= self.phase.steps.end {
+            return Ok(states);
+        }
+        let (arrived, checkpoints) = mpsc::channel(QUEUE);
+        let attempt = Attempt { number: attempt(), start, arrived };
+        let mut tasks = Tasks::new();
+        let mut below = None;
+        for (place, trained) in states.into_iter().enumerate() {
+            below = Some(self.open(&mut tasks, &attempt, place, trained, below).await?);
+        }
+        drop(attempt);
+        self.follow(tasks, checkpoints, newcomer).await
+    }
+
+    /// Opens the training stream of a member, to which `below` passes on; returns what it passes on itself.
+    async fn open(
+        &self,
+        tasks: &mut Tasks,
+        attempt: &Attempt,
+        place: usize,
+        TrainedLayer { state, carried }: TrainedLayer,
+        below: Option<mpsc::Receiver<PassedOn>>,
+    ) -> Result<mpsc::Receiver<PassedOn>, PhaseError> {
+        let Self { plan, phase, assignment, .. } = self;
+        let Attempt { number, start, arrived } = attempt;
+        let member = &phase.members[place];
+        let stage = plan.stage(member);
+        let group = &assignment.groups[place];
+        let trainer = &group[0];
+        let bytes_sent = Arc::new(AtomicU64::new(carried.bytes_sent));
+        let (requests, outgoing) = mpsc::channel(QUEUE);
+        let batches = self.batches(tasks, place, below, *start, &bytes_sent);
+        let begin = self.begin(member, group, *number);
+        let end = Arc::new(AtomicU64::new(phase.steps.end));
+        let course = Course { from: *start, checkpoint_every: plan.checkpoint_every, end: end.clone() };
+        // Those above have no batches without the outputs of the lowest, which decides for all after which step they stop.
+        let stop = (place == 0).then(|| self.stop.clone());
+        // A call returns once the worker has read `begin`, so its sending must already be under way.
+        tasks.spawn({
+            let bytes_sent = bytes_sent.clone();
+            async move {
+                // A closed channel means that the worker ended the call; its reply says why.
+                let _ = send(begin, state, batches, course, stop, &requests, &bytes_sent).await;
+                Ok(())
+            }
+        });
+        let call = trainer.client.clone();
+        let replies = { call }.train(ReceiverStream::new(outgoing)).await;
+        let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
+        let (above, passed_on) = mpsc::channel(PASSED_ON);
+        let shards = self.shards(stage, group);
+        let listener = Listener {
+            trainer: trainer.clone(),
+            place,
+            stage: stage.clone(),
+            end,
+            reached: *start,
+            replies,
+            reporter: Reporter::new(plan, stage, *start, carried),
+            events: self.events.clone(),
+            bytes_sent,
+            began: Instant::now(),
+            seconds_before: carried.seconds,
+            shards: shards.into_iter().zip(group).map(|(shard, worker)| (shard.start, worker.id)).collect(),
+            rates: self.rates.clone(),
+            arriving: BTreeMap::new(),
+            rows: Vec::new(),
+            missing: 0,
+            passed_on: passed_on_rows(plan, stage, member.pass_on),
+            above,
+            arrived: arrived.clone(),
+        };
+        tasks.spawn(listener.listen());
+        Ok(passed_on)
+    }
+
+    /// Keeps the checkpoints of members at work, and returns the states after the last step.
+    async fn follow(
+        self,
+        mut tasks: Tasks,
+        mut checkpoints: mpsc::Receiver<Arrived>,
+        mut newcomer: Newcomer,
+    ) -> Result<Vec<TrainedLayer>, PhaseError> {
+        let Self { plan, phase, dir, events, .. } = self;
+        let mut pending: BTreeMap<Step, Vec<Option<TrainedLayer>>> = BTreeMap::new();
+        let mut come = None;
+        loop {
+            let arrived = tokio::select! {
+                biased;
+                arrived = checkpoints.recv() => arrived,
+                Some(task) = tasks.join_next() => {
+                    task.expect("senders and listeners do not panic")?;
+                    continue;
+                }
+                address = &mut newcomer, if come.is_none() => {
+                    come = Some(address);
+                    continue;
+                }
+            };
+            let Some(Arrived { place, trained }) = arrived else {
+                // All listeners have ended before the last step: one with an error, or all since they are to stop.
+                while let Some(task) = tasks.join_next().await {
+                    task.expect("senders and listeners do not panic")?;
+                }
+                return Err(Stopped.into());
+            };
+            let step = trained.state.step;
+            let set = pending.entry(step).or_insert_with(|| phase.members.iter().map(|_| None).collect());
+            set[place] = Some(trained);
+            if set.iter().any(Option::is_none) {
+                continue;
+            }
+            let set: Vec<TrainedLayer> =
+                pending.remove(&step).expect("just filled").into_iter().flatten().collect();
+            if step.0 >= phase.steps.end {
+                return Ok(set);
+            }
+            // Writing takes milliseconds and the next batches are on their way already.
+            tokio::task::block_in_place(|| save_checkpoint(plan, phase, dir, &set))?;
+            let layers = phase.members.iter().map(|member| member.layer).collect();
+            events.tell(&Event::Checkpoint { layers, step })?;
+            if let Some(address) = come.take() {
+                return Err(PhaseError::Newcomer { address });
+            }
+        }
+    }
+
+    fn begin(&self, member: &Member, group: &[Worker], attempt: u64) -> wire::TrainBegin {
+        let plan = self.plan;
+        let stage = plan.stage(member);
+        wire::TrainBegin {
+            run: self.run.to_owned(),
+            layer: stage.layer.0,
+            spec: Some((&stage.spec).into()),
+            hyperparameters: Some((&stage.hyperparameters).into()),
+            cut_point: member.from,
+            batch: plan.batch as u32,
+            two_views: plan.two_views,
+            elements: plan.stages[member.from as usize].spec.map.inputs() as u64,
+            wire: proto::wire::Wire::from(plan.precision).into(),
+            kept_rows: self.kept_rows(member, group) as u64,
+            state_length: 0, // known once the state is encoded
+            attempt,
+            live: member.live,
+            pass_on: match member.pass_on {
+                PassOn::Nothing => wire::PassOn::Nothing,
+                PassOn::Positives => wire::PassOn::Positives,
+                PassOn::Pairs => wire::PassOn::Pairs,
+            }
+            .into(),
+            group: self.shards(stage, group),
+        }
+    }
+
+    /// How many activations each of a member's trainers keeps: what is passed on is new in every step.
+    fn kept_rows(&self, member: &Member, group: &[Worker]) -> usize {
+        if member.live {
+            return 0;
+        }
+        let least = group.iter().map(|worker| worker.description.cache_bytes).min().unwrap_or(0);
+        (least / self.plan.row_bytes(self.plan.stage(member))) as usize
+    }
+
+    /// The batches of a member, with the rows that arrive with them; the tasks that prepare them are added to `tasks`.
+    fn batches(
+        &self,
+        tasks: &mut Tasks,
+        place: usize,
+        below: Option<mpsc::Receiver<PassedOn>>,
+        start: Step,
+        bytes_sent: &Arc<AtomicU64>,
+    ) -> mpsc::Receiver<Job<wire::Batch>> {
+        let Self { plan, phase, assignment, .. } = self;
+        let member = &phase.members[place];
+        let stage = plan.stage(member);
+        let steps = start.0..phase.steps.end;
+        let order = Order::new(plan, stage);
+        let (jobs, mut batches) = mpsc::channel(QUEUE);
+        if let Some(below) = below {
+            tasks.spawn(async move {
+                live_batches(order, steps, below, &jobs).await;
+                Ok(())
+            });
+            return batches;
+        }
+        let source = BatchSource {
+            order,
+            ledger: Ledger::new(self.kept_rows(member, &assignment.groups[place])),
+            views: self.views.clone(),
+            precision: plan.precision,
+            row_bytes: plan.widest(stage) * plan.precision.bytes(),
+        };
+        tasks.spawn_blocking(move || Ok(source.produce(steps, &jobs)?));
+        if member.from > 0 {
+            let (transformed, results) = mpsc::channel(QUEUE);
+            let workers = assignment.transformers.clone();
+            let begin = wire::TransformBegin {
+                run: self.run.to_owned(),
+                inputs: plan.shape.len() as u64,
+                layers: member.from,
+                wire: proto::wire::Wire::from(plan.precision).into(),
+                taps: Vec::new(),
+            };
+            let jobs = std::mem::replace(&mut batches, results);
+            let bytes_sent = bytes_sent.clone();
+            tasks.spawn(async move { Ok(through(&workers, &begin, jobs, transformed, &bytes_sent).await?) });
+        }
+        batches
+    }
+
+    /// Who of a group owns which channels or samples: whole parts, by how fast each has been, or else by its threads; from the
+    /// highest down.
+    fn shards(&self, stage: &Stage, group: &[Worker]) -> Vec<wire::Shard> {
+        if group.len() == 1 {
+            return Vec::new();
+        }
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured: Option<Vec<f64>> =
+            group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
+        let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
+        let parts = self.plan.parts(stage);
+        let counts = share_out(parts.len(), &measured.unwrap_or_else(threads));
+        let mut end = parts.len();
+        let shard = |(worker, count): (&Worker, usize)| {
+            let own = &parts[end - count..end];
+            end -= count;
+            let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
+            wire::Shard { address: worker.address.clone(), start, end }
+        };
+        group.iter().zip(counts).map(shard).collect()
+    }
+}
+
+/// Keeps the states of a phase's members, which have taken as many steps.
+pub fn save_checkpoint(
+    plan: &Plan,
+    phase: &Phase,
+    dir: &RunDir,
+    set: &[TrainedLayer],
+) -> Result<(), RunDirError> {
+    let layers: Vec<_> = phase.members.iter().map(|member| member.layer).zip(set).collect();
+    dir.save_checkpoint(plan.schedule, &layers)
+}
+
+/// A number that no other attempt of this run has: sittings follow each other in time.
+fn attempt() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+}
+
+/// Rows that a step passes on.
+fn passed_on_rows(plan: &Plan, stage: &Stage, pass_on: PassOn) -> u64 {
+    match pass_on {
+        PassOn::Nothing => 0,
+        PassOn::Positives => plan.batch as u64,
+        PassOn::Pairs => plan.pairs_per_step(stage),
+    }
+}

@@ -1,0 +1,29 @@
+//! How a phase ends other than by its last step.
+
+use crate::cluster::WorkerFailure;
+use crate::run_dir::RunDirError;
+use crate::stop::Stopped;
+use crate::stream::UnfitSample;
+
+/// Why a phase ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum PhaseError {
+    /// A worker failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerFailure),
+    /// The run directory failed.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// A sample does not get to the workers.
+    #[error(transparent)]
+    Sample(#[from] UnfitSample),
+    /// A worker has come that may take part from the checkpoint on.
+    #[error("{address} has come")]
+    Newcomer {
+        /// Where it listens.
+        address: String,
+    },
+    /// The process was asked to end, and a checkpoint is written.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}

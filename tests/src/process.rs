@@ -95,14 +95,7 @@ impl Process {
 
     /// Its children, the eldest first.
     pub fn children(&self) -> Vec<Pid> {
-        let mut children: Vec<(u64, u32)> = fs::read_dir("/proc")
-            .expect("tests run on Linux")
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(|pid| Stat::read(pid).filter(|stat| stat.parent == self.child.id()))
-            .map(|stat| (stat.started, stat.pid))
-            .collect();
-        children.sort_unstable();
-        children.into_iter().map(|(started, pid)| Pid { pid, started }).collect()
+        children_of(self.child.id())
     }
 }
 
@@ -132,10 +125,31 @@ impl Pid {
 
     /// Kills it as `kill -9` does.
     pub fn kill(self) {
+        self.signal("KILL");
+    }
+
+    /// Sends it a signal by its name, such as TERM.
+    pub fn signal(self, signal: &str) {
         if self.is_running() {
-            let _ = Command::new("sh").args(["-c", &format!("kill -9 {} 2>&-", self.pid)]).status();
+            let _ = Command::new("sh").args(["-c", &format!("kill -{signal} {} 2>&-", self.pid)]).status();
         }
     }
+
+    /// Its children, the eldest first.
+    pub fn children(self) -> Vec<Self> {
+        children_of(self.pid)
+    }
+}
+
+fn children_of(parent: u32) -> Vec<Pid> {
+    let mut children: Vec<(u64, u32)> = fs::read_dir("/proc")
+        .expect("tests run on Linux")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Stat::read(pid).filter(|stat| stat.parent == parent))
+        .map(|stat| (stat.started, stat.pid))
+        .collect();
+    children.sort_unstable();
+    children.into_iter().map(|(started, pid)| Pid { pid, started }).collect()
 }
 
 struct Stat {

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use proto::output::{self, Log};
+use proto::signals::{Signals, leave};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use worker::cli::Cli;
@@ -34,8 +34,7 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
 }
 
 async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::take()?;
     let machine = Machine::look();
     let settings = cli.settings(&machine);
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -55,10 +54,11 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
     let until_stdin_closes = cli.until_stdin_closes;
     let shutdown = async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = signals.next() => {}
             () = stdin_closed(), if until_stdin_closes => {}
         }
+        // Streams have a while to end; whoever asks again does not want to wait for them.
+        tokio::spawn(async move { leave(signals.next().await.status()) });
     };
     Ok(worker::serve(listener, settings, shutdown).await?)
 }

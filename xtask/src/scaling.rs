@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use self::hosts::{Host, Link, NO_DELAY, Network};
+use crate::summary::{Layer, Metrics, Summary, metrics};
 use crate::{packages, shell};
 
 #[derive(Debug, clap::Args)]
@@ -239,36 +240,12 @@ fn print(network: &str, measured: &[Comparison], [planned_one, planned_two]: &[V
     }
 }
 
-/// A line of `metrics.jsonl`.
-#[derive(Deserialize)]
-struct Line {
-    layer: usize,
-    epoch: u64,
-    samples_per_second: f64,
-    bytes_exchanged: u64,
-    bytes_forwarded: u64,
-}
-
-#[derive(Deserialize)]
-struct RunSummary {
-    layers: Vec<LayerSummary>,
-}
-
-#[derive(Deserialize)]
-struct LayerSummary {
-    name: String,
-}
-
 /// Median rates of the reports after the second epoch, when all activations are kept.
 fn layers(out: &Path) -> anyhow::Result<Vec<Measured>> {
-    let read =
-        |name: &str| fs::read_to_string(out.join(name)).with_context(|| out.join(name).display().to_string());
-    let summary: RunSummary = serde_json::from_str(&read("summary.json")?)?;
-    let lines: Vec<Line> =
-        read("metrics.jsonl")?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let lines = metrics(out)?;
     let mut measured = Vec::new();
-    for (layer, LayerSummary { name }) in summary.layers.into_iter().enumerate() {
-        let of_layer: Vec<&Line> =
+    for (layer, Layer { name, .. }) in Summary::read(out)?.layers.into_iter().enumerate() {
+        let of_layer: Vec<&Metrics> =
             lines.iter().filter(|line| line.layer == layer && line.epoch > 2).collect();
         let Some(last) = of_layer.last() else { bail!("{name}: no reports") };
         let mut rates: Vec<f64> = of_layer.iter().map(|line| line.samples_per_second / 100.0).collect();

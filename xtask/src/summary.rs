@@ -1,4 +1,4 @@
-//! What xtask reads of a run: its `summary.json`, and the line that `coordinator eval` prints.
+//! What xtask reads of a run: its `summary.json`, its `metrics.jsonl`, and the line that `coordinator eval` prints.
 
 use std::path::Path;
 use std::process::Command;
@@ -54,6 +54,24 @@ impl Summary {
             Readout { train_accuracy, .. } => ("training", train_accuracy),
         }
     }
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Metrics {
+    pub layer: usize,
+    pub epoch: u64,
+    pub samples_per_second: f64,
+    pub bytes_exchanged: u64,
+    pub bytes_forwarded: u64,
+}
+
+/// The metrics of a run.
+pub fn metrics(run: &Path) -> anyhow::Result<Vec<Metrics>> {
+    let file = run.join("metrics.jsonl");
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    lines.with_context(|| file.display().to_string())
 }
 
 /// The accuracy of a readout of the raw input of a run.

@@ -1,0 +1,174 @@
+//! SIGTERM and SIGINT: a checkpoint, exit status 75, and the same command continues to the same weights.
+
+use std::process::Command;
+
+use strata_tests::{Pid, Process, RunDir, Sandbox, program, reference, until, weights};
+
+const WORDS: [&str; 4] = ["--local", "2", "--threads", "1"];
+const CONTINUE_ME: Option<i32> = Some(75);
+
+/// Sends a signal to a run once `moment` has come.
+fn signal_at(process: &mut Process, run: &RunDir, signal: &str, moment: impl Fn(&RunDir) -> bool) -> Pid {
+    until("the moment to stop the coordinator", || {
+        assert!(process.is_running(), "the run ended early: {:?}", process.end());
+        moment(run).then_some(())
+    });
+    let pid = process.pid();
+    pid.signal(signal);
+    pid
+}
+
+/// Stops a run at a moment of its training, which leaves a checkpoint; returns what it said.
+fn stop(sandbox: &Sandbox, words: &[&str], signal: &str, moment: impl Fn(&RunDir) -> bool) -> String {
+    let mut process = sandbox.start_run("run", words);
+    let workers = until("local workers", || Some(process.children()).filter(|workers| workers.len() == 2));
+    signal_at(&mut process, &sandbox.run_dir("run"), signal, moment);
+    let ended = process.end();
+    assert_eq!(ended.status.code(), CONTINUE_ME, "{}", ended.errors);
+    assert!(ended.errors.contains("the same command continues"), "{}", ended.errors);
+    until("the workers of a stopped run to end", || {
+        (!workers.iter().any(|worker| worker.is_running())).then_some(())
+    });
+    ended.errors
+}
+
+/// The step that a run says it has stopped after.
+fn step_of(said: &str) -> u64 {
+    let (_, rest) = said.split_once("stopped after step ").unwrap_or_else(|| panic!("{said}"));
+    rest.split(' ').next().and_then(|step| step.parse().ok()).expect("a step")
+}
+
+/// Continues a run to its end and compares it with the uninterrupted one.
+fn finish_and_compare(sandbox: &Sandbox, words: &[&str]) -> String {
+    let ended = sandbox.start_run("run", words).end();
+    ended.expect_success();
+    let run = sandbox.run_dir("run");
+    assert_eq!(weights(&run.summary()), weights(&reference().summary));
+    assert_eq!(run.course(), reference().course);
+    ended.errors
+}
+
+#[test]
+fn a_signal_in_training_costs_no_step() {
+    let sandbox = Sandbox::new();
+    let said = stop(&sandbox, &WORDS, "TERM", |run| run.reports_on(0) >= 3);
+    let step = step_of(&said);
+    assert!(step >= 15, "{said}");
+    let said = finish_and_compare(&sandbox, &WORDS);
+    assert!(said.contains(&format!("dense1: continuing at step {step} of")), "{said}");
+}
+
+#[test]
+fn signals_again_and_again_cost_no_step() {
+    let sandbox = Sandbox::new();
+    let mut last = 0;
+    for (signal, reports) in [("INT", 1), ("TERM", 7), ("INT", 20)] {
+        let step = step_of(&stop(&sandbox, &WORDS, signal, |run| run.metrics().len() >= reports));
+        assert!(step > last, "step {step} after {last}");
+        last = step;
+    }
+    stop(&sandbox, &WORDS, "TERM", |run| run.reports_on(2) >= 9);
+    finish_and_compare(&sandbox, &WORDS);
+}
+
+#[test]
+fn layers_that_train_together_stop_at_the_same_step() {
+    let joint = ["training.schedule=joint", "data.views=1", "layers.2.epochs=21", "layers.0.epochs=21"];
+    let mut words = WORDS.to_vec();
+    words.extend(joint.iter().flat_map(|set| ["--set", set]));
+    let sandbox = Sandbox::new();
+    let uninterrupted = sandbox.run("uninterrupted", &words);
+    let mut steps = Vec::new();
+    for reports in [4, 40, 130] {
+        steps.push(step_of(&stop(&sandbox, &words, "TERM", |run| run.metrics().len() >= reports)));
+    }
+    assert!(steps.is_sorted(), "{steps:?}");
+    let ended = sandbox.start_run("run", &words).end();
+    ended.expect_success();
+    assert!(ended.errors.contains(&format!(": continuing at step {} of", steps[2])), "{}", ended.errors);
+    let run = sandbox.run_dir("run");
+    assert_eq!(weights(&run.summary()), weights(&uninterrupted));
+    let in_order = |mut course: Vec<serde_json::Value>| {
+        course.sort_by_key(|line| (line["layer"].as_u64(), line["step"].as_u64()));
+        course
+    };
+    assert_eq!(in_order(run.course()), in_order(sandbox.run_dir("uninterrupted").course()));
+}
+
+#[test]
+fn a_signal_while_no_worker_is_there_or_in_the_readout_ends_the_run_at_once() {
+    let sandbox = Sandbox::new();
+    let alone = ["--workers", "127.0.0.1:1"];
+    let mut process = sandbox.start_run("run", &alone);
+    signal_at(&mut process, &sandbox.run_dir("run"), "TERM", |run| run.has("run.json"));
+    assert_eq!(process.end().status.code(), CONTINUE_ME);
+    let words = [&WORDS[..], &["--set", "readout.epochs=100000"]].concat();
+    let mut process = sandbox.start_run("long", &words);
+    signal_at(&mut process, &sandbox.run_dir("long"), "INT", |run| run.has("model.safetensors"));
+    let ended = process.end();
+    assert_eq!(ended.status.code(), CONTINUE_ME, "{}", ended.errors);
+    assert!(ended.errors.contains("the same command continues"), "{}", ended.errors);
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let mut process = sandbox.start_run("run", &WORDS);
+    let workers = until("local workers", || Some(process.children()).filter(|workers| workers.len() == 2));
+    until("a report", || (run.reports_on(0) >= 1).then_some(()));
+    // A worker that is halted keeps the run from its checkpoint.
+    for worker in &workers {
+        worker.signal("STOP");
+    }
+    let pid = process.pid();
+    pid.signal("TERM");
+    until("word of the first signal", || process.errors().contains("a second signal").then_some(()));
+    assert!(process.is_running());
+    pid.signal("TERM");
+    assert_eq!(process.end().status.code(), Some(143));
+    for worker in &workers {
+        worker.signal("CONT");
+    }
+    until("its workers to end", || (!workers.iter().any(|worker| worker.is_running())).then_some(()));
+    finish_and_compare(&sandbox, &WORDS);
+}
+
+/// A program as the first process of a namespace of its own, where signals that it does not take do nothing.
+fn first_process(sandbox: &Sandbox, name: &str, words: &[&str], log: &str) -> Option<Process> {
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let can = Command::new("unshare").args(namespace).arg("true").output();
+    if !can.is_ok_and(|tried| tried.status.success()) {
+        println!("skipped: {log}: no namespaces of processes here");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(namespace).arg(program(name)).args(words).current_dir(sandbox.path(""));
+    command.env("STRATA_DATA", sandbox.path("data")).env_remove("RUST_LOG").env_remove("STRATA_BLAS_KERNEL");
+    Some(Process::start(&mut command, &sandbox.path(&format!("logs/{log}"))))
+}
+
+#[test]
+fn the_first_process_of_a_container_stops_as_any_other() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run_dir("run");
+    let words = [&["run", Sandbox::CONFIG, "--out", "run"], &WORDS[..]].concat();
+    let Some(mut container) = first_process(&sandbox, "coordinator", &words, "contained") else { return };
+    let coordinator = until("the coordinator", || container.children().first().copied());
+    until("reports", || (run.reports_on(0) >= 2).then_some(()));
+    coordinator.signal("TERM");
+    let ended = container.end();
+    assert_eq!(ended.status.code(), CONTINUE_ME, "{}", ended.errors);
+    assert!(step_of(&ended.errors) >= 10);
+    finish_and_compare(&sandbox, &WORDS);
+}
+
+#[test]
+fn a_worker_that_is_the_first_process_of_a_container_ends_on_a_signal() {
+    let sandbox = Sandbox::new();
+    let words = ["--listen", "127.0.0.1:0"];
+    let Some(mut container) = first_process(&sandbox, "worker", &words, "contained") else { return };
+    until("its address", || container.output().contains("listening on ").then_some(()));
+    until("the worker", || container.children().first().copied()).signal("INT");
+    assert_eq!(container.end().status.code(), Some(0));
+}

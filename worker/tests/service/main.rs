@@ -9,3 +9,4 @@ mod process;
 mod refusals;
 mod training;
 mod transforming;
+mod unfit;

@@ -8,7 +8,8 @@ use std::io::{self, ErrorKind, Write};
 
 /// Says a line on standard error, if anybody hears it.
 pub fn say(line: impl Display) {
-    let _ = writeln!(Log, "{line}");
+    // At once, so that the lines of several threads and processes do not mix.
+    let _ = Log.write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints a line on standard output. It errors where somebody wants it who does not get it, such as a full disk.

@@ -217,6 +217,9 @@ impl Trainer {
         let exchanged = 4 * totals.numbers.len() as u64;
         let Self { compute, stage, .. } = self;
         let report = compute.install(|| stage.backward(&half.input, totals));
+        if !stage.layer().is_finite() {
+            return Err(self.plan.not_finite("a weight", half.step));
+        }
         self.busy.0 += 1;
         let report = wire::StepReport {
             waiting_seconds: half.waited.as_secs_f64(),
@@ -639,6 +642,20 @@ mod tests {
             );
             assert!(said.starts_with(&expected), "{said}");
             assert_eq!(setting.train(group, 2).unwrap_err().to_string(), said);
+        }
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_seen_in_the_step_that_makes_them() {
+        for (setting, group) in [(DENSE, &[(4, 12), (0, 4)][..]), (CONV, &[(16, 32), (0, 16)])] {
+            let setting = Setting { learning_rate: 1e39, ..setting };
+            for group in [&[], group] {
+                let said = setting.train(group, 1).unwrap_err().to_string();
+                assert!(
+                    said.starts_with("layer 0 (`layer`): a weight is not finite any more in step 0"),
+                    "{said}"
+                );
+            }
         }
     }
 

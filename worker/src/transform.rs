@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use ndarray::Array2;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2};
 use proto::limits::{HEAD_BYTES, MESSAGE_BYTES};
 use proto::rows::{Precision, RowBytes, Unfit};
 use proto::wire::transform_request::Request;
@@ -151,37 +151,41 @@ impl Passage {
             .for_each(|(mut row, bytes)| {
                 self.precision.decode(bytes, row.as_slice_mut().expect("rows are contiguous"));
             });
+        if !finite(&samples) {
+            return Err(
+                WireError::new("rows.payload", "a number that is not finite", "finite numbers").into()
+            );
+        }
         let result = match self.taps.as_slice() {
-            [] => frozen::transform(&self.layers, samples.view()),
+            [] => self.through(samples)?,
             taps => frozen::features(&self.layers, taps, samples.view()),
         };
         let mut payload = Vec::with_capacity(result.len() * self.precision.bytes());
         for row in result.outer_iter() {
             let row = row.to_slice().expect("rows are contiguous");
-            self.precision.encode(row, &mut payload).map_err(|unfit| self.trace(samples.view(), unfit))?;
+            let last = self.layers.len() - 1;
+            self.precision.encode(row, &mut payload).map_err(|unfit| self.unfit(last, unfit))?;
         }
         Ok(wire::Rows { rows: rows.rows as u32, payload: payload.into() })
     }
 
-    /// Which layer it was that made of `samples` what does not survive the wire: the first whose outputs are not finite, or
-    /// else the last, whose outputs are finite and too large.
-    fn trace(&self, samples: ArrayView2<'_, f32>, unfit: Unfit) -> Refusal {
-        let mut rows = samples.to_owned();
-        let finite = |rows: &Array2<f32>| rows.iter().all(|value| value.is_finite());
-        if !finite(&rows) {
-            return WireError::new("rows.payload", "a number that is not finite", "finite numbers").into();
-        }
-        let last = self.layers.len() - 1;
-        for (index, layer) in self.layers.iter().enumerate().take(last) {
+    /// What the last layer passes on. Each is asked what it makes, for the next might make zeros of what is not finite.
+    fn through(&self, samples: Array2<f32>) -> Result<Array2<f32>, Refusal> {
+        let mut rows = samples;
+        for (index, layer) in self.layers.iter().enumerate() {
             rows = layer.transform(rows.view());
-            if !finite(&rows) {
-                return self.unfit(index, unfit);
+            if let Some(&value) = rows.iter().find(|value| !value.is_finite()) {
+                return Err(self.unfit(index, Unfit(value)));
             }
         }
-        self.unfit(last, unfit)
+        Ok(rows)
     }
 
     fn unfit(&self, index: usize, unfit: Unfit) -> Refusal {
         Refusal::Unfit { layer: index as u32, name: self.layers[index].spec().name.clone(), unfit }
     }
+}
+
+fn finite(rows: &Array2<f32>) -> bool {
+    rows.iter().all(|value| value.is_finite())
 }

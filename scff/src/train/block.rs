@@ -2,6 +2,7 @@
 
 use ndarray::{Array1, Array2, Axis, concatenate};
 
+use crate::finite::all_finite;
 use crate::layer::{ChannelRange, LayerState, Tensors};
 use crate::optimizer::{Update, weight_sums};
 
@@ -34,6 +35,11 @@ impl Block {
             first_moments: Linear::of(&state.first_moments, channels),
             second_moments: Linear::of(&state.second_moments, channels),
         }
+    }
+
+    /// Whether its parameters are finite, as far as their sums tell: a sum is finite only where all that is added up is.
+    pub(super) fn is_finite(&self) -> bool {
+        all_finite(&self.weight_sums) && all_finite(&self.parameters.bias)
     }
 
     /// Updates the biases.

@@ -201,6 +201,14 @@ impl TrainingLayer {
         }
     }
 
+    /// Whether the parameters that it owns are finite, and add up to what is: quick enough to ask after every step.
+    pub fn is_finite(&self) -> bool {
+        match &self.kind {
+            Kind::Dense(layer) => layer.blocks().all(Block::is_finite),
+            Kind::Conv(layer) => layer.blocks().all(Block::is_finite),
+        }
+    }
+
     /// A copy of everything that training carries on, of the channels that it owns.
     pub fn state(&self) -> LayerState {
         let blocks: Vec<&Block> = match &self.kind {

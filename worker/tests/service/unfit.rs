@@ -42,7 +42,10 @@ async fn a_layer_whose_outputs_are_too_large_is_named() {
         assert_eq!(refusal.is_some(), says.is_some(), "{by} {layers} {precision:?}: {refusal:?}");
         if let (Some(refusal), Some(says)) = (refusal, says) {
             let message = refusal.message();
-            assert!(message.starts_with("layer 1 (`dense1`) passes on") && message.contains(says), "{message}");
+            assert!(
+                message.starts_with("layer 1 (`dense1`) passes on") && message.contains(says),
+                "{message}"
+            );
             assert_eq!(refusal.code(), Code::OutOfRange);
         }
     }

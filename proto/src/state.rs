@@ -98,7 +98,7 @@ fn header_sha256(header: &Header) -> String {
     for (name, value) in header.iter().filter(|(name, _)| *name != HEADER_CHECKSUM) {
         hash.update(format!("{name:?} {value:?}\n"));
     }
-    hex::encode(hash.finalize())
+    const_hex::encode(hash.finalize())
 }
 
 /// Reads the tensors of `parts`, of whatever shapes, and the header, and checks the checksum.
@@ -218,12 +218,12 @@ pub fn weights_sha256<'a>(layers: impl IntoIterator<Item = &'a Tensors>) -> Stri
             hash.update(little_endian(&tensor.values));
         }
     }
-    hex::encode(hash.finalize())
+    const_hex::encode(hash.finalize())
 }
 
 /// SHA-256 of bytes, in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+    const_hex::encode(Sha256::digest(bytes))
 }
 
 fn joined(name: &str, tensor: &str) -> String {

@@ -10,20 +10,15 @@ use sha2::{Digest, Sha256};
 pub struct Sha256Sum(pub [u8; 32]);
 
 impl Sha256Sum {
-    /// The sum that 64 lower-case hexadecimal digits write.
+    /// The sum that 64 hexadecimal digits write.
     ///
     /// # Panics
     /// On any other text; it is for constants, where that is a compile error.
     pub const fn from_hex(text: &str) -> Self {
-        let digits = text.as_bytes();
-        assert!(digits.len() == 64, "a SHA-256 sum has 64 hexadecimal digits");
-        let mut sum = [0; 32];
-        let mut i = 0;
-        while i < 32 {
-            sum[i] = nibble(digits[2 * i]) << 4 | nibble(digits[2 * i + 1]);
-            i += 1;
+        match const_hex::const_decode_to_array(text.as_bytes()) {
+            Ok(sum) => Self(sum),
+            Err(_) => panic!("a SHA-256 sum has 64 hexadecimal digits"),
         }
-        Self(sum)
     }
 
     /// The sum of `bytes`.
@@ -51,17 +46,9 @@ impl Sha256Sum {
     }
 }
 
-const fn nibble(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => panic!("a SHA-256 sum is written in the digits 0-9 and a-f"),
-    }
-}
-
 impl fmt::Display for Sha256Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&const_hex::encode(self.0))
     }
 }
 

@@ -5,6 +5,9 @@ use super::examples::Examples;
 use super::name::DataSetName;
 use super::shape::Shape;
 
+/// Where it comes from and its licence stand in its first lines.
+const TABLE: &str = include_str!("iris.csv");
+
 /// Every fifth row of a species is a test row.
 const TEST_EVERY: usize = 5;
 
@@ -14,15 +17,15 @@ const TEST_EVERY: usize = 5;
 /// the test set, 10 of 50. So 120 rows train and 30 test, with the species in equal parts. The measures are
 /// raw: layers standardise each sample themselves.
 pub fn iris() -> DataSet {
-    let table = linfa_datasets::iris();
     let shape = Shape { height: 1, width: 1, channels: 4 };
     let (mut train, mut test) = (Rows::default(), Rows::default());
     let mut seen = [0; 3];
-    for (row, &species) in table.records.rows().into_iter().zip(&table.targets) {
-        let part = if seen[species] % TEST_EVERY == TEST_EVERY - 1 { &mut test } else { &mut train };
-        seen[species] += 1;
-        part.values.extend(row.iter().map(|&measure| measure as f32));
-        part.labels.push(species as u8);
+    for (measures, species) in table() {
+        let seen = &mut seen[usize::from(species)];
+        let part = if *seen % TEST_EVERY == TEST_EVERY - 1 { &mut test } else { &mut train };
+        *seen += 1;
+        part.values.extend(measures);
+        part.labels.push(species);
     }
     assert_eq!(seen, [50; 3], "the embedded iris table has 50 rows for each species");
     DataSet {
@@ -32,6 +35,17 @@ pub fn iris() -> DataSet {
         test: test.examples(shape),
         unlabeled: None,
     }
+}
+
+/// The rows of the table: the measures, then the species, 0 to 2.
+fn table() -> impl Iterator<Item = ([f32; 4], u8)> {
+    let rows = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
+    rows.map(|line| {
+        let mut cells = line.split(',');
+        let mut cell = || cells.next().expect("a row of the embedded iris table has five cells");
+        let measures = std::array::from_fn(|_| cell().parse().expect("a measure is a number"));
+        (measures, cell().parse().expect("a species is a number"))
+    })
 }
 
 #[derive(Default)]
@@ -49,6 +63,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::Sha256Sum;
 
     fn row(examples: &Examples, index: u32) -> [f32; 4] {
         let mut row = [0.0; 4];
@@ -66,6 +81,20 @@ mod tests {
         };
         assert_eq!((counts(&iris.train), counts(&iris.test)), ([40; 3], [10; 3]));
         assert_eq!(iris.train.shape().to_string(), "1x1x4");
+    }
+
+    #[test]
+    fn iris_has_the_same_bits_as_ever() {
+        let iris = iris();
+        let mut bytes = Vec::new();
+        for examples in [&iris.train, &iris.test] {
+            for (index, &species) in examples.labels().iter().enumerate() {
+                bytes.extend(row(examples, index as u32).iter().flat_map(|measure| measure.to_le_bytes()));
+                bytes.push(species);
+            }
+        }
+        let sum = Sha256Sum::of(&bytes).to_string();
+        assert_eq!(sum, "f3879f6daa50723a6779ad49c8ca8ef66bed1653fb245e44c21c904c18789a30");
     }
 
     #[test]

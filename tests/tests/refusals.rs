@@ -42,7 +42,7 @@ fn an_unknown_value_is_answered_with_the_known_ones() {
 #[test]
 fn an_impossible_value_is_named_with_what_is_possible() {
     refuse_config("training.batch=1", &["training.batch = 1", "expected 2 to 600"]);
-    refuse_config("data.held_out=600", &["data.held_out = 600", "fewer than the 600 samples"]);
+    refuse_config("data.held_out=600", &["data.held_out = 600", "expected 0 to 598 of the 600 samples"]);
     refuse_config("training.checkpoint_every=7", &["training.checkpoint_every = 7", "a multiple of"]);
 }
 

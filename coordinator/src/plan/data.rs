@@ -5,11 +5,20 @@ use source::{Augmentation, Moves, Shape, TrainingSamples};
 use super::error::{PlanError, check};
 use crate::config::{Config, DataConfig};
 
+/// Samples of a batch, at least: a sample is compared with another one.
+pub const SMALLEST_BATCH: u32 = 2;
+
 /// The training samples that are used of those there are.
 pub fn used(data: &DataConfig, all: TrainingSamples) -> Result<TrainingSamples, PlanError> {
     let TrainingSamples { labelled, unlabeled } = all;
     let most = if unlabeled > 0 { unlabeled } else { labelled };
-    check(data.samples <= most, "data.samples", data.samples, format!("1 to {most}, or 0 for all"))?;
+    let few = format!("{SMALLEST_BATCH} to {most}, or 0 for all");
+    check(
+        data.samples == 0 || (SMALLEST_BATCH..=most).contains(&data.samples),
+        "data.samples",
+        data.samples,
+        few,
+    )?;
     Ok(match (data.samples, unlabeled) {
         (0, _) => all,
         (samples, 0) => TrainingSamples::labelled(samples),
@@ -17,11 +26,31 @@ pub fn used(data: &DataConfig, all: TrainingSamples) -> Result<TrainingSamples, 
     })
 }
 
-/// How many of the labelled samples are not held out.
-pub fn not_held_out(data: &DataConfig, labelled: u32) -> Result<u32, PlanError> {
-    let held_out = data.held_out;
-    check(held_out < labelled, "data.held_out", held_out, format!("fewer than the {labelled} samples"))?;
-    Ok(labelled - held_out)
+/// How many of the labelled samples are not held out: enough for a batch where layers train on them, and for the readout.
+pub fn not_held_out(data: &DataConfig, used: TrainingSamples) -> Result<u32, PlanError> {
+    let TrainingSamples { labelled, unlabeled } = used;
+    let (kept, purpose) = if unlabeled > 0 {
+        (1, "since the readout learns from the others")
+    } else {
+        (SMALLEST_BATCH, "since layers train on the others, two at least")
+    };
+    let most = labelled.saturating_sub(kept);
+    let expected = format!("0 to {most} of the {labelled} samples, {purpose}");
+    check(data.held_out <= most, "data.held_out", data.held_out, expected)?;
+    Ok(labelled - data.held_out)
+}
+
+/// Where the samples that layers train on come from, in words.
+pub fn remain(data: &DataConfig, training_samples: u32, unlabeled: bool) -> String {
+    let DataConfig { samples, held_out, .. } = *data;
+    if held_out > 0 && !unlabeled {
+        let all = training_samples + held_out;
+        return format!("{training_samples} samples are left of {all} after data.held_out = {held_out}");
+    }
+    if samples > 0 {
+        return format!("layers train on data.samples = {samples}");
+    }
+    format!("there are {training_samples} samples")
 }
 
 /// How views differ, by the configuration's `[data]`.

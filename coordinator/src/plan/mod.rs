@@ -20,7 +20,7 @@ pub use error::PlanError;
 pub use phases::{Member, Phase};
 pub use stages::Stage;
 
-use data::{augmentation, not_held_out, used};
+use data::{SMALLEST_BATCH, augmentation, not_held_out, remain, used};
 use error::check;
 use phases::{check_joint, phases};
 use stages::stages;
@@ -69,11 +69,12 @@ impl Plan {
     /// Plans a run of `config` on a data set of so many training samples of the given shape.
     pub fn new(config: &Config, shape: Shape, samples: TrainingSamples) -> Result<Self, PlanError> {
         let Config { data, training, readout, .. } = config;
-        let TrainingSamples { labelled, unlabeled } = used(data, samples)?;
-        let labelled_samples = not_held_out(data, labelled)?;
+        let used = used(data, samples)?;
+        let unlabeled = used.unlabeled;
+        let labelled_samples = not_held_out(data, used)?;
         let training_samples = if unlabeled > 0 { unlabeled } else { labelled_samples };
         let augmentation = augmentation(config, shape)?;
-        check_training(training, training_samples)?;
+        check_training(training, training_samples, &remain(data, training_samples, unlabeled > 0))?;
         check(!config.layers.is_empty(), "layers", "none", "at least one layer")?;
         check_readout(readout)?;
         let stages = stages(config, shape, u64::from(training_samples / training.batch))?;
@@ -190,10 +191,15 @@ impl Plan {
     }
 }
 
-fn check_training(training: &TrainingConfig, samples: u32) -> Result<(), PlanError> {
+fn check_training(training: &TrainingConfig, samples: u32, remain: &str) -> Result<(), PlanError> {
     let TrainingConfig { batch, block, report_every, checkpoint_every, .. } = *training;
     let most = samples.min(LARGEST_BATCH);
-    check((2..=most).contains(&batch), "training.batch", batch, format!("2 to {most}"))?;
+    let allowed = if batch > samples {
+        format!("{SMALLEST_BATCH} to {most}, since {remain}")
+    } else {
+        format!("{SMALLEST_BATCH} to {most}")
+    };
+    check((SMALLEST_BATCH..=most).contains(&batch), "training.batch", batch, allowed)?;
     check((1..=CHANNELS).contains(&(block as usize)), "training.block", block, format!("1 to {CHANNELS}"))?;
     check(report_every > 0, "training.report_every", 0, "1 or more steps")?;
     check(
@@ -254,9 +260,25 @@ pub(crate) mod tests {
             ("data.views=3", "data.views = 3: expected 1 or 2"),
             ("data.translation=0", "data.views = 2: expected 1 where nothing is augmented"),
             ("data.translation=28", "data.translation = 28"),
-            ("data.held_out=60000", "data.held_out = 60000: expected fewer than the 60000 samples"),
-            ("data.samples=60001", "data.samples = 60001: expected 1 to 60000, or 0 for all"),
-            ("data.samples=99", "training.batch = 100: expected 2 to 99"),
+            (
+                "data.held_out=60000",
+                "data.held_out = 60000: expected 0 to 59998 of the 60000 samples, since layers train on the others",
+            ),
+            ("data.held_out=59999", "data.held_out = 59999: expected 0 to 59998"),
+            (
+                "data.held_out=59998",
+                "training.batch = 100: expected 2 to 2, since 2 samples are left of 60000 after data.held_out = 59998",
+            ),
+            ("data.samples=60001", "data.samples = 60001: expected 2 to 60000, or 0 for all"),
+            ("data.samples=1", "data.samples = 1: expected 2 to 60000, or 0 for all"),
+            (
+                "data.samples=99",
+                "training.batch = 100: expected 2 to 99, since layers train on data.samples = 99",
+            ),
+            (
+                "training.batch=60001",
+                "training.batch = 60001: expected 2 to 60000, since there are 60000 samples",
+            ),
             ("layers.0.pairs=takes", "layers[0].pairs = takes: expected `makes`"),
             ("layers.1.units=0", "layers[1].units = 0: expected 1 to"),
             ("layers.1.lr=-1.0", "layers[1].lr = -1: expected a positive number"),

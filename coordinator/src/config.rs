@@ -3,14 +3,15 @@
 //! Unknown keys and wrong types are refused here, with file, key and what is allowed; impossible combinations
 //! are refused by [`crate::plan`].
 
-use std::path::Path;
-
 use scff::layer::{PairSource, PoolKind, Transmit};
 use scff::seed::Seed;
 use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
+use serde_path_to_error::{Path, Segment};
 
 use source::DataSetName;
+
+use crate::mistyped;
 
 /// A configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -199,17 +200,11 @@ impl Serialize for Shards {
 
 impl<'de> Deserialize<'de> for Shards {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Given {
-            Number(i64),
-            Text(String),
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => text.parse(),
+            other => other.to_string().parse(),
         }
-        let text = match Given::deserialize(deserializer)? {
-            Given::Number(number) => number.to_string(),
-            Given::Text(text) => text,
-        };
-        text.parse().map_err(serde::de::Error::custom)
+        .map_err(serde::de::Error::custom)
     }
 }
 
@@ -285,12 +280,15 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is no TOML.
-    #[error("{file}: {source}")]
+    #[error("{file}: {}{}", source.to_string().trim_end(),
+            spelling.as_ref().map(|spelling| format!("; {spelling}")).unwrap_or_default())]
     Syntax {
         /// The file.
         file: String,
         /// Where and why.
         source: Box<toml::de::Error>,
+        /// How TOML writes what stands there, if that can be guessed.
+        spelling: Option<String>,
     },
     /// A key is unknown, missing or of the wrong type.
     #[error("{file}: {key}: {message}")]
@@ -313,7 +311,7 @@ pub enum ConfigError {
 }
 
 /// Reads a configuration file and applies `key=value` overrides, whose keys are paths such as `layers.0.lr`.
-pub fn load(file: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
+pub fn load(file: &std::path::Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let name = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
@@ -322,18 +320,29 @@ pub fn load(file: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
 
 /// Reads a configuration from `text`; `file` names it in errors.
 pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Config, ConfigError> {
-    let table: toml::Table = text
-        .parse()
-        .map_err(|source| ConfigError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
+    let table: toml::Table = text.parse().map_err(|source: toml::de::Error| {
+        let start = source.span().map_or(0, |span| text[..span.start].rfind('\n').map_or(0, |end| end + 1));
+        let spelling = mistyped::spelling(text[start..].lines().next().unwrap_or_default());
+        ConfigError::Syntax { file: file.to_owned(), source: Box::new(source), spelling }
+    })?;
     let mut value = toml::Value::Table(table);
     for given in overrides {
         apply_override(&mut value, given)
             .map_err(|message| ConfigError::Override { given: given.clone(), message })?;
     }
-    serde_path_to_error::deserialize(value).map_err(|error| ConfigError::Key {
-        file: file.to_owned(),
-        key: error.path().to_string(),
-        message: error.into_inner().to_string().trim().to_owned(),
+    serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+        let found = at(&value, error.path());
+        let message = mistyped::explain(error.inner().to_string().trim(), found);
+        ConfigError::Key { file: file.to_owned(), key: error.path().to_string(), message }
+    })
+}
+
+/// The value at `path`.
+fn at<'a>(root: &'a toml::Value, path: &Path) -> Option<&'a toml::Value> {
+    path.iter().try_fold(root, |value, segment| match segment {
+        Segment::Seq { index } => value.get(index),
+        Segment::Map { key } => value.get(key),
+        Segment::Enum { .. } | Segment::Unknown => None,
     })
 }
 
@@ -431,7 +440,7 @@ mod tests {
             "{unknown}"
         );
         let wrong = refusal(TEXT, &["layers.0.lr=fast"]);
-        assert!(wrong.starts_with("some.toml: layers[0].lr: invalid type: string \"fast\""), "{wrong}");
+        assert_eq!(wrong, "some.toml: layers[0].lr: found the text \"fast\", expected a number, such as 0.1");
         let variant = refusal(TEXT, &["wire=f8"]);
         assert!(
             variant.starts_with("some.toml: wire: unknown variant `f8`, expected `f32` or `f16`"),
@@ -440,6 +449,46 @@ mod tests {
         assert!(refusal("seed = ", &[]).starts_with("some.toml: "));
         let missing = refusal("seed = 1", &[]);
         assert!(missing.contains("missing field `data`"), "{missing}");
+    }
+
+    #[test]
+    fn values_of_a_wrong_type_are_shown_with_an_example_of_a_right_one() {
+        for (given, refusal) in [
+            ("layers.0.lr=.1", "layers[0].lr: found the text \".1\", expected a number, such as 0.1"),
+            ("layers.0.lr=0,25", "layers[0].lr: found the text \"0,25\", expected a number, such as 0.25"),
+            (
+                "training.batch=64.0",
+                "training.batch: found the number 64.0, expected a whole number from 0 to",
+            ),
+            ("training.batch=64.0", "such as 64"),
+            (
+                "training.batch=-1",
+                "training.batch: found the number -1, expected a whole number from 0 to 4294967295",
+            ),
+            ("data.translation=300", "found the number 300, expected a whole number from 0 to 255"),
+            ("seed=x", "seed: found the text \"x\", expected a whole number, 0 or more, such as 100"),
+            ("data.flip=1", "data.flip: found the number 1, expected true or false"),
+            ("layers.0.name=3", "layers[0].name: found the number 3, expected a text in quotes"),
+            ("wire=5", "wire: found the number 5, expected a text in quotes"),
+            ("layers=3", "layers: found the number 3, expected a list"),
+            ("layers.0.pool=max", "layers[0].pool: found the text \"max\", expected a table"),
+            ("layers.0.shards=1.5", "layers[0].shards: found `1.5`, expected a number of workers"),
+        ] {
+            let error = self::refusal(TEXT, &[given]);
+            assert!(error.contains(refusal), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_shown_as_toml_writes_it() {
+        for (line, spelling) in [
+            ("lr = .1", "TOML writes this number 0.1"),
+            ("name = iris", "TOML writes text in quotes: \"iris\""),
+            ("flip = True", "TOML writes true"),
+        ] {
+            let error = refusal(&format!("seed = 1\n{line}\nwire = \"f32\"\n"), &[]);
+            assert!(error.starts_with("some.toml: ") && error.ends_with(spelling), "{error}");
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
     /// The folder of data sets.
-    #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+    #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
     data: PathBuf,
 }
 
@@ -163,7 +163,7 @@ pub struct PlannedArgs {
     #[arg(long, value_name = "MS", default_value_t = 0.2, value_parser = positive)]
     round_trip: f64,
     /// The folder of data sets.
-    #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+    #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
     data: PathBuf,
 }
 
@@ -175,13 +175,13 @@ pub enum DataCommand {
         /// Which one.
         name: DataSetName,
         /// The folder of data sets.
-        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
         data: PathBuf,
     },
     /// List the data sets there are, and which are here.
     List {
         /// The folder of data sets.
-        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
         data: PathBuf,
     },
     /// Check a data set's files against their published checksums.
@@ -189,7 +189,7 @@ pub enum DataCommand {
         /// Which one.
         name: DataSetName,
         /// The folder of data sets.
-        #[arg(long, default_value = "datasets", env = "STRATA_DATA")]
+        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
         data: PathBuf,
     },
 }

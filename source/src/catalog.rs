@@ -63,6 +63,9 @@ pub struct Installed {
 pub struct Official {
     /// Its folder in the user's data folder.
     pub folder: &'static str,
+    /// Other places in the data folder where programs and people put its files, as components that may be spelt in
+    /// other ways. Only files whose names no other data set has may lie in the data folder itself, the empty place.
+    pub places: &'static [&'static str],
     /// Its files.
     pub supply: Supply,
     /// Official sources, each a folder's address ending in `/`, to be tried in this order.
@@ -122,6 +125,8 @@ const GREY: Shape = Shape { height: 28, width: 28, channels: 1 };
 
 static MNIST: Official = Official {
     folder: "mnist",
+    // torchvision's, TensorFlow's and Kaggle's.
+    places: &["mnist", "mnist/raw", "mnist/mnist/raw", "mnist-data", "mnist-dataset"],
     // Training images, training labels, test images, test labels.
     supply: Supply::Gzipped(&[
         GzippedFile {
@@ -178,6 +183,8 @@ static MNIST: Official = Official {
 // name in their header, so they are shorter than the official ones by the name's length and one.
 static FASHION_MNIST: Official = Official {
     folder: "fashion-mnist",
+    // torchvision's; Keras has the folder's own name.
+    places: &["fashion-mnist", "fashion-mnist/raw", "fashion-mnist/fashion-mnist/raw"],
     // Training images, training labels, test images, test labels.
     supply: Supply::Gzipped(&[
         GzippedFile {
@@ -235,6 +242,13 @@ static FASHION_MNIST: Official = Official {
 
 static CIFAR_10: Official = Official {
     folder: "cifar-10-batches-bin",
+    places: &[
+        "cifar-10-batches-bin",
+        "cifar-10/cifar-10-batches-bin",
+        "cifar-10-binary/cifar-10-batches-bin",
+        "cifar-10",
+        "",
+    ],
     supply: Supply::Archive(Archive {
         packed: file(
             "cifar-10-binary.tar.gz",
@@ -292,6 +306,7 @@ static CIFAR_10: Official = Official {
 // Only the archive's sum is published; its files are known by their sizes.
 static STL_10: Official = Official {
     folder: "stl10_binary",
+    places: &["stl10_binary", "stl10/stl10_binary", "stl10", ""],
     supply: Supply::Archive(Archive {
         packed: file(
             "stl10_binary.tar.gz",

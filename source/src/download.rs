@@ -4,14 +4,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
-use ureq::{Agent, Body};
 
 use super::catalog::{FileEntry, GzippedFile};
 use super::check::{FileError, check_as_is, check_content};
 use super::checksum::Sha256Sum;
+use super::client::{Client, ClientError};
 use super::folder;
 use super::part_file::{PartFile, PartFileError};
 use super::progress::Progress;
@@ -19,9 +19,9 @@ use super::progress::Progress;
 /// Why a source did not give a file.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// No connection, no answer, or none that is HTTP.
-    #[error("no answer: {0}")]
-    NoAnswer(Box<ureq::Error>),
+    /// It was not asked, or did not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// An answer that is not the file.
     #[error("the server answered {0}")]
     Status(StatusCode),
@@ -135,10 +135,11 @@ pub fn download(
 /// not continue there.
 fn transfer(url: &str, have: u64, part: &PartFile, progress: &mut Progress) -> Result<(), DownloadError> {
     let expected = part.expected();
-    let mut response = request(url, have)?;
+    let client = Client::from_env()?;
+    let mut response = client.get(url, have)?;
     if have > 0 && refuses_to_continue(&response, have) {
         part.remove()?;
-        response = request(url, 0)?;
+        response = client.get(url, 0)?;
     }
     let start = match response.status() {
         StatusCode::OK => 0,
@@ -152,29 +153,6 @@ fn transfer(url: &str, have: u64, part: &PartFile, progress: &mut Progress) -> R
     }
     let body = response.into_body().into_reader();
     Ok(part.append(start, body, progress)?)
-}
-
-/// The answer to a request for the file from byte `from` on.
-fn request(url: &str, from: u64) -> Result<Response<Body>, DownloadError> {
-    let mut request = agent().get(url);
-    if from > 0 {
-        request = request.header(header::RANGE, format!("bytes={from}-"));
-    }
-    request.call().map_err(|error| DownloadError::NoAnswer(Box::new(error)))
-}
-
-fn agent() -> Agent {
-    let patience = Some(Duration::from_secs(30));
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(patience)
-        .timeout_recv_response(patience)
-        .timeout_per_read(patience)
-        // The files are gzipped and are wanted that way.
-        .accept_encoding("identity")
-        .user_agent(concat!("strata-coordinator/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent()
 }
 
 /// Whether the answer is the rest of the file from byte `from` on: `Content-Range: bytes FROM-...`.

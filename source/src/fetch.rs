@@ -1,7 +1,7 @@
 //! Getting a data set: from where it is already, or from its official sources in turn.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use super::catalog::{Archive, FileEntry, GzippedFile, Supply, official};
 use super::check::{FileError, check_as_is, check_content};
 use super::download::{DownloadError, Parcel, download};
 use super::folder;
+use super::lock::lock;
 use super::name::DataSetName;
 
 /// How to fetch.
@@ -83,68 +84,68 @@ pub struct FailedSource {
 /// Makes sure that `name` is there: its folder in `data_dir` gets what it lacks, unless a package has the set.
 pub fn fetch(name: DataSetName, data_dir: &Path, options: &FetchOptions) -> Result<Fetched, FetchError> {
     let Some(official) = official(name) else { return Ok(Fetched::Embedded(name)) };
-    let own = folder::own(official, data_dir);
-    let complete_here = folder::find(name, data_dir).is_ok_and(|files| files.folder() == own);
-    if !complete_here && let Some(files) = folder::installed(official) {
-        return Ok(Fetched::Installed { name, folder: files.folder().to_owned() });
-    }
+    let folder = match folder::find(name, data_dir) {
+        Ok(files) if folder::is_installed(official, &files) => {
+            return Ok(Fetched::Installed { name, folder: files.folder().to_owned() });
+        }
+        Ok(files) => files.folder().to_owned(),
+        Err(missing) => missing.folder().to_owned(),
+    };
     let mirrors = match &options.base_url {
         Some(url) => vec![url.as_str()],
         None => official.mirrors.to_vec(),
     };
     match &official.supply {
-        Supply::Gzipped(files) => fetch_files(files, &mirrors, &own, options.progress),
-        Supply::Archive(archive) => fetch_archive(archive, &mirrors, &own, options.progress),
+        Supply::Gzipped(files) => fetch_files(files, &mirrors, &folder, options.progress),
+        Supply::Archive(archive) => {
+            let given = folder::archive(official, data_dir);
+            fetch_archive(archive, given.as_deref(), &mirrors, &folder, options.progress)
+        }
     }
 }
 
-/// Makes sure that `folder` has these files, downloading what it lacks from the first mirror that gives it.
+/// Makes sure that `folder` has these files, downloading what it lacks from the first mirror that gives it. Where others
+/// fetch into the folder, it waits for them first.
 pub fn fetch_files(
     files: &[GzippedFile],
     mirrors: &[&str],
     folder: &Path,
     progress: bool,
 ) -> Result<Fetched, FetchError> {
-    create(folder)?;
-    let (mut downloaded, mut present) = (0, 0);
-    for gzipped in files {
-        if is_present(&gzipped.file, folder)? {
-            present += 1;
-        } else {
-            obtain(&Parcel::gzipped(gzipped), mirrors, folder, progress)?;
-            downloaded += 1;
+    let mut downloaded = 0;
+    let lacking = lacking(files, |gzipped| &gzipped.file, folder)?;
+    if !lacking.is_empty() {
+        let _lock = locked(folder, progress)?;
+        for gzipped in lacking {
+            if !is_present(&gzipped.file, folder)? {
+                obtain(&Parcel::gzipped(gzipped), mirrors, folder, progress)?;
+                downloaded += 1;
+            }
         }
     }
-    Ok(Fetched::InDataDir { folder: folder.to_owned(), downloaded, present })
+    Ok(Fetched::InDataDir { folder: folder.to_owned(), downloaded, present: files.len() - downloaded })
 }
 
-/// Makes sure that `folder` has the files of `archive`. If it lacks any, the archive is downloaded to the folder from
-/// the first mirror that gives it, what is lacking is unpacked, and the archive is removed.
+/// Makes sure that `folder` has the files of `archive`. If it lacks any, they are unpacked from the archive `given`, if
+/// that is the official one and lies elsewhere; or else the archive is downloaded to the folder from the first mirror that
+/// gives it, what is lacking is unpacked, and the archive is removed. Where others fetch into the folder, it waits for
+/// them first.
 pub fn fetch_archive(
     archive: &Archive,
+    given: Option<&Path>,
     mirrors: &[&str],
     folder: &Path,
     progress: bool,
 ) -> Result<Fetched, FetchError> {
-    create(folder)?;
-    let mut lacking = Vec::new();
-    for entry in archive.files {
-        if !is_present(entry, folder)? {
-            lacking.push(entry);
+    let mut downloaded = 0;
+    if !lacking(archive.files, |entry| entry, folder)?.is_empty() {
+        let _lock = locked(folder, progress)?;
+        let lacking = lacking(archive.files, |entry| entry, folder)?;
+        downloaded = lacking.len();
+        if !lacking.is_empty() {
+            unpack(archive, &lacking, given, mirrors, folder, progress)?;
         }
     }
-    if !lacking.is_empty() {
-        let packed = folder.join(archive.packed.name);
-        if packed.is_file() {
-            check_as_is(&packed, archive.packed.bytes, archive.packed.sha256)
-                .map_err(FetchError::NotOfficial)?;
-        } else {
-            obtain(&Parcel::plain(&archive.packed), mirrors, folder, progress)?;
-        }
-        archive::unpack(&packed, archive, &lacking, folder, progress)?;
-        fs::remove_file(&packed).map_err(|cause| FetchError::Storage { path: packed, cause })?;
-    }
-    let downloaded = lacking.len();
     Ok(Fetched::InDataDir {
         folder: folder.to_owned(),
         downloaded,
@@ -152,8 +153,50 @@ pub fn fetch_archive(
     })
 }
 
-fn create(folder: &Path) -> Result<(), FetchError> {
-    fs::create_dir_all(folder).map_err(|cause| FetchError::Storage { path: folder.to_owned(), cause })
+/// Unpacks the files that are `lacking`.
+fn unpack(
+    archive: &Archive,
+    lacking: &[&'static FileEntry],
+    given: Option<&Path>,
+    mirrors: &[&str],
+    folder: &Path,
+    progress: bool,
+) -> Result<(), FetchError> {
+    let Archive { packed, .. } = archive;
+    let own = folder.join(packed.name);
+    let elsewhere = given.filter(|given| *given != own && !own.is_file());
+    if let Some(given) = elsewhere.filter(|given| check_as_is(given, packed.bytes, packed.sha256).is_ok()) {
+        return Ok(archive::unpack(given, archive, lacking, folder, progress)?);
+    }
+    if own.is_file() {
+        check_as_is(&own, packed.bytes, packed.sha256).map_err(FetchError::NotOfficial)?;
+    } else {
+        obtain(&Parcel::plain(packed), mirrors, folder, progress)?;
+    }
+    archive::unpack(&own, archive, lacking, folder, progress)?;
+    fs::remove_file(&own).map_err(|cause| FetchError::Storage { path: own, cause })
+}
+
+/// The folder, which is made where there is none, for this process alone until the file is dropped.
+fn locked(folder: &Path, progress: bool) -> Result<File, FetchError> {
+    fs::create_dir_all(folder)
+        .and_then(|()| lock(folder, progress))
+        .map_err(|cause| FetchError::Storage { path: folder.to_owned(), cause })
+}
+
+/// What of `wanted` the folder does not have; it is an error if it has another file of such a name.
+fn lacking<'a, T>(
+    wanted: &'a [T],
+    entry: impl Fn(&T) -> &FileEntry,
+    folder: &Path,
+) -> Result<Vec<&'a T>, FetchError> {
+    let mut lacking = Vec::new();
+    for wanted in wanted {
+        if !is_present(entry(wanted), folder)? {
+            lacking.push(wanted);
+        }
+    }
+    Ok(lacking)
 }
 
 /// Whether `folder` has the file; it is an error if it has another one of that name.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::catalog::official;
 use super::folder;
+use super::hint::fetch_command;
 use super::name::DataSetName;
 
 /// Writes one line for every known data set: its name, its size, and where it is or how to get it.
@@ -19,7 +20,8 @@ pub fn list(data_dir: &Path, out: &mut impl Write) -> io::Result<()> {
             Ok(files) => writeln!(out, "in {}", files.folder().display())?,
             Err(_) => writeln!(
                 out,
-                "not here: `coordinator data fetch {name}` downloads {} to {}",
+                "not here: `{}` downloads {} to {}",
+                fetch_command(name, data_dir),
                 official.download_size().display().si(),
                 folder::own(official, data_dir).display(),
             )?,
@@ -46,8 +48,11 @@ mod tests {
         let mut text = Vec::new();
         list(nowhere.path(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert!(text.contains("`coordinator data fetch mnist` downloads 11.6 MB to"), "{text}");
-        assert!(text.contains("`coordinator data fetch stl10` downloads 2.6 GB to"), "{text}");
+        for (name, size) in [("mnist", "11.6 MB"), ("stl10", "2.6 GB")] {
+            let data = nowhere.path().display();
+            let hint = format!("`coordinator data fetch {name} --data {data}` downloads {size} to");
+            assert!(text.contains(&hint), "{text}");
+        }
         assert!(text.contains("5000 + 8000 images 96x96x3, 100000 unlabeled"), "{text}");
     }
 }

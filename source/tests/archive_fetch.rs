@@ -3,7 +3,7 @@
 mod server;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -51,6 +51,8 @@ fn pack(members: &Members) -> Vec<u8> {
 struct Fixture {
     packed: Vec<u8>,
     archive: Archive,
+    /// The archive where the user has put it.
+    given: Option<PathBuf>,
     dir: TempDir,
 }
 
@@ -67,7 +69,7 @@ impl Fixture {
             folder: "set",
             files: Box::leak(Box::new([file("one.bin", ONE), file("two.bin", TWO)])),
         };
-        Self { packed, archive, dir: tempfile::tempdir().unwrap() }
+        Self { packed, archive, given: None, dir: tempfile::tempdir().unwrap() }
     }
 
     fn server(&self) -> Server {
@@ -76,18 +78,19 @@ impl Fixture {
     }
 
     fn fetch(&self, server: &Server) -> Result<Fetched, FetchError> {
-        fetch_archive(&self.archive, &[&server.url], self.folder(), true)
+        fetch_archive(&self.archive, self.given.as_deref(), &[&server.url], self.folder(), true)
     }
 
     fn folder(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Names and contents of the files in the folder.
+    /// Names and contents of the files in the folder, but for hidden ones.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
         let entries = fs::read_dir(self.folder()).unwrap().map(Result::unwrap);
         let mut files: Vec<_> = entries
             .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+            .filter(|(name, _)| !name.starts_with('.'))
             .collect();
         files.sort();
         files
@@ -148,6 +151,23 @@ fn an_archive_that_was_not_unpacked_yet_needs_no_server() {
     fixture.fetch(&server).unwrap();
     fixture.assert_fetched();
     assert_eq!(server.requests(), []);
+}
+
+#[test]
+fn an_archive_that_lies_elsewhere_is_unpacked_and_left_there_and_a_wrong_one_is_not_used() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let given = elsewhere.path().join("set.tar.gz");
+    for (right, requests) in [(true, vec![]), (false, vec![None])] {
+        let mut fixture = Fixture::new(&sound());
+        let content = if right { fixture.packed.clone() } else { b"cut off".to_vec() };
+        fs::write(&given, &content).unwrap();
+        fixture.given = Some(given.clone());
+        let server = fixture.server();
+        fixture.fetch(&server).unwrap();
+        fixture.assert_fetched();
+        assert_eq!(fs::read(&given).unwrap(), content);
+        assert_eq!(server.requests(), requests);
+    }
 }
 
 #[test]

@@ -90,9 +90,11 @@ impl Fixture {
         );
     }
 
+    /// Names of the files in the folder, but for hidden ones.
     fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.starts_with('.')).collect()
     }
 }
 

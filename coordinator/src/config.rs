@@ -280,13 +280,13 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is no TOML.
-    #[error("{file}: {}{}", source.to_string().trim_end(),
+    #[error("{file}: {}{}", cause.to_string().trim_end(),
             spelling.as_ref().map(|spelling| format!("; {spelling}")).unwrap_or_default())]
     Syntax {
         /// The file.
         file: String,
         /// Where and why.
-        source: Box<toml::de::Error>,
+        cause: Box<toml::de::Error>,
         /// How TOML writes what stands there, if that can be guessed.
         spelling: Option<String>,
     },
@@ -320,10 +320,10 @@ pub fn load(file: &std::path::Path, overrides: &[String]) -> Result<Config, Conf
 
 /// Reads a configuration from `text`; `file` names it in errors.
 pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Config, ConfigError> {
-    let table: toml::Table = text.parse().map_err(|source: toml::de::Error| {
-        let start = source.span().map_or(0, |span| text[..span.start].rfind('\n').map_or(0, |end| end + 1));
+    let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
+        let start = cause.span().map_or(0, |span| text[..span.start].rfind('\n').map_or(0, |end| end + 1));
         let spelling = mistyped::spelling(text[start..].lines().next().unwrap_or_default());
-        ConfigError::Syntax { file: file.to_owned(), source: Box::new(source), spelling }
+        ConfigError::Syntax { file: file.to_owned(), cause: Box::new(cause), spelling }
     })?;
     let mut value = toml::Value::Table(table);
     for given in overrides {
@@ -486,7 +486,10 @@ mod tests {
             ("name = iris", "TOML writes text in quotes: \"iris\""),
             ("flip = True", "TOML writes true"),
         ] {
-            let error = refusal(&format!("seed = 1\n{line}\nwire = \"f32\"\n"), &[]);
+            let text = format!("seed = 1\n{line}\nwire = \"f32\"\n");
+            let error = parse("some.toml", &text, &[]).unwrap_err();
+            assert!(std::error::Error::source(&error).is_none(), "nothing is said twice");
+            let error = error.to_string();
             assert!(error.starts_with("some.toml: ") && error.ends_with(spelling), "{error}");
         }
     }

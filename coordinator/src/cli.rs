@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proto::machine::{Cores, Memory};
 use proto::output::print;
 use proto::process::KernelChoice;
 
@@ -198,7 +199,7 @@ impl ClusterArgs {
     fn surroundings(self, kernel: &KernelChoice, stop: Stop) -> Surroundings {
         let place = self.workers.unwrap_or(Place::Local(usize::from(self.local.unwrap_or(1))));
         let count = if let Place::Local(count) = place { count as u64 } else { 1 };
-        let shared = || proto::machine::memory_bytes() / 4 / count;
+        let shared = || Memory::look().bytes / 4 / count;
         Surroundings {
             data: self.data,
             place,
@@ -225,9 +226,9 @@ fn positive(text: &str) -> Result<f64, String> {
 impl PlannedArgs {
     /// The plan with estimates, after a few seconds of calibration: for people or for programs.
     fn estimated(&self, plan: &Plan, test_samples: usize, json: bool) -> String {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = Cores::look().count;
         let rates = calibrate(plan, self.threads.map_or(cores, |threads| cores.min(threads.into())));
-        let quarter = || proto::machine::memory_bytes() / 4;
+        let quarter = || Memory::look().bytes / 4;
         let cache_bytes = self.cache_memory.map_or_else(quarter, |size| size.as_u64());
         let estimate = |&count| {
             let network =

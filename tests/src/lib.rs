@@ -14,6 +14,8 @@ mod sandbox;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use procfs::Current;
+
 pub use process::{Ended, Pid, Process, program};
 pub use run_dir::{RunDir, weights};
 pub use sandbox::{Reference, Sandbox, Worker, reference};
@@ -40,10 +42,10 @@ pub fn workspace() -> &'static Path {
 
 /// Whether this processor can run both of two BLAS kernels that give different bits; says so if not.
 pub fn has_two_kernels(test: &str) -> bool {
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let all = ["avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"]
-        .iter()
-        .all(|&flag| flags.split_whitespace().any(|word| word == flag));
+    let flags = ["avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"];
+    let cpus = procfs::CpuInfo::current().ok();
+    let found = cpus.as_ref().and_then(|cpus| cpus.flags(0)).unwrap_or_default();
+    let all = flags.iter().all(|flag| found.contains(flag));
     if !all {
         println!("skipped: {test}: this processor cannot run the BLAS kernel SkylakeX");
     }

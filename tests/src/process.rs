@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use procfs::process::Stat;
+
 use crate::until;
 
 /// The path of a program of this workspace.
@@ -62,17 +64,13 @@ impl Process {
 
     /// The most memory that it has had resident so far, in bytes.
     pub fn peak_rss_bytes(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = fs::read_to_string(path).expect("it has not been waited for");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says");
-        let kibibytes = line.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
-        1024 * kibibytes.expect("a number of kB")
+        let process = procfs::process::Process::new(self.child.id() as i32).expect("not waited for");
+        1024 * process.status().expect("its status").vmhwm.expect("a living process")
     }
 
     /// It, as something that outlives this handle.
     pub fn pid(&self) -> Pid {
-        let stat = Stat::read(self.child.id()).expect("it has not been waited for");
-        Pid { pid: stat.pid, started: stat.started }
+        Pid::of(&stat(self.child.id() as i32).expect("it has not been waited for"))
     }
 
     /// Whether it has not ended.
@@ -95,7 +93,7 @@ impl Process {
 
     /// Its children, the eldest first.
     pub fn children(&self) -> Vec<Pid> {
-        children_of(self.child.id())
+        children_of(self.child.id() as i32)
     }
 }
 
@@ -113,14 +111,18 @@ impl Drop for Process {
 /// A process that is not a child of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pid {
-    pid: u32,
+    pid: i32,
     started: u64,
 }
 
 impl Pid {
+    fn of(stat: &Stat) -> Self {
+        Self { pid: stat.pid, started: stat.starttime }
+    }
+
     /// Whether it lives.
     pub fn is_running(self) -> bool {
-        Stat::read(self.pid).is_some_and(|stat| stat.started == self.started && stat.state != "Z")
+        stat(self.pid).is_some_and(|stat| stat.starttime == self.started && stat.state != 'Z')
     }
 
     /// Kills it as `kill -9` does.
@@ -141,34 +143,14 @@ impl Pid {
     }
 }
 
-fn children_of(parent: u32) -> Vec<Pid> {
-    let mut children: Vec<(u64, u32)> = fs::read_dir("/proc")
-        .expect("tests run on Linux")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Stat::read(pid).filter(|stat| stat.parent == parent))
-        .map(|stat| (stat.started, stat.pid))
-        .collect();
-    children.sort_unstable();
-    children.into_iter().map(|(started, pid)| Pid { pid, started }).collect()
+fn children_of(parent: i32) -> Vec<Pid> {
+    let processes = procfs::process::all_processes().expect("tests run on Linux");
+    let stats = processes.filter_map(|process| process.ok()?.stat().ok());
+    let mut children: Vec<Stat> = stats.filter(|stat| stat.ppid == parent).collect();
+    children.sort_by_key(|stat| (stat.starttime, stat.pid));
+    children.iter().map(Pid::of).collect()
 }
 
-struct Stat {
-    pid: u32,
-    state: String,
-    parent: u32,
-    started: u64,
-}
-
-impl Stat {
-    fn read(pid: u32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The program's name, in parentheses, may hold spaces. What follows it is field 3 and so on.
-        let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
-        Some(Self {
-            pid,
-            state: fields[0].to_owned(),
-            parent: fields[1].parse().ok()?,
-            started: fields[19].parse().ok()?,
-        })
-    }
+fn stat(pid: i32) -> Option<Stat> {
+    procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()
 }

@@ -21,10 +21,10 @@ pub struct Cli {
     /// Address to listen on; port 0 takes any free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50551")]
     pub listen: SocketAddr,
-    /// Threads that compute [default: as many as there are cores].
+    /// Threads that compute [default: one for each core that it may use].
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Memory for kept activations, such as 2GiB [default: a quarter of the memory].
+    /// Memory for kept activations, such as 2GiB [default: a quarter of the memory that it may use].
     #[arg(long, value_name = "SIZE")]
     pub cache_memory: Option<ByteSize>,
     /// Listen on other addresses than loopback, without encryption and open to whoever reaches them.
@@ -59,8 +59,8 @@ impl Cli {
     /// What the user asked for, and for the rest what suits `machine`.
     pub fn settings(&self, machine: &Machine) -> Settings {
         Settings {
-            threads: self.threads.map_or(machine.cores, NonZeroUsize::get),
-            cache_bytes: self.cache_memory.map_or(machine.memory_bytes / 4, |size| size.as_u64()),
+            threads: self.threads.map_or(machine.cores.count, NonZeroUsize::get),
+            cache_bytes: self.cache_memory.map_or(machine.memory.bytes / 4, |size| size.as_u64()),
         }
     }
 }
@@ -68,6 +68,7 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use proto::machine::{Cores, Memory};
 
     use super::*;
 
@@ -82,7 +83,8 @@ mod tests {
 
     #[test]
     fn what_is_not_said_suits_the_machine() {
-        let machine = Machine { cpu: String::new(), cores: 6, memory_bytes: 4000 };
+        let (cores, memory) = (Cores { count: 6, limit: None }, Memory { bytes: 4000, limit: None });
+        let machine = Machine { cpu: String::new(), cores, memory };
         let settings = parse(&[]).settings(&machine);
         assert_eq!((settings.threads, settings.cache_bytes), (6, 1000));
         let settings = parse(&["--threads", "2", "--cache-memory", "2GiB"]).settings(&machine);

@@ -40,6 +40,8 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
     announce(&listener)?;
     tracing::info!(
+        cores = %machine.cores,
+        memory = %machine.memory,
         threads = settings.threads,
         cache_bytes = settings.cache_bytes,
         cpu = machine.cpu,

@@ -36,7 +36,7 @@ impl Node {
         cache_bytes: u64,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        let memory_bytes = if machine.memory_bytes == 0 { u64::MAX } else { machine.memory_bytes };
+        let memory_bytes = if machine.memory.bytes == 0 { u64::MAX } else { machine.memory.bytes };
         let budget = Budget { memory_bytes, cache_bytes };
         let compute = Arc::new(compute);
         Self { machine, budget, compute, system, slot: Slot::new(), hosted: Mutex::default(), closing }

@@ -43,9 +43,8 @@ impl Worker {
     }
 
     fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        let process = procfs::process::Process::new(self.child.id() as i32).unwrap();
+        process.status().unwrap().vmrss.expect("a living process") * 1024
     }
 
     /// Waits for the process's own end.

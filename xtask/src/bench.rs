@@ -1,5 +1,7 @@
 //! `cargo xtask bench`
 
+use xshell::cmd;
+
 use crate::{packages, shell};
 
 #[derive(Debug, clap::Args)]
@@ -11,13 +13,11 @@ pub struct Arguments {
 
 /// Measures training steps of dense layers and of convolutions, then the stream of activations to a worker.
 pub fn run(Arguments { quick }: &Arguments) -> anyhow::Result<()> {
-    packages::for_building()?;
+    let shell = shell::open()?;
+    packages::for_building(&shell)?;
+    let options: &[&str] = if *quick { &["--", "--quick"] } else { &[] };
     for (package, bench) in [("scff", "step"), ("scff", "conv"), ("worker", "stream")] {
-        let mut command = shell::cargo(&["bench", "-p", package, "--bench", bench]);
-        if *quick {
-            command.args(["--", "--quick"]);
-        }
-        shell::run(&mut command)?;
+        cmd!(shell, "cargo bench -p {package} --bench {bench} {options...}").run()?;
     }
     Ok(())
 }

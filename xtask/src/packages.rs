@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use crate::shell::{command, root, run, succeeds};
+use xshell::{Shell, cmd};
+
+use crate::shell::{root, succeeds};
 
 /// Something that the system provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +21,12 @@ enum Need {
 const BUILD: [Need; 3] = [Need::Compiler, Need::PkgConfig, Need::OpenBlas];
 
 impl Need {
-    fn is_met(self) -> bool {
+    fn is_met(self, shell: &Shell) -> bool {
         match self {
-            Self::Compiler => succeeds("cc", &["--version"]),
-            Self::PkgConfig => succeeds("pkg-config", &["--version"]),
-            Self::OpenBlas => succeeds("pkg-config", &["--exists", "openblas"]),
-            Self::FashionMnist => has_fashion_mnist(),
+            Self::Compiler => succeeds(cmd!(shell, "cc --version")),
+            Self::PkgConfig => succeeds(cmd!(shell, "pkg-config --version")),
+            Self::OpenBlas => succeeds(cmd!(shell, "pkg-config --exists openblas")),
+            Self::FashionMnist => has_fashion_mnist(shell),
         }
     }
 
@@ -39,60 +41,60 @@ impl Need {
     }
 }
 
-fn has_fashion_mnist() -> bool {
+fn has_fashion_mnist(shell: &Shell) -> bool {
     let data = std::env::var_os("STRATA_DATA").map_or_else(|| root().join("datasets"), Into::into);
-    let installed = succeeds("dpkg-query", &["--show", "dataset-fashion-mnist"])
+    let installed = succeeds(cmd!(shell, "dpkg-query --show dataset-fashion-mnist"))
         || Path::new("/usr/share/datasets/fashion-mnist").is_dir();
     installed || data.join("fashion-mnist").is_dir()
 }
 
 /// Installs what a build needs where this is possible, and says what to install where it is not.
-pub fn for_building() -> anyhow::Result<()> {
-    let missing = missing(&BUILD);
+pub fn for_building(shell: &Shell) -> anyhow::Result<()> {
+    let missing = missing(shell, &BUILD);
     if missing.is_empty() {
         return Ok(());
     }
-    if !can_install() {
+    if !can_install(shell) {
         bail!("{}", advice(&missing));
     }
-    install(&missing)
+    install(shell, &missing)
 }
 
 /// The same, and Fashion-MNIST; returns whether the data set is there.
-pub fn for_quickstart() -> anyhow::Result<bool> {
-    let mut wanted = missing(&BUILD);
-    if !wanted.is_empty() && !can_install() {
+pub fn for_quickstart(shell: &Shell) -> anyhow::Result<bool> {
+    let mut wanted = missing(shell, &BUILD);
+    if !wanted.is_empty() && !can_install(shell) {
         bail!("{}", advice(&wanted));
     }
-    wanted.extend(missing(&[Need::FashionMnist]));
-    if wanted.is_empty() || !can_install() {
+    wanted.extend(missing(shell, &[Need::FashionMnist]));
+    if wanted.is_empty() || !can_install(shell) {
         return Ok(wanted.is_empty());
     }
-    match install(&wanted) {
+    match install(shell, &wanted) {
         Ok(()) => Ok(true),
         // Debian before 12 has no package of the data set.
         Err(error) if wanted.contains(&Need::FashionMnist) => {
             eprintln!("{error:#}");
-            for_building().map(|()| false)
+            for_building(shell).map(|()| false)
         }
         Err(error) => Err(error),
     }
 }
 
-fn missing(needs: &[Need]) -> Vec<Need> {
-    needs.iter().copied().filter(|need| !need.is_met()).collect()
+fn missing(shell: &Shell, needs: &[Need]) -> Vec<Need> {
+    needs.iter().copied().filter(|need| !need.is_met(shell)).collect()
 }
 
-fn can_install() -> bool {
-    let root = std::process::Command::new("id").arg("-u").output();
-    root.is_ok_and(|id| id.stdout.trim_ascii() == b"0") && succeeds("apt-get", &["--version"])
+fn can_install(shell: &Shell) -> bool {
+    let user = cmd!(shell, "id -u").quiet().read();
+    user.is_ok_and(|id| id == "0") && succeeds(cmd!(shell, "apt-get --version"))
 }
 
-fn install(needs: &[Need]) -> anyhow::Result<()> {
-    run(&mut command("apt-get", &["update"]))?;
-    let mut install = command("apt-get", &["install", "-y", "--no-install-recommends"]);
-    install.env("DEBIAN_FRONTEND", "noninteractive").args(needs.iter().map(|need| need.names()[0]));
-    run(&mut install)
+fn install(shell: &Shell, needs: &[Need]) -> anyhow::Result<()> {
+    cmd!(shell, "apt-get update").run()?;
+    let names = needs.iter().map(|need| need.names()[0]);
+    let install = cmd!(shell, "apt-get install -y --no-install-recommends {names...}");
+    Ok(install.env("DEBIAN_FRONTEND", "noninteractive").run()?)
 }
 
 fn advice(missing: &[Need]) -> String {

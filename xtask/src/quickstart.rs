@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use xshell::cmd;
 
 use crate::packages;
-use crate::shell::{build_release, command, root, run as execute};
+use crate::shell::{self, build_release, root};
 use crate::summary::{Summary, baseline};
 
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,11 @@ const RUN: &str = "runs/quickstart";
 
 /// Builds, trains, compares with raw pixels.
 pub fn run(Arguments { fresh }: &Arguments) -> anyhow::Result<()> {
-    let data_is_here = packages::for_quickstart()?;
-    let coordinator = build_release()?;
+    let shell = shell::open()?;
+    let data_is_here = packages::for_quickstart(&shell)?;
+    let coordinator = build_release(&shell)?;
     if !data_is_here {
-        execute(&mut command(&coordinator, &["data", "fetch", "fashion-mnist"]))?;
+        cmd!(shell, "{coordinator} data fetch fashion-mnist").run()?;
     }
     let folder = root().join(RUN);
     if *fresh && folder.exists() {
@@ -33,9 +35,10 @@ pub fn run(Arguments { fresh }: &Arguments) -> anyhow::Result<()> {
         println!("{RUN} holds a finished run, which is used again; --fresh starts anew");
     }
     let start = Instant::now();
-    execute(&mut command(&coordinator, &["run", "configs/fashion-mnist.toml", "--local", "2", "--out", RUN]))
+    cmd!(shell, "{coordinator} run configs/fashion-mnist.toml --local 2 --out {RUN}")
+        .run()
         .context("if the configuration has changed since an earlier quickstart, --fresh starts anew")?;
-    let raw = baseline(&coordinator, Path::new(RUN))?;
+    let raw = baseline(&shell, &coordinator, Path::new(RUN))?;
     println!("\n{}", conclusion(&Summary::read(&folder)?, raw, start.elapsed().as_secs_f64()));
     Ok(())
 }

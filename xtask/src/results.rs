@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use xshell::cmd;
 
 use crate::summary::{Summary, baseline};
 use crate::{packages, shell};
@@ -29,8 +30,10 @@ pub struct Arguments {
 
 /// Runs all seeds (finished ones are used again) and writes docs/results/<name>.md.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    packages::for_building()?;
-    let coordinator = shell::build_release()?;
+    let shell = shell::open()?;
+    packages::for_building(&shell)?;
+    let coordinator = shell::build_release(&shell)?;
+    let config = std::path::absolute(&arguments.config)?;
     let stem = arguments.config.file_stem().context("the configuration file has no name")?;
     let name = arguments.name.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned());
     let folder = shell::root().join("docs/results").join(&name);
@@ -39,15 +42,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut raw = None;
     for seed in &arguments.seeds {
         let out = format!("runs/{name}-seed{seed}");
-        let mut run = shell::command(&coordinator, &["run"]);
-        run.arg(std::path::absolute(&arguments.config)?).args(["--local", "2", "--out", &out]);
-        run.args(overrides(arguments, *seed).iter().flat_map(|set| ["--set", set]));
-        shell::run(&mut run)?;
+        let sets = overrides(arguments, *seed);
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        cmd!(shell, "{coordinator} run {config} --local 2 --out {out} {sets...}").run()?;
         let out = shell::root().join(out);
         fs::copy(out.join("summary.json"), folder.join(format!("seed-{seed}.json")))?;
         summaries.push(Summary::read(&out)?);
         if raw.is_none() {
-            raw = Some(baseline(&coordinator, &out)?);
+            raw = Some(baseline(&shell, &coordinator, &out)?);
         }
     }
     let page = folder.with_extension("md");

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use xshell::cmd;
 
 use self::hosts::{Host, Link, NO_DELAY, Network};
 use crate::summary::{Layer, Metrics, Summary, metrics};
@@ -86,8 +87,9 @@ const CHANGES: [&str; 10] = [
 /// Measures the steps of CIFAR-10's layers on one and on two workers of one thread and one core each, and on two runs of one
 /// worker each.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    packages::for_building()?;
-    let coordinator = shell::build_release()?;
+    let shell = shell::open()?;
+    packages::for_building(&shell)?;
+    let coordinator = shell::build_release(&shell)?;
     let folder = coordinator.parent().and_then(Path::parent).context("no target folder")?.join("scaling");
     let data = folder.join("data");
     write_samples(&data.join("cifar-10-batches-bin"))?;
@@ -151,12 +153,13 @@ impl Subject<'_> {
         // Loopback is as fast as memory, and its delays are part of what a step takes anyway.
         let Link { megabits, round_trip_ms } =
             link.unwrap_or(Link { megabits: 20_000, round_trip_ms: NO_DELAY });
-        let mut command = on_core(Command::new("taskset"), core);
-        command.arg(self.coordinator).args(["--blas-kernel", self.blas_kernel, "plan"]);
-        command.arg(shell::root().join("configs/cifar10.toml"));
-        command.args(["--json", "--workers", "1,2", "--threads", "1"]);
-        command.args(["--bandwidth", &megabits.to_string(), "--round-trip", &round_trip_ms.to_string()]);
-        let planned: [PlannedWorkers; 2] = serde_json::from_str(&shell::output(&mut command)?)?;
+        let (shell, Self { coordinator, blas_kernel, .. }) = (shell::open()?, self);
+        let [core, bandwidth] = [core as u32, megabits].map(|number| number.to_string());
+        let round_trip = round_trip_ms.to_string();
+        let link = ["--bandwidth", &bandwidth, "--round-trip", &round_trip];
+        let plan = cmd!(shell, "taskset --cpu-list {core} {coordinator} --blas-kernel {blas_kernel} plan")
+            .args(["configs/cifar10.toml", "--json", "--workers", "1,2", "--threads", "1"]);
+        let planned: [PlannedWorkers; 2] = serde_json::from_str(&plan.args(link).read()?)?;
         Ok(planned.map(|workers| workers.layers.iter().map(|layer| layer.steps_per_second).collect()))
     }
 
@@ -170,12 +173,14 @@ impl Subject<'_> {
         if out.exists() {
             fs::remove_dir_all(&out)?;
         }
-        let mut command = Command::new(self.coordinator);
-        command.args(["--blas-kernel", self.blas_kernel, "run"]);
-        command.arg(shell::root().join("configs/cifar10.toml")).arg("--out").arg(&out);
-        command.args(["--workers", &addresses.join(","), "--shards", "auto", "--data"]).arg(self.data);
-        command.args(CHANGES.iter().flat_map(|change| ["--set", change]));
-        shell::output(&mut command)?;
+        let (shell, Self { coordinator, blas_kernel, data, .. }) = (shell::open()?, self);
+        let addresses = addresses.join(",");
+        let changes = CHANGES.iter().flat_map(|change| ["--set", change]);
+        cmd!(shell, "{coordinator} --blas-kernel {blas_kernel} run configs/cifar10.toml --out {out}")
+            .args(["--workers", &addresses, "--shards", "auto", "--data"])
+            .arg(data)
+            .args(changes)
+            .read()?;
         layers(&out)
     }
 }

@@ -1,12 +1,10 @@
 //! What xtask reads of a run: its `summary.json`, its `metrics.jsonl`, and the line that `coordinator eval` prints.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Context;
 use serde::Deserialize;
-
-use crate::shell;
+use xshell::{Shell, cmd};
 
 /// `summary.json`
 #[derive(Clone, Debug, Deserialize)]
@@ -75,10 +73,9 @@ pub fn metrics(run: &Path) -> anyhow::Result<Vec<Metrics>> {
 }
 
 /// The accuracy of a readout of the raw input of a run.
-pub fn baseline(coordinator: &Path, run: &Path) -> anyhow::Result<f64> {
-    let mut eval: Command = shell::command(coordinator, &["eval", "--features", "input"]);
-    let said = shell::output(eval.arg(run))?;
-    print!("{said}");
+pub fn baseline(shell: &Shell, coordinator: &Path, run: &Path) -> anyhow::Result<f64> {
+    let said = cmd!(shell, "{coordinator} eval --features input {run}").read()?;
+    println!("{said}");
     accuracy(&said).with_context(|| format!("no accuracy in what eval says: {said:?}"))
 }
 

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use xshell::cmd;
 
-use crate::shell::succeeds;
+use crate::shell::{self, succeeds};
 
 /// A link between two hosts.
 #[derive(Clone, Copy, Debug)]
@@ -116,10 +117,11 @@ impl Network {
     }
 
     fn remove(&self) {
+        let Ok(shell) = shell::open() else { return };
         for host in self.hosts.iter().filter_map(|host| host.namespace.as_deref()) {
-            succeeds("ip", &["netns", "del", host]);
+            succeeds(cmd!(shell, "ip netns del {host}"));
         }
-        succeeds("ip", &["link", "del", BRIDGE]);
+        succeeds(cmd!(shell, "ip link del {BRIDGE}"));
     }
 }
 
@@ -131,14 +133,17 @@ impl Drop for Network {
 
 /// Slows what leaves by a device down; returns whether it is delayed too.
 fn slow_down(namespace: Option<&str>, device: &str, megabits: u32, delay_ms: f64) -> anyhow::Result<bool> {
-    let (program, within) = match namespace {
-        Some(namespace) => ("ip", vec!["netns", "exec", namespace, "tc"]),
-        None => ("tc", vec![]),
+    let shell = shell::open()?;
+    let within = namespace.map_or(vec![], |namespace| vec!["ip", "netns", "exec", namespace]);
+    let head = [&within, &["tc", "qdisc", "replace", "dev", device, "root"][..]].concat();
+    let can = |discipline: &[&str]| {
+        let words = [&head, discipline].concat();
+        let (program, words) = words.split_first().expect("a program");
+        succeeds(cmd!(shell, "{program} {words...}"))
     };
-    let head = [&within, &["qdisc", "replace", "dev", device, "root"][..]].concat();
     let (rate, delay) = (format!("{megabits}mbit"), format!("{delay_ms}ms"));
     let netem = ["netem", "rate", &rate, "delay", &delay, "limit", "10000"];
-    if succeeds(program, &[&head[..], &netem].concat()) {
+    if can(&netem) {
         return Ok(true);
     }
     // What fits a burst passes at full speed: so it holds a few packets only, and these are small.
@@ -146,14 +151,16 @@ fn slow_down(namespace: Option<&str>, device: &str, megabits: u32, delay_ms: f64
     let small_packets = ["link", "set", device, "gso_max_size", "3000", "gso_max_segs", "2"];
     ip(&[&of_namespace, &small_packets[..]].concat())?;
     let tbf = ["tbf", "rate", &rate, "burst", "8kb", "latency", "100ms"];
-    if succeeds(program, &[&head[..], &tbf].concat()) {
+    if can(&tbf) {
         return Ok(false);
     }
     bail!("tc can neither do netem nor tbf here")
 }
 
 fn ip(arguments: &[&str]) -> anyhow::Result<()> {
-    let output = Command::new("ip").args(arguments).output().context("ip, of iproute2")?;
+    let shell = shell::open()?;
+    let output =
+        cmd!(shell, "ip {arguments...}").quiet().ignore_status().output().context("ip, of iproute2")?;
     if !output.status.success() {
         bail!("ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }

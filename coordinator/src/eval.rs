@@ -1,13 +1,12 @@
 //! Evaluation: readouts of what a run has frozen, or of its input, which leave the run as it is.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::bail;
 
 use crate::events::Events;
 use crate::features::Taps;
-use crate::run_dir::RunDir;
+use crate::run_dir::RunDirReader;
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
 use crate::summary::ReadoutSummary;
@@ -30,7 +29,7 @@ pub async fn eval(
     wanted: Wanted,
     surroundings: &Surroundings,
 ) -> anyhow::Result<ReadoutSummary> {
-    let dir = Arc::new(RunDir::existing(path)?);
+    let dir = RunDirReader::open(path)?;
     if let Some(wrong) = wanted.readout.iter().find(|given| !given.trim_start().starts_with("readout.")) {
         bail!(
             "--set {wrong}: the run's layers are trained; expected a key of the readout, such as readout.dropout=0.4"
@@ -40,7 +39,7 @@ pub async fn eval(
     let (plan, set) = prepare(&config, &surroundings.data)?;
     let splits = split(&plan, set);
     let events = Events::new(vec![Box::new(Terminal::new())]);
-    let mut sitting = Sitting::new(plan, splits, dir, surroundings, events)?;
+    let mut sitting = Sitting::evaluating(plan, splits, dir, surroundings, events)?;
     if wanted.input {
         let (_, summary) = sitting.read_out(&[], &Taps::Input).await?;
         return Ok(summary);
@@ -54,9 +53,9 @@ pub async fn eval(
 }
 
 /// Of each frozen layer up to the highest that is read, whether it is: layers above that are of no use.
-fn layers_to_read(sitting: &Sitting, wanted: Option<Vec<usize>>) -> anyhow::Result<Vec<bool>> {
+fn layers_to_read(sitting: &Sitting<RunDirReader>, wanted: Option<Vec<usize>>) -> anyhow::Result<Vec<bool>> {
     let path = sitting.dir.path().display();
-    let frozen = sitting.frozen.iter().take_while(|layer| layer.is_some()).count();
+    let frozen = sitting.frozen.len();
     if frozen == 0 {
         bail!("{path}: no layer is frozen yet");
     }

@@ -336,7 +336,7 @@ fn layer_summary(plan: &Plan, stage: &Stage, TrainedLayer { state, carried }: &T
         epochs: stage.epochs,
         steps,
         seconds: carried.seconds,
-        samples_per_second: steps as f64 * plan.batch as f64 / carried.seconds.max(f64::MIN_POSITIVE),
+        samples_per_second: steps as f64 * plan.batch as f64 / carried.seconds.max(1e-9),
         last: carried.reported.means(),
         spent: carried.all.spent,
         bytes_sent: carried.bytes_sent,

@@ -1,6 +1,6 @@
 //! One sitting of a run, to train or to evaluate: its plan and samples, its directory, its workers, and the layers that are frozen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::events::Events;
 use crate::features::{LayerTaps, Taps};
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, ReadoutRun};
-use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunIdentity};
+use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunDirReader, RunIdentity};
 use crate::split::Splits;
 use crate::stop::Stop;
 use crate::summary::ReadoutSummary;
@@ -36,14 +36,14 @@ pub struct Surroundings {
     pub stop: Stop,
 }
 
-/// What a sitting works with.
-pub struct Sitting {
+/// What a sitting works with: one that trains writes to its directory, one that evaluates has a directory of which it reads.
+pub struct Sitting<D = Arc<RunDir>> {
     /// What is to happen.
     pub plan: Plan,
     /// The samples.
     pub splits: Splits,
-    /// Where it is kept.
-    pub dir: Arc<RunDir>,
+    /// Where the run is kept.
+    pub dir: D,
     /// What the run is called and computed with.
     pub identity: RunIdentity,
     /// Who computes.
@@ -79,23 +79,55 @@ impl Sitting {
         Ok(workers)
     }
 
-    /// A run keeps to the kernel that it was started with, for another one gives other bits.
+    /// A run keeps to the kernel that it was started with.
     fn check_kernel(&mut self, workers: &[Worker]) -> anyhow::Result<()> {
         let found = kernel(&workers[0]);
         if self.identity.blas.is_empty() {
             self.identity.blas = found;
             self.dir.save_identity(&self.identity)?;
-        } else if self.identity.blas != found {
-            bail!(
-                "{}: this run was started with {}, the workers compute with {found}, which gives other bits; \
-                 start them with the --blas-kernel of before",
-                self.dir.path().display(),
-                self.identity.blas
-            );
+            return Ok(());
+        }
+        expect_kernel(self.dir.path(), &self.identity.blas, &found)
+    }
+
+    /// Keeps the peak of memory, for a sitting may end at any time.
+    pub async fn note_memory(&mut self) -> Result<(), RunDirError> {
+        let now = self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes();
+        if now > self.identity.peak_rss_bytes {
+            self.identity.peak_rss_bytes = now;
+            self.dir.save_identity(&self.identity)?;
         }
         Ok(())
     }
+}
 
+impl Sitting<RunDirReader> {
+    /// Takes up what a run has frozen so far, from the input up; the run may be at work meanwhile. No worker is dialled yet.
+    pub fn evaluating(
+        plan: Plan,
+        splits: Splits,
+        dir: RunDirReader,
+        surroundings: &Surroundings,
+        events: Events,
+    ) -> Result<Self, RunDirError> {
+        let identity = dir.identity()?.unwrap_or_else(|| RunIdentity::new(dir.path()));
+        let Surroundings { place, local, patience, .. } = surroundings.clone();
+        let mut frozen = dir.frozen(&plan.stages)?;
+        frozen.truncate(frozen.iter().take_while(|layer| layer.is_some()).count());
+        let over = frozen.len();
+        let cluster = Cluster::new(identity.id.clone(), place, local, patience);
+        Ok(Self { plan, splits, dir, identity, cluster, frozen, over, events })
+    }
+
+    /// The workers that are there, at least one, all of the run's kernel.
+    pub async fn gather(&mut self) -> anyhow::Result<Vec<Worker>> {
+        let workers = self.cluster.gather().await?;
+        expect_kernel(self.dir.path(), &self.identity.blas, &kernel(&workers[0]))?;
+        Ok(workers)
+    }
+}
+
+impl<D> Sitting<D> {
     /// Hosts the frozen layers on all workers.
     pub async fn host(&mut self) -> Result<(), WorkerFailure> {
         let layers: Vec<HostedLayer> = self
@@ -111,16 +143,6 @@ impl Sitting {
     pub fn workers(&self, ids: &[WorkerId]) -> Vec<Worker> {
         let workers = self.cluster.workers();
         ids.iter().filter_map(|id| workers.iter().find(|worker| worker.id == *id)).cloned().collect()
-    }
-
-    /// Keeps the peak of memory, for a sitting may end at any time.
-    pub async fn note_memory(&mut self) -> Result<(), RunDirError> {
-        let now = self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes();
-        if now > self.identity.peak_rss_bytes {
-            self.identity.peak_rss_bytes = now;
-            self.dir.save_identity(&self.identity)?;
-        }
-        Ok(())
     }
 
     /// What a readout of the flagged ones of the frozen layers reads.
@@ -150,6 +172,18 @@ impl Sitting {
         };
         run.read_out().await
     }
+}
+
+/// Another kernel gives other bits.
+fn expect_kernel(dir: &Path, began: &str, found: &str) -> anyhow::Result<()> {
+    if began != found {
+        bail!(
+            "{}: this run was started with {began}, the workers compute with {found}, which gives other bits; \
+             start them with the --blas-kernel of before",
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// The frozen layers that count, and how many phases are over.

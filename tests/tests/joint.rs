@@ -141,5 +141,5 @@ fn a_frozen_layer_that_is_gone_is_an_error_that_says_what_to_do() {
     process.kill();
     std::fs::remove_file(run.0.join("layers/00.safetensors")).expect("it is there");
     let ended = sandbox.start_run("run", &words(&["--local", "1"])).end();
-    ended.expect_error(&["layers/00.safetensors: not there", "checkpoint/joint.safetensors"]);
+    ended.expect_error(&["layers/00.safetensors: not there", "run/checkpoint too"]);
 }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use proto::state::StateError;
+use scff::layer::ShapeError;
+
+use crate::config::ConfigError;
 
 /// A run directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,47 +25,59 @@ pub enum RunDirError {
         path: PathBuf,
     },
     /// It holds a run of another configuration.
-    #[error("{}: holds a run of another configuration: {difference}; choose another directory with --out", path.display())]
+    #[error("{}: holds a run of another configuration: {differences}; choose another directory with --out", path.display())]
     OtherConfig {
         /// The directory.
         path: PathBuf,
-        /// The first difference.
-        difference: String,
+        /// The keys that differ, with both values.
+        differences: String,
     },
-    /// A file with tensors is damaged.
-    #[error("{}: {source}; remove the file to train the layer anew", path.display())]
-    State {
+    /// Its configuration is none.
+    #[error(
+        "{error}; the file says whose run the directory holds: mend it, or choose another directory with --out"
+    )]
+    Config {
+        /// What is wrong, with the file.
+        error: ConfigError,
+    },
+    /// A file is damaged.
+    #[error("{}: {damage}; {advice}", path.display())]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: StateError,
+        damage: Box<Damage>,
+        /// What to do.
+        advice: String,
     },
-    /// Tensors do not fit the layer.
-    #[error("{}: {source}; remove the file to train the layer anew", path.display())]
-    Shape {
+    /// A layer's file is whole, but not the one that belongs there.
+    #[error("{}: found {found}, expected {expected}; remove the file to train the layer anew", path.display())]
+    OtherLayer {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
-        source: scff::layer::ShapeError,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
     },
-    /// A JSON file says something unexpected.
-    #[error("{}: {source}", path.display())]
-    Json {
+    /// Numbers that could not be read back are not written.
+    #[error("{}: {what} is not a finite number; nothing was written", path.display())]
+    NotFinite {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        source: serde_json::Error,
+        /// The field or tensors.
+        what: String,
     },
     /// A frozen layer is gone that others have trained upon since.
     #[error(
         "{}: not there, although the layers above it have trained on its outputs; remove {} too, to train all layers anew",
-        path.display(), checkpoint.display()
+        path.display(), checkpoints.display()
     )]
     Missing {
         /// The layer's file.
         path: PathBuf,
-        /// The checkpoint of the layers above.
-        checkpoint: PathBuf,
+        /// The folder with the checkpoints of the layers above.
+        checkpoints: PathBuf,
     },
     /// There is no run.
     #[error("{}: no run directory: there is no config.toml in it", path.display())]
@@ -70,4 +85,28 @@ pub enum RunDirError {
         /// The directory.
         path: PathBuf,
     },
+}
+
+/// What is wrong with a file's content.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// Tensors.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Tensors of another shape.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// JSON.
+    #[error("not the JSON that it should be: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A layer that there cannot be.
+    #[error("no layer that there can be: {0}")]
+    Layer(#[from] proto::WireError),
+}
+
+impl Damage {
+    /// The error of the file at `path`.
+    pub fn at(self, path: PathBuf, advice: impl Into<String>) -> RunDirError {
+        RunDirError::Damaged { path, damage: Box::new(self), advice: advice.into() }
+    }
 }

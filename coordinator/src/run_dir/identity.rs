@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use proto::state::sha256;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::error::RunDirError;
+use super::error::{Damage, RunDirError};
 use super::json;
 use super::store::{Files, Store};
 
@@ -23,7 +24,7 @@ pub struct RunIdentity {
 }
 
 impl RunIdentity {
-    /// That of a run which has not begun.
+    /// One that no other has, for who computes with what is in `folder`.
     pub fn new(folder: &Path) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unique = format!("{} {} {}", folder.display(), std::process::id(), now.as_nanos());
@@ -33,12 +34,64 @@ impl RunIdentity {
 
 const FILE: &str = "run.json";
 
-/// The identity of a run, if it has one yet.
+/// The identity of a run, if it has one yet. Where the file is damaged, what cannot be lost without changing weights is the
+/// kernel.
 pub fn read(files: &Files) -> Result<Option<RunIdentity>, RunDirError> {
-    files.read(FILE)?.map(|bytes| json::parse(&files.at(FILE), &bytes)).transpose()
+    let Some(bytes) = files.read(FILE)? else { return Ok(None) };
+    let damage = match serde_json::from_slice(&bytes) {
+        Ok(identity) => return Ok(Some(identity)),
+        Err(error) => Damage::Json(error),
+    };
+    let path = files.at(FILE);
+    if let Some(blas) = blas(&bytes) {
+        tracing::warn!("{}: {damage}; but for the kernel, {blas}, it is made anew", path.display());
+        return Ok(Some(RunIdentity { blas, ..RunIdentity::new(files.folder()) }));
+    }
+    if files.is_empty("layers")? && files.is_empty("checkpoint")? {
+        tracing::warn!("{}: {damage}; nothing is trained yet, and it is made anew", path.display());
+        return Ok(None);
+    }
+    Err(damage.at(
+        path,
+        "remove the file to go on with the BLAS kernel of the workers at hand, if that is the one of before",
+    ))
+}
+
+/// The kernel that a damaged file names still.
+fn blas(bytes: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    value.get("blas")?.as_str().map(str::to_owned)
 }
 
 /// Keeps it.
 pub fn write(store: &Store, identity: &RunIdentity) -> Result<(), RunDirError> {
-    store.write(FILE, json::document(identity).as_bytes())
+    store.write(FILE, json::document(&store.files().at(FILE), identity)?.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_identity_is_made_anew_where_no_kernel_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &["layers", "checkpoint"]).unwrap();
+        let files = store.files();
+        let damage = |bytes: &[u8]| fs::write(folder.path().join(FILE), bytes).unwrap();
+        assert_eq!(read(files).unwrap(), None);
+        for bytes in [&b""[..], b"{\"id\": \"a\"", b"\xff", b"null", b"{\"blas\": null}"] {
+            damage(bytes);
+            assert_eq!(read(files).unwrap(), None);
+        }
+        damage(b"{\"id\": \"a\", \"blas\": \"OpenBLAS Haswell\", \"peak_rss_bytes\": null}");
+        assert_eq!(read(files).unwrap().unwrap().blas, "OpenBLAS Haswell");
+        store.write("layers/00.safetensors", b"").unwrap();
+        assert_eq!(read(files).unwrap().unwrap().blas, "OpenBLAS Haswell");
+        damage(b"{\"id\": \"a\", \"bl");
+        let error = read(files).unwrap_err().to_string();
+        assert!(error.contains("run.json: not the JSON that it should be: EOF while"), "{error}");
+        assert!(error.contains("remove the file to go on"), "{error}");
+    }
 }

@@ -37,6 +37,20 @@ impl Files {
         }
     }
 
+    /// Whether a file is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.at(name).is_file()
+    }
+
+    /// Whether nothing is in a folder.
+    pub fn is_empty(&self, name: &str) -> Result<bool, RunDirError> {
+        match fs::read_dir(self.at(name)) {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(source) => Err(self.failed(name, source)),
+        }
+    }
+
     fn failed(&self, name: &str, source: std::io::Error) -> RunDirError {
         RunDirError::Io { path: self.at(name), source }
     }
@@ -66,8 +80,34 @@ impl Store {
 
     /// Writes beside the file's place, syncs, renames, and syncs the folder.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunDirError> {
+        self.replace(name, None, bytes)
+    }
+
+    /// The same, where what was there before is kept as `previous`: at every moment at least one of both is there, whole.
+    pub fn write_keeping(&self, name: &str, previous: &str, bytes: &[u8]) -> Result<(), RunDirError> {
+        self.replace(name, Some(previous), bytes)
+    }
+
+    fn replace(&self, name: &str, previous: Option<&str>, bytes: &[u8]) -> Result<(), RunDirError> {
         let path = self.files.at(name);
-        replace(&path, &path.with_extension("tmp"), bytes).map_err(|source| self.files.failed(name, source))
+        let beside = path.with_extension("tmp");
+        let kept = previous.filter(|_| path.is_file()).map(|previous| self.files.at(previous));
+        let replaced = write_synced(&beside, bytes)
+            .and_then(|()| kept.map_or(Ok(()), |kept| fs::rename(&path, kept)))
+            .and_then(|()| fs::rename(&beside, &path))
+            .and_then(|()| sync_folder_of(&path));
+        replaced.map_err(|source| {
+            // On a full disk, room for what can be written after all.
+            let _ = fs::remove_file(&beside);
+            self.files.failed(name, source)
+        })
+    }
+
+    /// Puts a file in the place of another.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), RunDirError> {
+        let path = self.files.at(to);
+        let renamed = fs::rename(self.files.at(from), &path).and_then(|()| sync_folder_of(&path));
+        renamed.map_err(|source| self.files.failed(from, source))
     }
 
     /// Opens a file whose content only grows.
@@ -96,6 +136,11 @@ pub struct Appending {
 }
 
 impl Appending {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds to its end. A process that is killed meanwhile may leave a part.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), RunDirError> {
         self.file.write_all(bytes).map_err(|source| RunDirError::Io { path: self.path.clone(), source })
@@ -113,10 +158,43 @@ fn lock(files: &Files) -> Result<File, RunDirError> {
     }
 }
 
-fn replace(path: &Path, beside: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(beside)?;
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(beside, path)?;
+    file.sync_all()
+}
+
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &["some"]).unwrap();
+        let read = |name: &str| store.files().read(name).unwrap();
+        store.write_keeping("some/file.x", "some/file.previous.x", b"1").unwrap();
+        assert_eq!((read("some/file.x"), read("some/file.previous.x")), (Some(b"1".to_vec()), None));
+        for (now, before) in [(b"2", b"1"), (b"3", b"2")] {
+            store.write_keeping("some/file.x", "some/file.previous.x", now).unwrap();
+            assert_eq!(read("some/file.x").unwrap(), now);
+            assert_eq!(read("some/file.previous.x").unwrap(), before);
+        }
+        assert_eq!(fs::read_dir(folder.path().join("some")).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &["taken/by/a/folder"]).unwrap();
+        let error = store.write("taken", b"1").unwrap_err().to_string();
+        assert!(error.contains("/taken: "), "{error}");
+        assert!(!store.files().has("taken.tmp"));
+        let error = store.write("nowhere/file", b"1").unwrap_err().to_string();
+        assert!(error.contains("/nowhere/file: "), "{error}");
+    }
 }

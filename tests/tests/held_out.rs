@@ -74,6 +74,7 @@ fn the_summary_has_its_documented_fields() {
         "steps",
         "seconds",
         "samples_per_second",
+        "loss",
         "goodness_pos",
         "goodness_neg",
         "waiting_seconds",

@@ -26,7 +26,7 @@ fn interrupted_run(sandbox: &Sandbox, words: &[&str]) {
 
 #[test]
 fn a_wrong_type_is_named_with_file_key_and_value() {
-    refuse_config("layers.0.lr=fast", &["layers[0].lr", "\"fast\"", "expected f64"]);
+    refuse_config("layers.0.lr=fast", &["layers[0].lr", "\"fast\"", "expected a number, such as 0.1"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use strata_tests::{Sandbox, has_two_kernels, reference, until, weights};
+use strata_tests::{Sandbox, has_two_kernels, until};
 
 /// A run with these overrides must be refused, with all `facts`, before anything is made.
 fn refuse_config(set: &str, facts: &[&str]) {

@@ -61,17 +61,28 @@ impl Sandbox {
 
     /// Starts a program of the workspace with these words.
     pub fn start(&self, name: &str, words: &[&str]) -> Process {
+        self.spawn(name, Command::new(program(name)).args(words))
+    }
+
+    fn spawn(&self, name: &str, command: &mut Command) -> Process {
         self.started.set(self.started.get() + 1);
         let log = self.path(&format!("logs/{name}-{}", self.started.get()));
-        let mut command = Command::new(program(name));
-        command.args(words).current_dir(self.folder.path());
+        command.current_dir(self.folder.path());
         command.env("STRATA_DATA", self.path("data")).env_remove("RUST_LOG").env_remove("STRATA_BLAS_KERNEL");
-        Process::start(&mut command, &log)
+        Process::start(command, &log)
     }
 
     /// Starts a run of the configuration in the run directory `out`.
     pub fn start_run(&self, out: &str, words: &[&str]) -> Process {
         self.start("coordinator", &[&["run", Self::CONFIG, "--out", out], words].concat())
+    }
+
+    /// Starts the same in a shell's `script`, to which it comes as "$@".
+    pub fn start_run_in_shell(&self, script: &str, out: &str, words: &[&str]) -> Process {
+        let coordinator = program("coordinator");
+        let coordinator = coordinator.to_str().expect("a path in UTF-8");
+        let run = ["run", Self::CONFIG, "--out", out];
+        self.spawn("shell", Command::new("sh").args(["-c", script, "sh", coordinator]).args(run).args(words))
     }
 
     /// Runs the configuration to its end; returns the summary.

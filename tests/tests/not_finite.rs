@@ -1,6 +1,6 @@
 //! Numbers that run away end a run at that step, and say where and what to try; nothing that is not finite is kept.
 
-use strata_tests::Sandbox;
+use strata_tests::{Sandbox, reference};
 
 /// Runs the configuration with changes that cannot go well, on one worker and on groups of two and three.
 fn check(sandbox: impl Fn() -> Sandbox, changes: &[&str], says: &[&str]) {
@@ -50,4 +50,22 @@ fn the_last_good_checkpoint_stays() {
     let again = sandbox.start_run("run", &words).end();
     again.expect_error(&["layer 0 (`dense1`)", "is not finite any more in step"]);
     assert!(again.errors.contains("dense1: continuing at step"), "{}", again.errors);
+}
+
+#[test]
+fn a_readout_that_diverges_ends_the_run_and_leaves_its_layers_to_be_read() {
+    let sandbox = Sandbox::new();
+    let words = ["--local", "1", "--threads", "1"];
+    let ended = sandbox.start_run("run", &[&words[..], &["--set", "readout.lr=1e38"]].concat()).end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.errors);
+    ended.expect_error(&["the readout's loss or weights are not finite", "try a smaller readout.lr"]);
+    let run = sandbox.run_dir("run");
+    assert!(!run.has("summary.json"));
+    assert!(run.read("model.safetensors") == reference().model, "the layers are as ever");
+    let evaluated = sandbox.start("coordinator", &["eval", "run", "--set", "readout.lr=0.01"]).end();
+    evaluated.expect_success();
+    let summary = sandbox.run("run", &words);
+    assert_eq!(summary["readout"]["test_accuracy"], reference().summary["readout"]["test_accuracy"]);
+    let accuracy = 100.0 * summary["readout"]["test_accuracy"].as_f64().unwrap();
+    assert!(evaluated.output.contains(&format!("{accuracy:.2} % test accuracy")), "{}", evaluated.output);
 }

@@ -1,5 +1,6 @@
 //! Output that nobody reads ends no work.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -25,4 +26,25 @@ fn a_worker_whose_output_nobody_reads_serves_all_the_same() {
     assert!(worker.try_wait().expect("a child").is_none(), "it has not ended");
     drop(worker.stdin.take());
     assert!(worker.wait().expect("a child").success());
+}
+
+const WORDS: [&str; 4] = ["--local", "1", "--threads", "1"];
+
+#[test]
+fn a_coordinator_whose_output_nobody_reads_any_more_runs_to_its_end() {
+    let sandbox = Sandbox::new();
+    // A pipeline's own status is that of its last command.
+    let script = "{ \"$@\" 2>&1; echo $? >status; } | head -n 1";
+    let ended = sandbox.start_run_in_shell(script, "run", &WORDS).end();
+    assert_eq!(ended.output.lines().count(), 1, "{}", ended.output);
+    assert_eq!(fs::read_to_string(sandbox.path("status")).unwrap(), "0\n");
+    assert_eq!(weights(&sandbox.run_dir("run").summary()), weights(&reference().summary));
+}
+
+#[test]
+fn a_coordinator_without_output_runs_to_its_end() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.start_run_in_shell("exec \"$@\" >&- 2>&-", "run", &WORDS).end();
+    assert_eq!((ended.status.code(), &*ended.output, &*ended.errors), (Some(0), "", ""));
+    assert_eq!(weights(&sandbox.run_dir("run").summary()), weights(&reference().summary));
 }

@@ -6,7 +6,7 @@ use scff::layer::{
     Transmit,
 };
 use scff::optimizer::OptimizerParameters;
-use scff::train::{Hyperparameters, Sharing};
+use scff::train::{HyperparameterError, HyperparameterField, Hyperparameters, Sharing};
 
 use crate::{WireError, required, wire};
 
@@ -164,48 +164,51 @@ impl From<&Hyperparameters> for wire::Hyperparameters {
     }
 }
 
-impl TryFrom<wire::Hyperparameters> for Hyperparameters {
-    type Error = WireError;
+/// Checks how a layer of `spec` learns, from samples in one view or two.
+pub fn hyperparameters(
+    message: wire::Hyperparameters,
+    spec: &LayerSpec,
+    two_views: bool,
+) -> Result<Hyperparameters, WireError> {
+    let wire::Hyperparameters {
+        theta_pos,
+        theta_neg,
+        lambda,
+        learning_rate,
+        weight_decay,
+        gamma,
+        period,
+        sharing,
+    } = message;
+    let sharing = match wire::Sharing::try_from(sharing) {
+        Ok(wire::Sharing::Channels) => Sharing::Channels,
+        Ok(wire::Sharing::Samples) => Sharing::Samples,
+        Err(_) => {
+            let expected = "CHANNELS (0) or SAMPLES (1)";
+            return Err(WireError::new("hyperparameters.sharing", sharing, expected));
+        }
+    };
+    let hyperparameters = Hyperparameters {
+        loss: LossParameters { theta_pos, theta_neg, lambda },
+        optimizer: OptimizerParameters { learning_rate, weight_decay, gamma, period },
+        sharing,
+    };
+    hyperparameters.checked(spec, two_views).map_err(unlearnable)
+}
 
-    fn try_from(message: wire::Hyperparameters) -> Result<Self, WireError> {
-        let wire::Hyperparameters {
-            theta_pos,
-            theta_neg,
-            lambda,
-            learning_rate,
-            weight_decay,
-            gamma,
-            period,
-            sharing,
-        } = message;
-        let numbers = [
-            ("hyperparameters.theta_pos", f64::from(theta_pos)),
-            ("hyperparameters.theta_neg", f64::from(theta_neg)),
-            ("hyperparameters.lambda", f64::from(lambda)),
-            ("hyperparameters.learning_rate", learning_rate),
-            ("hyperparameters.weight_decay", weight_decay),
-            ("hyperparameters.gamma", gamma),
-        ];
-        if let Some((field, number)) = numbers.into_iter().find(|(_, number)| !number.is_finite()) {
-            return Err(WireError::new(field, number, "a finite number"));
-        }
-        if period == 0 {
-            return Err(WireError::new("hyperparameters.period", 0, "1 or more steps"));
-        }
-        let sharing = match wire::Sharing::try_from(sharing) {
-            Ok(wire::Sharing::Channels) => Sharing::Channels,
-            Ok(wire::Sharing::Samples) => Sharing::Samples,
-            Err(_) => {
-                let expected = "CHANNELS (0) or SAMPLES (1)";
-                return Err(WireError::new("hyperparameters.sharing", sharing, expected));
-            }
-        };
-        Ok(Self {
-            loss: LossParameters { theta_pos, theta_neg, lambda },
-            optimizer: OptimizerParameters { learning_rate, weight_decay, gamma, period },
-            sharing,
-        })
-    }
+/// What the mathematics has against the hyper-parameters of a message.
+fn unlearnable(HyperparameterError { field, found, expected }: HyperparameterError) -> WireError {
+    let field = match field {
+        HyperparameterField::ThetaPos => "hyperparameters.theta_pos",
+        HyperparameterField::ThetaNeg => "hyperparameters.theta_neg",
+        HyperparameterField::Lambda => "hyperparameters.lambda",
+        HyperparameterField::LearningRate => "hyperparameters.learning_rate",
+        HyperparameterField::WeightDecay => "hyperparameters.weight_decay",
+        HyperparameterField::Gamma => "hyperparameters.gamma",
+        HyperparameterField::Period => "hyperparameters.period",
+        HyperparameterField::Sharing => "hyperparameters.sharing",
+    };
+    WireError { field, found, expected }
 }
 
 #[cfg(test)]

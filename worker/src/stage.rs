@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use proto::layer::hyperparameters;
 use proto::rows::{Precision, Unfit};
 use proto::{WireError, limits, required, wire};
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
-use scff::train::{Hyperparameters, PassOn, Sharing};
+use scff::train::{Hyperparameters, PassOn};
 
 use crate::group::{Link, Share};
 use crate::hosted::Hosted;
@@ -98,15 +99,8 @@ impl StagePlan {
     pub fn parse(begin: wire::TrainBegin, hosted: &Hosted, budget: Budget) -> Result<Self, Refusal> {
         let run = RunName::parse(begin.run)?;
         let spec = LayerSpec::try_from(required("spec", begin.spec)?)?;
-        let hyperparameters: Hyperparameters =
-            required("hyperparameters", begin.hyperparameters)?.try_into()?;
-        let sharing = hyperparameters.sharing;
-        if !sharing.suits(&spec) || (sharing == Sharing::Samples && begin.two_views) {
-            let expected = "samples only of convolutions that make pairs of one view";
-            return Err(
-                WireError::new("hyperparameters.sharing", format_args!("{sharing:?}"), expected).into()
-            );
-        }
+        let message = required("hyperparameters", begin.hyperparameters)?;
+        let hyperparameters = hyperparameters(message, &spec, begin.two_views)?;
         let size = between("batch", u64::from(begin.batch), 2, limits::BATCH)?;
         let elements = usize::try_from(begin.elements).unwrap_or(usize::MAX);
         let precision = begin.wire.try_into()?;
@@ -122,7 +116,7 @@ impl StagePlan {
         }
         let shape = BatchShape { size, two_views: begin.two_views, elements, precision, feed };
         check_elements(&spec, &prefix, shape.elements)?;
-        let share = Share::parse(begin.group, &sharing.parts(&spec, size))?;
+        let share = Share::parse(begin.group, &hyperparameters.sharing.parts(&spec, size))?;
         if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {
             let found = "a group for layers that train at the same time";
             return Err(WireError::new("group", found, "one worker for each").into());

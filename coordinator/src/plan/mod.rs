@@ -282,7 +282,7 @@ pub(crate) mod tests {
             ("layers.0.pairs=takes", "layers[0].pairs = takes: expected `makes`"),
             ("layers.1.units=0", "layers[1].units = 0: expected 1 to"),
             ("layers.1.lr=-1.0", "layers[1].lr = -1: expected a positive number"),
-            ("layers.0.period=0", "layers[0].period = 0: expected 1 or more batches"),
+            ("layers.0.period=0", "layers[0].period = 0: expected 1 or more steps"),
             ("layers=[]", "layers = none: expected at least one layer"),
             ("readout.dropout=1.0", "readout.dropout = 1: expected 0 or more, less than 1"),
         ] {

@@ -6,7 +6,7 @@ use scff::layer::{
     Conv, Dense, ELEMENTS, LayerSpec, LinearMap, MapShape, PairSource, Pool, SpecError, SpecField,
 };
 use scff::optimizer::OptimizerParameters;
-use scff::train::{Hyperparameters, Sharing};
+use scff::train::{HyperparameterError, HyperparameterField, Hyperparameters, Sharing};
 
 use super::error::{PlanError, check};
 use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule};
@@ -66,20 +66,7 @@ pub fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec
         input = spec.output();
         stages.push(Stage {
             layer: LayerIndex(index as u32),
-            hyperparameters: Hyperparameters {
-                loss: LossParameters {
-                    theta_pos: layer.theta_pos,
-                    theta_neg: layer.theta_neg,
-                    lambda: layer.lambda,
-                },
-                optimizer: OptimizerParameters {
-                    learning_rate: layer.lr,
-                    weight_decay: layer.weight_decay,
-                    gamma: layer.gamma,
-                    period: layer.period,
-                },
-                sharing: sharing(index, layer, config, &spec)?,
-            },
+            hyperparameters: hyperparameters(index, layer, config, &spec)?,
             spec,
             negatives: layer.negatives as usize,
             epochs: layer.epochs,
@@ -170,30 +157,41 @@ fn refused(index: usize, layer: &LayerConfig, SpecError { field, found, expected
     PlanError { key: format!("layers[{index}].{name}"), found, expected }
 }
 
-/// What those divide who share a layer.
-fn sharing(
+/// How a layer learns.
+fn hyperparameters(
     index: usize,
     layer: &LayerConfig,
     config: &Config,
     spec: &LayerSpec,
-) -> Result<Sharing, PlanError> {
-    let suits =
-        |sharing: Sharing| sharing.suits(spec) && (sharing == Sharing::Channels || config.data.views == 1);
+) -> Result<Hyperparameters, PlanError> {
+    let LayerConfig { theta_pos, theta_neg, lambda, weight_decay, gamma, period, .. } = *layer;
+    let hyperparameters = Hyperparameters {
+        loss: LossParameters { theta_pos, theta_neg, lambda },
+        optimizer: OptimizerParameters { learning_rate: layer.lr, weight_decay, gamma, period },
+        sharing: layer.sharing.unwrap_or_else(|| smaller(layer, config, spec)),
+    };
+    hyperparameters.checked(spec, config.data.views == 2).map_err(|error| unlearnable(index, error))
+}
+
+/// What the mathematics has against a layer's configured hyper-parameters.
+fn unlearnable(
+    index: usize,
+    HyperparameterError { field, found, expected }: HyperparameterError,
+) -> PlanError {
+    let name = match field {
+        HyperparameterField::LearningRate => "lr".to_owned(),
+        field => field.to_string(),
+    };
+    PlanError { key: format!("layers[{index}].{name}"), found, expected }
+}
+
+/// What those divide who share a layer, where less is exchanged so.
+fn smaller(layer: &LayerConfig, config: &Config, spec: &LayerSpec) -> Sharing {
     let pairs = config.training.batch as usize * (1 + layer.negatives as usize);
-    if let Some(given) = layer.sharing {
-        let key = format!("layers[{index}].sharing");
-        let found = if given == Sharing::Samples { "samples" } else { "channels" };
-        check(
-            suits(given),
-            &key,
-            found,
-            "channels: samples only of convolutions that make pairs of one view",
-        )?;
-        return Ok(given);
-    }
     let [channels, samples] =
         [Sharing::Channels, Sharing::Samples].map(|sharing| sharing.exchanged(spec, pairs));
-    Ok(if suits(Sharing::Samples) && samples < channels { Sharing::Samples } else { Sharing::Channels })
+    let possible = Sharing::Samples.is_possible(spec, config.data.views == 2);
+    if possible && samples < channels { Sharing::Samples } else { Sharing::Channels }
 }
 
 fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), PlanError> {
@@ -211,16 +209,7 @@ fn check_layer(index: usize, layer: &LayerConfig, batch: u32) -> Result<(), Plan
         &key("negatives"),
         layer.negatives,
         format!("1 to {most}: a batch of {batch} has no more distinct shifts"),
-    )?;
-    check(layer.period > 0, &key("period"), layer.period, "1 or more batches")?;
-    let positive = |value: f64| value.is_finite() && value > 0.0;
-    check(positive(layer.lr), &key("lr"), layer.lr, "a positive number")?;
-    check(positive(layer.gamma), &key("gamma"), layer.gamma, "a positive number")?;
-    let not_negative = |value: f64| value.is_finite() && value >= 0.0;
-    check(not_negative(layer.weight_decay), &key("weight_decay"), layer.weight_decay, "0 or more")?;
-    check(not_negative(f64::from(layer.lambda)), &key("lambda"), layer.lambda, "0 or more")?;
-    check(layer.theta_pos.is_finite(), &key("theta_pos"), layer.theta_pos, "a finite number")?;
-    check(layer.theta_neg.is_finite(), &key("theta_neg"), layer.theta_neg, "a finite number")
+    )
 }
 
 #[cfg(test)]
@@ -228,6 +217,8 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::plan::Plan;
+    use crate::plan::tests::plan;
+    use proto::wire;
     use source::TrainingSamples;
 
     #[test]
@@ -256,6 +247,39 @@ mod tests {
         assert!(row.starts_with("layers[0].units = 20000: expected fewer: a map of 32x32x20000"), "{row}");
         let views = refusal(&["layers.0.sharing=samples", "data.views=2"]);
         assert!(views.contains("of one view"), "{views}");
+    }
+
+    /// Both ends refuse the same values, each by its own name.
+    #[test]
+    fn what_no_layer_can_learn_by_is_refused_in_configurations_and_in_messages() {
+        type Change = fn(&mut wire::Hyperparameters);
+        let cases: [(&str, &str, &str, Change); 14] = [
+            ("theta_pos", "nan", "theta_pos", |message| message.theta_pos = f32::NAN),
+            ("theta_pos", "inf", "theta_pos", |message| message.theta_pos = f32::INFINITY),
+            ("theta_neg", "-inf", "theta_neg", |message| message.theta_neg = f32::NEG_INFINITY),
+            ("lambda", "-0.1", "lambda", |message| message.lambda = -0.1),
+            ("lambda", "inf", "lambda", |message| message.lambda = f32::INFINITY),
+            ("lr", "0.0", "learning_rate", |message| message.learning_rate = 0.0),
+            ("lr", "-1.0", "learning_rate", |message| message.learning_rate = -1.0),
+            ("lr", "nan", "learning_rate", |message| message.learning_rate = f64::NAN),
+            ("weight_decay", "-0.1", "weight_decay", |message| message.weight_decay = -0.1),
+            ("weight_decay", "inf", "weight_decay", |message| message.weight_decay = f64::INFINITY),
+            ("gamma", "0.0", "gamma", |message| message.gamma = 0.0),
+            ("gamma", "inf", "gamma", |message| message.gamma = f64::INFINITY),
+            ("period", "0", "period", |message| message.period = 0),
+            ("sharing", "samples", "sharing", |message| message.sharing = wire::Sharing::Samples.into()),
+        ];
+        let good = plan(&[]).unwrap();
+        for (key, value, field, change) in cases {
+            let refused = plan(&[&format!("layers.0.{key}={value}")]).unwrap_err();
+            assert_eq!(refused.key, format!("layers[0].{key}"));
+            let stage = &good.stages[0];
+            let mut message = wire::Hyperparameters::from(&stage.hyperparameters);
+            change(&mut message);
+            let error = proto::layer::hyperparameters(message, &stage.spec, good.two_views).unwrap_err();
+            assert_eq!(error.field, format!("hyperparameters.{field}"));
+            assert_eq!((error.found, error.expected), (refused.found, refused.expected), "{key}={value}");
+        }
     }
 
     #[test]

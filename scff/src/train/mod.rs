@@ -18,11 +18,13 @@ mod conv;
 mod dense;
 mod sharing;
 
+mod check;
 mod layer;
 mod live;
 mod stage;
 mod trial;
 
+pub use check::{HyperparameterError, HyperparameterField};
 pub use layer::{Hyperparameters, StepReport, TrainingLayer};
 pub use sharing::{Partial, PartialGradient, Sharing, Sums};
 pub use stage::{Half, PassOn, TrainingStage};

@@ -32,6 +32,11 @@ impl Sharing {
         }
     }
 
+    /// Whether `spec` can be shared so where it learns from samples in one view or two.
+    pub fn is_possible(self, spec: &LayerSpec, two_views: bool) -> bool {
+        self.suits(spec) && (self == Self::Channels || !two_views)
+    }
+
     /// What cannot be divided any further, in order: channel blocks, or samples whose gradients are added up first, of a batch
     /// of so many.
     pub fn parts(self, spec: &LayerSpec, samples: usize) -> Vec<Range<usize>> {

@@ -36,7 +36,7 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("hyperparameters.period", |begin| begin.hyperparameters.as_mut().unwrap().period = 0),
         ("hyperparameters.gamma", |begin| begin.hyperparameters.as_mut().unwrap().gamma = f64::NAN),
         ("hyperparameters.sharing: found 2", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 2),
-        ("hyperparameters.sharing: found Samples, expected samples only of convolutions", |begin| {
+        ("hyperparameters.sharing: found samples, expected channels: samples only of convolutions", |begin| {
             begin.hyperparameters.as_mut().unwrap().sharing = wire::Sharing::Samples.into();
         }),
         ("group.start: found 1..4, expected whole parts", |begin| begin.group = vec![shard(1, 4)]),

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 use half::f16;
 use ndarray::Array2;
 use proto::limits::{MESSAGE_BYTES, PAYLOAD_BYTES};
-use proto::rows::{Precision, RowBytes, decode_f16};
+use proto::row_bytes::{RowBytes, RowLength};
+use proto::rows::{Precision, decode_f16};
 use proto::wire;
 use scff::batch::{SampleKey, Variant};
 use scff::normalize::{Counting, standardize_rows};
@@ -151,9 +152,10 @@ impl FeatureMatrix {
     fn append(&mut self, message: wire::Rows) -> Result<(), String> {
         let rows = (message.rows as usize).max(1);
         let width = *self.width.get_or_insert(message.payload.len() / rows / self.precision.bytes());
-        let RowBytes { rows, payload } =
-            RowBytes::parse(message, width * self.precision.bytes(), self.samples - self.rows)
-                .map_err(|error| error.to_string())?;
+        let missing = self.samples - self.rows;
+        let message = RowBytes::parse(message, RowLength::Fixed(width), self.precision, missing)
+            .map_err(|error| error.to_string())?;
+        let (rows, payload) = (message.rows(), message.payload());
         if self.rows == 0 {
             match self.precision {
                 Precision::F32 => self.singles.reserve_exact(self.samples * width),
@@ -165,9 +167,9 @@ impl FeatureMatrix {
             Precision::F32 => {
                 let start = self.singles.len();
                 self.singles.resize(start + rows * width, 0.0);
-                self.precision.decode(&payload, &mut self.singles[start..]);
+                self.precision.decode(payload, &mut self.singles[start..]);
             }
-            Precision::F16 => self.halves.extend(decode_f16(&payload)),
+            Precision::F16 => self.halves.extend(decode_f16(payload)),
         }
         Ok(())
     }

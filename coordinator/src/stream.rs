@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use proto::batch::ArrivingBatch;
 use proto::limits::rows_per_message;
 use proto::rows::{Precision, Unfit};
@@ -56,7 +55,7 @@ impl Views {
                     self.augmentation.apply(key, image, &mut view);
                     precision.encode(&view, &mut payload).map_err(|unfit| UnfitSample { key, unfit })?;
                 }
-                Ok(wire::Rows { rows: keys.len() as u32, payload: Bytes::from(payload) })
+                Ok(wire::Rows::alike(keys.len(), payload))
             })
             .collect()
     }
@@ -72,6 +71,8 @@ pub struct BatchSource {
     pub views: Views,
     /// Precision of activations.
     pub precision: Precision,
+    /// Bytes of a sample's activation at the cut point.
+    pub activation_bytes: u64,
     /// Bytes of the longest of a sample and its activations up to the cut point.
     pub row_bytes: usize,
 }
@@ -85,7 +86,7 @@ impl BatchSource {
     ) -> Result<(), UnfitSample> {
         for step in steps {
             let batch = self.order.batch(Step(step));
-            let arriving = self.ledger.arriving(&batch);
+            let arriving = self.ledger.arriving(&batch, |_| self.activation_bytes);
             let keys: Vec<SampleKey> = arriving.iter().map(|(key, _)| *key).collect();
             let rows = self.views.rows(&keys, self.precision, self.row_bytes)?;
             let tag = wire::Batch::from(&ArrivingBatch { batch, arriving });

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod output;
 pub mod process;
 pub mod refusal;
+pub mod row_bytes;
 pub mod rows;
 pub mod signals;
 pub mod state;
@@ -22,7 +23,7 @@ pub mod wire {
 }
 
 /// Both ends must speak the same version; it changes whenever the messages or their meaning do.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// A message that does not say what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

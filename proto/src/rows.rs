@@ -1,8 +1,7 @@
-//! Activations on the wire: raw little-endian rows in single or half precision.
+//! Activations on the wire: raw little-endian numbers in single or half precision.
 
 use std::fmt;
 
-use bytes::Bytes;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -116,34 +115,6 @@ impl TryFrom<i32> for Precision {
     }
 }
 
-/// A message of rows that is known to hold whole rows.
-#[derive(Clone, Debug)]
-pub struct RowBytes {
-    /// How many rows.
-    pub rows: usize,
-    /// Their bytes.
-    pub payload: Bytes,
-}
-
-impl RowBytes {
-    /// Checks that `message` holds as many rows of `row_bytes` bytes as it says, and no more than `limit`.
-    pub fn parse(message: wire::Rows, row_bytes: usize, limit: usize) -> Result<Self, WireError> {
-        let rows = message.rows as usize;
-        if rows == 0 || rows > limit {
-            return Err(WireError::new("rows.rows", rows, format_args!("1 to {limit} rows")));
-        }
-        if rows.checked_mul(row_bytes) != Some(message.payload.len()) {
-            let expected = format_args!("{rows} rows of {row_bytes} bytes").to_string();
-            return Err(WireError::new(
-                "rows.payload",
-                format_args!("{} bytes", message.payload.len()),
-                expected,
-            ));
-        }
-        Ok(Self { rows, payload: message.payload })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,15 +150,5 @@ mod tests {
             assert!(matches!(encode(precision, f32::NAN), Err(Unfit(value)) if value.is_nan()));
         }
         assert!(Unfit(1e6).to_string().contains("1e6, and half precision ends at 65504: try wire = \"f32\""));
-    }
-
-    #[test]
-    fn a_payload_of_another_length_is_refused() {
-        let message = |rows, bytes| wire::Rows { rows, payload: Bytes::from(vec![0; bytes]) };
-        assert!(RowBytes::parse(message(2, 16), 8, 10).is_ok());
-        let error = RowBytes::parse(message(2, 15), 8, 10).unwrap_err();
-        assert_eq!(error.to_string(), "rows.payload: found 15 bytes, expected 2 rows of 8 bytes");
-        assert!(RowBytes::parse(message(0, 0), 8, 10).is_err());
-        assert!(RowBytes::parse(message(11, 88), 8, 10).is_err());
     }
 }

@@ -147,7 +147,7 @@ async fn echo(client: &mut Client, messages: usize) -> Result<f64, Failure> {
         let message = |request| wire::TransformRequest { request: Some(request) };
         requests.send(message(Request::Begin(begin))).await?;
         for payload in sent.iter().cycle().take(messages) {
-            let rows = wire::Rows { rows: rows as u32, payload: payload.clone() };
+            let rows = wire::Rows::alike(rows, payload.clone());
             requests.send(message(Request::Rows(rows))).await?;
         }
         Ok::<_, mpsc::error::SendError<_>>(())
@@ -183,7 +183,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
         two_views: false,
         elements: ELEMENTS as u64,
         wire: wire::Wire::from(precision).into(),
-        kept_rows: 0,
+        kept_bytes: 0,
         state_length: state.len() as u64,
         attempt: 1,
         live: false,
@@ -217,7 +217,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
             let arriving = keys.iter().map(|&key| (key, false)).collect();
             send(Request::Batch((&ArrivingBatch { batch, arriving }).into())).await?;
             for payload in &messages {
-                let rows = wire::Rows { rows: (payload.len() / row_bytes) as u32, payload: payload.clone() };
+                let rows = wire::Rows::alike(payload.len() / row_bytes, payload.clone());
                 send(Request::Rows(rows)).await?;
             }
         }

@@ -1,7 +1,7 @@
 //! What one training stream is doing: a state machine from messages to instructions, without a socket or a thread.
 
 use proto::batch::ArrivingBatch;
-use proto::rows::RowBytes;
+use proto::row_bytes::RowBytes;
 use proto::wire::train_request::Request;
 use proto::{WireError, required, wire};
 
@@ -50,8 +50,8 @@ pub struct ArrivedBatch {
 
 impl ArrivedBatch {
     /// The activations one by one, in the order of the keys.
-    pub fn activations(&self, row_bytes: usize) -> impl Iterator<Item = &[u8]> {
-        self.rows.iter().flat_map(move |rows| rows.payload.chunks_exact(row_bytes))
+    pub fn activations(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().flat_map(RowBytes::iter)
     }
 }
 
@@ -87,8 +87,9 @@ impl Session {
                     (Awaiting::Anything, Some(Instruction::Checkpoint))
                 }
                 (Awaiting::Rows { mut arrived, missing }, Request::Rows(rows)) => {
-                    let rows = RowBytes::parse(rows, self.shape.row_bytes(), missing)?;
-                    let missing = missing - rows.rows;
+                    let BatchShape { precision, .. } = self.shape;
+                    let rows = RowBytes::parse(rows, self.shape.row_length(), precision, missing)?;
+                    let missing = missing - rows.rows();
                     arrived.rows.push(rows);
                     next(arrived, missing)
                 }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     fn rows(count: u32) -> Request {
-        Request::Rows(wire::Rows { rows: count, payload: vec![0; 6 * count as usize].into() })
+        Request::Rows(wire::Rows::alike(count as usize, vec![0; 6 * count as usize]))
     }
 
     fn batch(arriving: &[u64]) -> Request {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proto::layer::hyperparameters;
+use proto::row_bytes::RowLength;
 use proto::rows::{Precision, Unfit};
 use proto::{WireError, limits, required, wire};
 use scff::batch::{LayerIndex, Step};
@@ -45,8 +46,8 @@ pub struct StagePlan {
     pub share: Share,
     /// What the batches look like.
     pub shape: BatchShape,
-    /// How many activations may be kept.
-    pub kept_rows: usize,
+    /// How many bytes of activations may be kept.
+    pub kept_bytes: usize,
     /// Bytes of the state that comes first.
     pub state_length: u64,
     memory_bytes: u64,
@@ -79,6 +80,11 @@ pub enum Feed {
 }
 
 impl BatchShape {
+    /// Elements of the rows that arrive.
+    pub fn row_length(&self) -> RowLength {
+        RowLength::Fixed(self.elements)
+    }
+
     /// Bytes of an activation on the wire.
     pub fn row_bytes(&self) -> usize {
         self.elements * self.precision.bytes()
@@ -121,7 +127,7 @@ impl StagePlan {
             let found = "a group for layers that train at the same time";
             return Err(WireError::new("group", found, "one worker for each").into());
         }
-        let kept_rows = check_kept(begin.kept_rows, shape.row_bytes(), budget.cache_bytes)?;
+        let kept_bytes = check_kept(begin.kept_bytes, budget.cache_bytes)?;
         let plan = Self {
             run,
             layer: LayerIndex(begin.layer),
@@ -132,7 +138,7 @@ impl StagePlan {
             pass_on,
             share,
             shape,
-            kept_rows,
+            kept_bytes,
             state_length: begin.state_length,
             memory_bytes: budget.memory_bytes,
         };
@@ -236,13 +242,9 @@ fn check_elements(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], elements: usize
     }
 }
 
-fn check_kept(kept_rows: u64, row_bytes: usize, cache_bytes: u64) -> Result<usize, WireError> {
-    match kept_rows.checked_mul(row_bytes as u64) {
-        Some(bytes) if bytes <= cache_bytes => Ok(kept_rows as usize),
-        _ => Err(WireError::new(
-            "kept_rows",
-            format_args!("{kept_rows} rows of {row_bytes} bytes"),
-            format_args!("at most {cache_bytes} bytes"),
-        )),
+fn check_kept(kept_bytes: u64, cache_bytes: u64) -> Result<usize, WireError> {
+    match usize::try_from(kept_bytes) {
+        Ok(bytes) if kept_bytes <= cache_bytes => Ok(bytes),
+        _ => Err(WireError::new("kept_bytes", kept_bytes, format_args!("at most {cache_bytes}"))),
     }
 }

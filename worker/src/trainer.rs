@@ -111,7 +111,7 @@ impl Trainer {
         let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, Some(own))
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
-        let cache = Cache::new(plan.shape.row_bytes(), plan.kept_rows);
+        let cache = Cache::new(plan.kept_bytes);
         Ok(Self { compute, now, plan, stage, cache, doing: Doing::Nothing, busy: (0, Duration::ZERO) })
     }
 
@@ -161,7 +161,7 @@ impl Trainer {
         self.plan.check_memory(message.batch.shifts.len())?;
         let rows = match self.plan.shape.feed {
             Feed::Keys => self.keyed(batch)?,
-            Feed::LiveSamples | Feed::LivePairs => self.decoded(&self.activations(batch).collect::<Vec<_>>()),
+            Feed::LiveSamples | Feed::LivePairs => self.decoded(&batch.activations().collect::<Vec<_>>()),
         };
         let StagePlan { shape, pass_on, .. } = self.plan;
         let Self { compute, stage, .. } = self;
@@ -242,25 +242,22 @@ impl Trainer {
         Ok(rows)
     }
 
-    fn activations<'b>(&self, batch: &'b ArrivedBatch) -> impl Iterator<Item = &'b [u8]> + use<'b> {
-        batch.activations(self.plan.shape.row_bytes())
-    }
-
     /// The activations that came with the batch, by key.
     fn arrivals<'b>(&self, batch: &'b ArrivedBatch) -> Result<HashMap<SampleKey, &'b [u8]>, WireError> {
         let arriving = &batch.message.arriving;
         let mut arrivals = HashMap::with_capacity(arriving.len());
-        for (&(key, _), row) in arriving.iter().zip(self.activations(batch)) {
+        for (&(key, _), row) in arriving.iter().zip(batch.activations()) {
             if arrivals.insert(key, row).is_some() {
                 let found = format_args!("{key} twice").to_string();
                 return Err(WireError::new("batch.arriving", found, "every key once"));
             }
         }
-        let new = arriving.iter().filter(|(key, keep)| *keep && !self.cache.contains(*key)).count();
-        let kept = self.cache.len() + new;
+        let keeping = arriving.iter().filter(|(_, keep)| *keep);
+        let new: usize = keeping.map(|(key, _)| self.cache.needs(*key, arrivals[key])).sum();
+        let kept = self.cache.used() + new;
         if kept > self.cache.capacity() {
-            let expected = format_args!("at most {} (kept_rows)", self.cache.capacity()).to_string();
-            return Err(WireError::new("batch.keep", format_args!("{kept} activations to keep"), expected));
+            let expected = format_args!("at most {} (kept_bytes)", self.cache.capacity()).to_string();
+            return Err(WireError::new("batch.keep", format_args!("{kept} bytes to keep"), expected));
         }
         Ok(arrivals)
     }
@@ -347,7 +344,7 @@ fn encode(rows: &Array2<f32>, precision: Precision) -> Result<Vec<wire::Rows>, U
             for row in rows.outer_iter() {
                 precision.encode(row.to_slice().expect("rows are contiguous"), &mut payload)?;
             }
-            Ok(wire::Rows { rows: rows.nrows() as u32, payload: payload.into() })
+            Ok(wire::Rows::alike(rows.nrows(), payload))
         })
         .collect()
 }
@@ -368,7 +365,7 @@ fn report_message(report: &StepReport) -> wire::StepReport {
 
 /// Bytes of a batch's keys and of the activations that came with it, as they are handed on.
 fn forwarded_bytes(batch: &ArrivedBatch) -> u64 {
-    let rows = batch.rows.iter().map(|rows| rows.payload.len()).sum::<usize>();
+    let rows = batch.rows.iter().map(|rows| rows.payload().len()).sum::<usize>();
     (wire::Batch::from(&batch.message).encoded_len() + rows) as u64
 }
 
@@ -378,7 +375,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use proto::batch::ArrivingBatch;
-    use proto::rows::RowBytes;
+    use proto::row_bytes::{RowBytes, RowLength};
     use scff::batch::{Batch, Epoch, LayerIndex, Variant};
     use scff::goodness::LossParameters;
     use scff::layer::{
@@ -492,6 +489,7 @@ mod tests {
                 .collect();
             let mut payload = Vec::new();
             Precision::F32.encode(&values, &mut payload).unwrap();
+            let (rows, length) = (wire::Rows::alike(self.size, payload), RowLength::Fixed(self.map.inputs()));
             Instruction::Step(ArrivedBatch {
                 message: ArrivingBatch {
                     batch: Batch {
@@ -502,7 +500,7 @@ mod tests {
                     },
                     arriving: keys.map(|key| (key, false)).collect(),
                 },
-                rows: vec![RowBytes { rows: self.size, payload: payload.into() }],
+                rows: vec![RowBytes::parse(rows, length, Precision::F32, self.size).unwrap()],
             })
         }
 

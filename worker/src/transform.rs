@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 use proto::limits::{HEAD_BYTES, MESSAGE_BYTES};
-use proto::rows::{Precision, RowBytes, Unfit};
+use proto::row_bytes::{RowBytes, RowLength};
+use proto::rows::{Precision, Unfit};
 use proto::wire::transform_request::Request;
 use proto::{WireError, required, wire};
 use rayon::slice::ParallelSlice;
@@ -65,7 +66,7 @@ async fn take_in(
         let Request::Rows(rows) = request else {
             return Err(WireError::new("request", "another `begin`", "`rows`").into());
         };
-        let rows = RowBytes::parse(rows, passage.row_bytes(), passage.limit)?;
+        let rows = RowBytes::parse(rows, RowLength::Fixed(passage.inputs), passage.precision, passage.limit)?;
         // Room first: what is started counts as under way.
         let Ok(room) = queue.reserve().await else { break };
         room.send(Ok(passage.clone().start(node, rows)));
@@ -137,17 +138,17 @@ impl Passage {
     fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> PendingRows {
         if self.layers.is_empty() {
             // What passes no layer is passed on as it came.
-            return Pending::ready(Ok(wire::Rows { rows: rows.rows as u32, payload: rows.payload }));
+            return Pending::ready(Ok(rows.into()));
         }
         node.compute.start(move || self.pass(&rows))
     }
 
     fn pass(&self, rows: &RowBytes) -> Result<wire::Rows, Refusal> {
-        let mut samples = Array2::zeros((rows.rows, self.inputs));
+        let mut samples = Array2::zeros((rows.rows(), self.inputs));
         samples
             .outer_iter_mut()
             .into_par_iter()
-            .zip(rows.payload.par_chunks_exact(self.row_bytes()))
+            .zip(rows.payload().par_chunks_exact(self.row_bytes()))
             .for_each(|(mut row, bytes)| {
                 self.precision.decode(bytes, row.as_slice_mut().expect("rows are contiguous"));
             });
@@ -166,7 +167,7 @@ impl Passage {
             let last = self.layers.len() - 1;
             self.precision.encode(row, &mut payload).map_err(|unfit| self.unfit(last, unfit))?;
         }
-        Ok(wire::Rows { rows: rows.rows as u32, payload: payload.into() })
+        Ok(wire::Rows::alike(rows.rows(), payload))
     }
 
     /// What the last layer passes on. Each is asked what it makes, for the next might make zeros of what is not finite.

@@ -224,7 +224,7 @@ impl PhaseRun<'_> {
             two_views: plan.two_views,
             elements: plan.stages[member.from as usize].spec.map.inputs() as u64,
             wire: proto::wire::Wire::from(plan.precision).into(),
-            kept_rows: self.kept_rows(member, group) as u64,
+            kept_bytes: kept_bytes(member, group),
             state_length: 0, // known once the state is encoded
             attempt,
             live: member.live,
@@ -236,15 +236,6 @@ impl PhaseRun<'_> {
             .into(),
             group: self.shards(stage, group),
         }
-    }
-
-    /// How many activations each of a member's trainers keeps: what is passed on is new in every step.
-    fn kept_rows(&self, member: &Member, group: &[Worker]) -> usize {
-        if member.live {
-            return 0;
-        }
-        let least = group.iter().map(|worker| worker.description.cache_bytes).min().unwrap_or(0);
-        (least / self.plan.row_bytes(self.plan.stage(member))) as usize
     }
 
     /// The batches of a member, with the rows that arrive with them; the tasks that prepare them are added to `tasks`.
@@ -271,9 +262,10 @@ impl PhaseRun<'_> {
         }
         let source = BatchSource {
             order,
-            ledger: Ledger::new(self.kept_rows(member, &assignment.groups[place])),
+            ledger: Ledger::new(kept_bytes(member, &assignment.groups[place])),
             views: self.views.clone(),
             precision: plan.precision,
+            activation_bytes: plan.row_bytes(stage),
             row_bytes: plan.widest(stage) * plan.precision.bytes(),
         };
         tasks.spawn_blocking(move || Ok(source.produce(steps, &jobs)?));
@@ -315,6 +307,14 @@ impl PhaseRun<'_> {
         };
         group.iter().zip(counts).map(shard).collect()
     }
+}
+
+/// How many bytes of activations each of a member's trainers keeps: what is passed on is new in every step.
+fn kept_bytes(member: &Member, group: &[Worker]) -> u64 {
+    if member.live {
+        return 0;
+    }
+    group.iter().map(|worker| worker.description.cache_bytes).min().unwrap_or(0)
 }
 
 /// Keeps the states of a phase's members, which have taken as many steps.

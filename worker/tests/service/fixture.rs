@@ -146,7 +146,7 @@ impl Stage {
             two_views: self.two_views,
             elements: self.elements() as u64,
             wire: wire::Wire::from(self.precision).into(),
-            kept_rows: self.kept_rows as u64,
+            kept_bytes: (self.kept_rows * self.elements() * self.precision.bytes()) as u64,
             state_length: self.state.len() as u64,
             attempt: self.attempt,
             live: false,
@@ -208,7 +208,7 @@ impl Stage {
                 break;
             }
             let taken: Vec<_> = rows.drain(..count.min(rows.len())).collect();
-            let message = wire::Rows { rows: taken.len() as u32, payload: taken.concat().into() };
+            let message = wire::Rows::alike(taken.len(), taken.concat());
             requests.push(Request::Rows(message));
         }
         requests

@@ -25,7 +25,7 @@ async fn ready(client: &mut Client, layer: u32, attempt: u64) -> Training {
         0 => (false, wire::PassOn::Pairs),
         _ => (true, wire::PassOn::Nothing),
     };
-    let begin = wire::TrainBegin { live, pass_on: pass_on.into(), kept_rows: 0, ..stage.begin() };
+    let begin = wire::TrainBegin { live, pass_on: pass_on.into(), kept_bytes: 0, ..stage.begin() };
     let mut training = Training::open(client).await;
     training.send(Request::Begin(begin)).await;
     training.send(Request::State(stage.state.into())).await;

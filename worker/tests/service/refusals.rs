@@ -36,9 +36,12 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("hyperparameters.period", |begin| begin.hyperparameters.as_mut().unwrap().period = 0),
         ("hyperparameters.gamma", |begin| begin.hyperparameters.as_mut().unwrap().gamma = f64::NAN),
         ("hyperparameters.sharing: found 2", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 2),
-        ("hyperparameters.sharing: found samples, expected channels: samples only of convolutions", |begin| {
-            begin.hyperparameters.as_mut().unwrap().sharing = wire::Sharing::Samples.into();
-        }),
+        (
+            "hyperparameters.sharing: found samples, expected channels: samples only of convolutions",
+            |begin| {
+                begin.hyperparameters.as_mut().unwrap().sharing = wire::Sharing::Samples.into();
+            },
+        ),
         ("group.start: found 1..4, expected whole parts", |begin| begin.group = vec![shard(1, 4)]),
         ("group: found parts from 4 on", |begin| begin.group = vec![shard(4, 8)]),
         ("cut_point: found 3, expected at most the layer, 2", |begin| begin.cut_point = 3),
@@ -50,7 +53,7 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("wire: found 0", |begin| begin.wire = 0),
         ("pass_on: found 3", |begin| begin.pass_on = 3),
         ("two_views: found two views", |begin| (begin.live, begin.two_views) = (true, true)),
-        ("kept_rows", |begin| begin.kept_rows = CACHE_BYTES / 48 + 1),
+        ("kept_bytes", |begin| begin.kept_bytes = CACHE_BYTES + 1),
         ("state_length", |begin| begin.state_length = limits::STATE_BYTES + 1),
     ];
     let precondition: [(&str, Change); 2] = [
@@ -87,7 +90,7 @@ async fn a_batch_beyond_all_memory_is_refused_before_any_is_taken() {
     let mut begin = Stage::plain().begin();
     begin.batch = limits::BATCH as u32;
     begin.elements = ELEMENTS as u64;
-    begin.kept_rows = 0;
+    begin.kept_bytes = 0;
     let dense = wire::Dense { inputs: ELEMENTS as u64, outputs: CHANNELS as u64 };
     begin.spec.as_mut().unwrap().map = Some(wire::layer_spec::Map::Dense(dense));
     let training = Training::open(&mut client).await;
@@ -132,7 +135,7 @@ async fn a_bad_batch_is_refused_by_field_after_the_good_ones_before_it_are_repor
         ("batch.shifts: found one twice", |batch| batch.shifts = vec![2, 2]),
         ("batch.arriving: found 3 keys, 2 flags", |batch| batch.keep.truncate(2)),
         ("batch.arriving: found sample 3 variant 0 twice", |batch| batch.arriving = vec![3 << 16; 3]),
-        ("batch.keep: found 7 activations to keep, expected at most 4", |batch| batch.keep.fill(true)),
+        ("batch.keep: found 336 bytes to keep, expected at most 192", |batch| batch.keep.fill(true)),
     ];
     let server = server().await;
     let mut client = server.client().await;
@@ -178,10 +181,14 @@ async fn rows_that_are_no_rows_are_refused() {
     ] {
         let training = Training::ready(&mut client, &stage).await;
         training.send(stage.requests(1).remove(0)).await;
-        let payload = vec![0; bytes].into();
-        training.send(Request::Rows(wire::Rows { rows: count, payload })).await;
+        training.send(Request::Rows(wire::Rows::alike(count as usize, vec![0; bytes]))).await;
         check(&training.refusal().await, Code::InvalidArgument, says);
     }
+    let training = Training::ready(&mut client, &stage).await;
+    training.send(stage.requests(1).remove(0)).await;
+    training.send(Request::Rows(wire::Rows { lengths: vec![12], ..wire::Rows::alike(1, vec![0; 48]) })).await;
+    let says = "rows.lengths: found 1 lengths, expected none: all rows have 12 elements";
+    check(&training.refusal().await, Code::InvalidArgument, says);
     assert_serves(&server).await;
 }
 
@@ -300,7 +307,7 @@ async fn a_transform_that_cannot_be_done_is_refused_by_field() {
         (vec![], 0, "rows.rows: found 0"),
         (vec![0; 96], u32::MAX, "rows.rows: found 4294967295"),
     ] {
-        let bad = wire::Rows { rows: count, payload: payload.into() };
+        let bad = wire::Rows::alike(count as usize, payload);
         let requests = vec![TransformRequest::Begin(good.clone()), TransformRequest::Rows(bad)];
         check(&transform(&mut client, requests).await.unwrap_err(), Code::InvalidArgument, says);
     }
@@ -321,8 +328,8 @@ async fn a_message_beyond_the_limit_is_refused() {
     let mut client = server.client().await;
     let stage = Stage::plain();
     let training = Training::ready(&mut client, &stage).await;
-    let payload = vec![0; limits::MESSAGE_BYTES + 1].into();
-    training.send(Request::Rows(wire::Rows { rows: 1, payload })).await;
+    let payload = vec![0; limits::MESSAGE_BYTES + 1];
+    training.send(Request::Rows(wire::Rows::alike(1, payload))).await;
     check(&training.refusal().await, Code::InvalidArgument, "too large");
     assert_serves(&server).await;
 }

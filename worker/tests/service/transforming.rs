@@ -20,7 +20,7 @@ pub fn begin(layers: u32, precision: Precision, taps: &[bool]) -> wire::Transfor
 pub fn rows(values: &Array2<f32>, precision: Precision) -> wire::Rows {
     let mut payload = Vec::new();
     precision.encode(values.as_slice().unwrap(), &mut payload).unwrap();
-    wire::Rows { rows: values.nrows() as u32, payload: payload.into() }
+    wire::Rows::alike(values.nrows(), payload)
 }
 
 pub fn samples(seed: u32, count: usize) -> Array2<f32> {

@@ -57,7 +57,7 @@ async fn a_sample_that_is_no_number_is_not_blamed_on_a_layer() {
     let mut client = server.client().await;
     host(&mut client, "test", 0..1).await;
     let payload = [f32::NAN; 12].into_iter().flat_map(f32::to_le_bytes).collect::<Vec<_>>();
-    let rows = wire::Rows { rows: 1, payload: payload.into() };
+    let rows = wire::Rows::alike(1, payload);
     let requests = vec![Request::Begin(begin(1, Precision::F32, &[])), Request::Rows(rows)];
     let refusal = transform(&mut client, requests).await.unwrap_err();
     let expected = "rows.payload: found a number that is not finite, expected finite numbers";

@@ -13,7 +13,7 @@ use proto::process::KernelChoice;
 use crate::calibration::calibrate;
 use crate::cluster::{LocalOptions, Place};
 use crate::config;
-use crate::estimate::{Estimate, Network, Numbers, Workers, table};
+use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
 use crate::eval::{Wanted, eval};
 use crate::plan::Plan;
 use crate::run::run;
@@ -224,26 +224,30 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 impl PlannedArgs {
-    /// The plan with estimates, after a few seconds of calibration: for people or for programs.
-    fn estimated(&self, plan: &Plan, test_samples: usize, json: bool) -> String {
+    /// How fast this machine is, after a few seconds.
+    fn rates(&self, plan: &Plan) -> Rates {
         let cores = Cores::look().count;
-        let rates = calibrate(plan, self.threads.map_or(cores, |threads| cores.min(threads.into())));
+        calibrate(plan, self.threads.map_or(cores, |threads| cores.min(threads.into())))
+    }
+
+    /// The plan with estimates, for people or for programs.
+    fn estimated(&self, plan: &Plan, test_samples: usize, rates: &Rates, json: bool) -> String {
         let quarter = || Memory::look().bytes / 4;
         let cache_bytes = self.cache_memory.map_or_else(quarter, |size| size.as_u64());
         let estimate = |&count| {
             let network =
                 Network { bytes_per_second: self.bandwidth * 1e6 / 8.0, round_trip: self.round_trip / 1e3 };
             let workers = Workers { count: usize::from(count), cache_bytes, network };
-            (workers, Estimate::new(plan, test_samples, &rates, workers))
+            (workers, Estimate::new(plan, test_samples, rates, workers))
         };
         let estimates: Vec<_> = self.workers.iter().map(estimate).collect();
         if json {
             let numbers =
-                |(workers, estimate): &(Workers, Estimate)| Numbers::new(plan, &rates, *workers, estimate);
+                |(workers, estimate): &(Workers, Estimate)| Numbers::new(plan, rates, *workers, estimate);
             let numbers: Vec<Numbers> = estimates.iter().map(numbers).collect();
             return serde_json::to_string_pretty(&numbers).expect("numbers and names");
         }
-        table(plan, &rates, &scff::blas::kernel(), &estimates)
+        table(plan, rates, &scff::blas::kernel(), &estimates)
     }
 }
 
@@ -267,7 +271,8 @@ impl Cli {
                 let config = config::load(&file, &set)?;
                 let (plan, test_samples) =
                     plan(&config, &cluster.data).with_context(|| file.display().to_string())?;
-                print(tokio::task::block_in_place(|| cluster.estimated(&plan, test_samples, json)))?;
+                let rates = tokio::task::block_in_place(|| cluster.rates(&plan));
+                print(cluster.estimated(&plan, test_samples, &rates, json))?;
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
@@ -338,4 +343,35 @@ fn readout_line(readout: &ReadoutSummary) -> String {
         100.0 * readout.train_accuracy,
         readout.seconds
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::estimate::LayerRates;
+
+    #[test]
+    fn every_configuration_plans() {
+        let mut planned = 0;
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")).unwrap() {
+            let file = entry.unwrap().path();
+            let words = ["coordinator", "plan", file.to_str().unwrap(), "--data", "nowhere"];
+            let Command::Plan { config, set, cluster, .. } = Cli::parse_from(words).command else {
+                panic!("{words:?} plans")
+            };
+            let (plan, test_samples) = plan(&config::load(&config, &set).unwrap(), &cluster.data).unwrap();
+            let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
+            let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
+            let [mut text, json] =
+                [false, true].map(|json| cluster.estimated(&plan, test_samples, &rates, json));
+            text.retain(|c| c != ' ');
+            assert!(text.contains("readout:"), "{}: {text}", file.display());
+            assert!(json.contains("\"seconds\""), "{}: {json}", file.display());
+            planned += 1;
+        }
+        assert!(planned > 0);
+    }
 }

@@ -10,6 +10,7 @@ mod data;
 mod process;
 mod run_dir;
 mod sandbox;
+mod undisturbed;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ use procfs::Current;
 
 pub use process::{Ended, Pid, Process, program};
 pub use run_dir::{RunDir, weights};
-pub use sandbox::{Reference, Sandbox, Worker, reference};
+pub use sandbox::{Sandbox, Worker};
+pub use undisturbed::{Undisturbed, reference};
 
 /// How long anything may take before a test fails: far more than it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -26,6 +26,11 @@ fn beside_the_tests() -> PathBuf {
     own.ancestors().nth(2).expect("tests lie in a target folder").to_owned()
 }
 
+/// The folder that everything is built in.
+pub fn target_folder() -> PathBuf {
+    beside_the_tests().parent().expect("profiles lie in a target folder").to_owned()
+}
+
 /// A process that has not been waited for. Dropped, it is killed, and so are its children.
 pub struct Process {
     child: Child,

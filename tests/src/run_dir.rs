@@ -39,6 +39,15 @@ impl RunDir {
         self.metrics().iter().filter(|line| line["layer"] == layer).count()
     }
 
+    /// Copies it to a place where nothing is yet.
+    pub fn copy_to(&self, place: &Path) {
+        for (path, content) in self.snapshot() {
+            let copy = place.join(path.strip_prefix(&self.0).expect("a file of it"));
+            fs::create_dir_all(copy.parent().expect("a folder")).expect("a new folder");
+            fs::write(copy, content).expect("a new file");
+        }
+    }
+
     /// The metrics without speed, waiting and what workers send each other, which differ between any two runs.
     pub fn course(&self) -> Vec<Value> {
         let mut metrics = self.metrics();

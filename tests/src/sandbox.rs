@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,6 +15,8 @@ use crate::{RunDir, data, until};
 pub struct Sandbox {
     folder: TempDir,
     started: Cell<u32>,
+    /// What its configuration file says.
+    pub(crate) config: &'static str,
 }
 
 /// A worker that runs on its own.
@@ -41,12 +42,12 @@ impl Sandbox {
         Self::with(include_str!("convolutions.toml"))
     }
 
-    fn with(config: &str) -> Self {
+    fn with(config: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         data::write(&folder.path().join("data/mnist"));
         fs::create_dir(folder.path().join("logs")).expect("a new folder");
         fs::write(folder.path().join(Self::CONFIG), config).expect("a new file");
-        Self { folder, started: Cell::new(0) }
+        Self { folder, started: Cell::new(0), config }
     }
 
     /// A place in its folder.
@@ -121,25 +122,4 @@ impl Ended {
             assert!(errors[0].contains(fact), "{:?} says {fact:?}", errors[0]);
         }
     }
-}
-
-/// What an uninterrupted run on one worker with one thread gave.
-pub struct Reference {
-    /// Its summary.
-    pub summary: Value,
-    /// Its metrics without speeds.
-    pub course: Vec<Value>,
-    /// Its `model.safetensors`.
-    pub model: Vec<u8>,
-}
-
-/// The run that all others of the same configuration must equal; made once for each test program.
-pub fn reference() -> &'static Reference {
-    static REFERENCE: OnceLock<Reference> = OnceLock::new();
-    REFERENCE.get_or_init(|| {
-        let sandbox = Sandbox::new();
-        let summary = sandbox.run("reference", &["--local", "1", "--threads", "1"]);
-        let run = sandbox.run_dir("reference");
-        Reference { summary, course: run.course(), model: run.read("model.safetensors") }
-    })
 }

@@ -30,7 +30,7 @@ fn kill_a_local_worker(layer: u64, index: usize) {
     let sandbox = Sandbox::new();
     let longer = format!("layers.{layer}.epochs=100");
     let words = ["--local", "2", "--threads", "1", "--set", &longer];
-    let undisturbed = sandbox.run("undisturbed", &words);
+    let undisturbed = sandbox.undisturbed(&["--set", &longer]);
     let run = sandbox.run_dir("run");
     let mut process = sandbox.start_run("run", &words);
     wait_for(&mut process, &run, layer, 5);
@@ -45,8 +45,8 @@ fn kill_a_local_worker(layer: u64, index: usize) {
         assert!(ended.errors.contains(fact), "{fact:?} in {}", ended.errors);
     }
     let summary = run.summary();
-    assert_eq!(weights(&summary), weights(&undisturbed));
-    assert_eq!(run.course(), sandbox.run_dir("undisturbed").course());
+    assert_eq!(weights(&summary), weights(&undisturbed.summary));
+    assert_eq!(run.course(), undisturbed.course);
     assert_eq!(summary["workers"], 2);
 }
 
@@ -139,6 +139,7 @@ fn without_any_worker_left_the_run_ends_with_a_clear_error() {
     let words = ["--workers", &worker.address, "--wait", "1"];
     let mut process = sandbox.start_run("run", &words);
     wait_for(&mut process, &run, 0, 9);
+    until("a checkpoint", || run.has("checkpoint/00.safetensors").then_some(()));
     worker.process.kill();
     process.end().expect_error(&["no worker answered within 1 s", &worker.address]);
     // Nothing is lost.

@@ -58,7 +58,8 @@ fn local_workers_share_where_they_are_told_to() {
 #[test]
 fn convolutions_are_shared_too() {
     let run = |words: &[&str]| weights(&Sandbox::of_convolutions().run("run", words)).to_owned();
-    let one = run(&["--local", "1", "--threads", "1"]);
+    let one = Sandbox::of_convolutions().undisturbed(&[]).summary;
+    let one = weights(&one);
     for workers in ["2", "3"] {
         assert_eq!(
             run(&["--local", workers, "--threads", "1", "--shards", "auto", "--set", "layers.0.shards=2"]),
@@ -85,15 +86,14 @@ fn sums_of_goodness_may_be_larger_than_a_message() {
 #[test]
 fn unequal_workers_share_samples_and_channels_of_convolutions() {
     let sandbox = Sandbox::of_convolutions();
-    let one = weights(&sandbox.run("one", &["--local", "1", "--threads", "1"])).to_owned();
-    let course = sandbox.run_dir("one").course();
+    let one = sandbox.undisturbed(&[]);
     for (run, threads, cache) in
         [("three", &["1", "3", "2"][..], "1GiB"), ("four", &["1"; 4], "0"), ("six", &["1"; 6], "400kB")]
     {
         let workers = workers(&sandbox, threads, cache);
         let summary = sandbox.run(run, &["--workers", &list(&workers)]);
-        assert_eq!(weights(&summary), one, "{run}");
-        assert_eq!(sandbox.run_dir(run).course(), course, "{run}");
+        assert_eq!(weights(&summary), weights(&one.summary), "{run}");
+        assert_eq!(sandbox.run_dir(run).course(), one.course, "{run}");
         let begun = |worker: &Worker| worker.process.errors().matches("training begins").count();
         let parts: usize = workers.iter().map(begun).sum();
         // The second layer has two blocks.
@@ -104,8 +104,8 @@ fn unequal_workers_share_samples_and_channels_of_convolutions() {
 #[test]
 fn who_shares_samples_may_die() {
     let sandbox = Sandbox::of_convolutions();
-    let longer = ["--set", "layers.0.epochs=20"];
-    let undisturbed = sandbox.run("undisturbed", &[&["--local", "1"], &longer[..]].concat());
+    let longer = ["--set", "layers.0.epochs=10"];
+    let undisturbed = sandbox.undisturbed(&longer);
     let mut workers = workers(&sandbox, &["1", "1", "1"], "1GiB");
     let run = sandbox.run_dir("run");
     let mut process = sandbox.start_run("run", &[&["--workers", &list(&workers)], &longer[..]].concat());
@@ -117,8 +117,8 @@ fn who_shares_samples_may_die() {
     let ended = process.end();
     ended.expect_success();
     assert!(ended.errors.contains("going on without it"), "{}", ended.errors);
-    assert_eq!(weights(&run.summary()), weights(&undisturbed));
-    assert_eq!(run.course(), sandbox.run_dir("undisturbed").course());
+    assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
+    assert_eq!(run.course(), undisturbed.course);
 }
 
 #[test]
@@ -146,8 +146,8 @@ fn whoever_of_a_group_dies_the_others_go_on_from_the_last_checkpoint() {
 fn workers_that_come_take_part_and_one_that_goes_is_done_without() {
     let sandbox = Sandbox::new();
     let run = sandbox.run_dir("run");
-    let longer = ["--set", "layers.0.epochs=400"];
-    let undisturbed = sandbox.run("undisturbed", &longer);
+    let longer = ["--set", "layers.0.epochs=200"];
+    let undisturbed = sandbox.undisturbed(&longer);
     let [mut first, second] = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
     // The second is not there yet when the run begins.
     let address = second.address.clone();
@@ -169,8 +169,8 @@ fn workers_that_come_take_part_and_one_that_goes_is_done_without() {
     let ended = process.end();
     ended.expect_success();
     assert!(ended.errors.contains(&format!("{address}: a worker has come")), "{}", ended.errors);
-    assert_eq!(weights(&run.summary()), weights(&undisturbed));
-    assert_eq!(run.course(), sandbox.run_dir("undisturbed").course());
+    assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
+    assert_eq!(run.course(), undisturbed.course);
 }
 
 #[test]

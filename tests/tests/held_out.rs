@@ -99,7 +99,7 @@ fn the_summary_has_its_documented_fields() {
 #[test]
 fn every_report_has_its_documented_fields() {
     let sandbox = Sandbox::new();
-    sandbox.run("run", &WORDS);
+    sandbox.finished("run");
     let names = [
         "layer",
         "epoch",
@@ -131,7 +131,7 @@ fn every_report_has_its_documented_fields() {
 #[test]
 fn eval_gives_the_accuracy_of_the_run_and_changes_nothing() {
     let sandbox = Sandbox::new();
-    let summary = sandbox.run("run", &WORDS);
+    let summary = sandbox.finished("run");
     let before = sandbox.run_dir("run").snapshot();
     let ended = sandbox.start("coordinator", &["eval", "run", "--local", "1", "--threads", "2"]).end();
     assert_eq!(accuracies(&ended), stated(&summary["readout"], "test"));
@@ -144,7 +144,7 @@ fn eval_gives_the_accuracy_of_the_run_and_changes_nothing() {
 #[test]
 fn the_raw_input_is_evaluated_without_workers() {
     let sandbox = Sandbox::new();
-    sandbox.run("run", &WORDS);
+    sandbox.finished("run");
     let words = ["eval", "run", "--features", "input", "--worker-program", "no-such-program"];
     let ended = sandbox.start("coordinator", &words).end();
     ended.expect_success();

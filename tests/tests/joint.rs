@@ -3,23 +3,17 @@
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use strata_tests::{RunDir, Sandbox, until, weights};
+use strata_tests::{RunDir, Sandbox, Undisturbed, until, weights};
 
 /// All three layers train, then the upper two, then the last.
 const JOINT: [&str; 4] = ["--set", "training.schedule=joint", "--set", "data.views=1"];
 
-struct Reference {
-    summary: Value,
-    course: Vec<Value>,
-}
-
 /// What a run on one worker with one thread gives.
-fn reference() -> &'static Reference {
-    static REFERENCE: OnceLock<Reference> = OnceLock::new();
+fn reference() -> &'static Undisturbed {
+    static REFERENCE: OnceLock<Undisturbed> = OnceLock::new();
     REFERENCE.get_or_init(|| {
-        let sandbox = Sandbox::new();
-        let summary = sandbox.run("reference", &words(&["--local", "1", "--threads", "1"]));
-        Reference { summary, course: course(&sandbox.run_dir("reference")) }
+        let undisturbed = Sandbox::new().undisturbed(&JOINT);
+        Undisturbed { course: course(&undisturbed.run), ..undisturbed }
     })
 }
 
@@ -110,9 +104,9 @@ fn a_layer_that_ends_before_the_one_below_is_run_on_its_live_outputs() {
         let summary = sandbox.run("run", &[&early[..], more].concat());
         weights(&summary).to_owned()
     };
-    let one = run(&["--local", "1", "--threads", "1"]);
-    assert_eq!(run(&["--local", "3", "--threads", "1", "--cache-memory", "0"]), one);
-    assert_ne!(one, weights(&reference().summary));
+    let one = Sandbox::new().undisturbed(&early).summary;
+    assert_eq!(run(&["--local", "3", "--threads", "1", "--cache-memory", "0"]), weights(&one));
+    assert_ne!(weights(&one), weights(&reference().summary));
 }
 
 #[test]

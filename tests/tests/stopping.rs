@@ -74,10 +74,10 @@ fn signals_again_and_again_cost_no_step() {
 #[test]
 fn layers_that_train_together_stop_at_the_same_step() {
     let joint = ["training.schedule=joint", "data.views=1", "layers.2.epochs=21", "layers.0.epochs=21"];
-    let mut words = WORDS.to_vec();
-    words.extend(joint.iter().flat_map(|set| ["--set", set]));
+    let changes: Vec<&str> = joint.iter().flat_map(|set| ["--set", set]).collect();
+    let words = [&WORDS[..], &changes].concat();
     let sandbox = Sandbox::new();
-    let uninterrupted = sandbox.run("uninterrupted", &words);
+    let uninterrupted = sandbox.undisturbed(&changes);
     let mut steps = Vec::new();
     for reports in [4, 40, 130] {
         steps.push(step_of(&stop(&sandbox, &words, "TERM", |run| run.metrics().len() >= reports)));
@@ -87,12 +87,12 @@ fn layers_that_train_together_stop_at_the_same_step() {
     ended.expect_success();
     assert!(ended.errors.contains(&format!(": continuing at step {} of", steps[2])), "{}", ended.errors);
     let run = sandbox.run_dir("run");
-    assert_eq!(weights(&run.summary()), weights(&uninterrupted));
+    assert_eq!(weights(&run.summary()), weights(&uninterrupted.summary));
     let in_order = |mut course: Vec<serde_json::Value>| {
         course.sort_by_key(|line| (line["layer"].as_u64(), line["step"].as_u64()));
         course
     };
-    assert_eq!(in_order(run.course()), in_order(sandbox.run_dir("uninterrupted").course()));
+    assert_eq!(in_order(run.course()), in_order(uninterrupted.course));
 }
 
 #[test]

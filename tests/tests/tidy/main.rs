@@ -176,19 +176,13 @@ fn every_crate_keeps_to_the_lints_of_the_workspace() {
 }
 
 #[test]
-fn every_configuration_plans() {
-    let sandbox = Sandbox::new();
-    let mut planned = 0;
-    for entry in fs::read_dir(workspace().join("configs")).unwrap() {
-        let file = entry.unwrap().path();
-        let mut ended =
-            sandbox.start("coordinator", &["plan", file.to_str().unwrap(), "--data", "nowhere"]).end();
-        ended.expect_success();
-        ended.output.retain(|c| c != ' ');
-        assert!(ended.output.contains("readout:"), "{}: {}", file.display(), ended.output);
-        planned += 1;
-    }
-    assert!(planned > 0);
+fn a_configuration_plans_without_its_data() {
+    let file = workspace().join("configs/iris.toml");
+    let words = ["plan", file.to_str().unwrap(), "--data", "nowhere"];
+    let mut ended = Sandbox::new().start("coordinator", &words).end();
+    ended.expect_success();
+    ended.output.retain(|c| c != ' ');
+    assert!(ended.output.contains("readout:"), "{}", ended.output);
 }
 
 #[test]

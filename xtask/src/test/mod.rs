@@ -39,8 +39,9 @@ pub fn run(Arguments { fix }: &Arguments) -> anyhow::Result<()> {
     if succeeds(cmd!(shell, "cargo deny --version")) {
         step("deny", &mut || deny(&shell))?;
     }
-    // The tests of whole clusters start these programs.
-    step("build", &mut || Ok(cmd!(shell, "cargo build --workspace").run()?))?;
+    // The tests of whole clusters start these programs. Without the tests, dependencies would have fewer features, and all
+    // upon them would be built twice.
+    step("build", &mut || Ok(cmd!(shell, "cargo build --workspace --bins --tests").run()?))?;
     let mut tally = Tally::default();
     step("tests", &mut || tests(&shell, &mut tally))?;
     println!("cargo xtask test: all is well ({})", times.join(", "));

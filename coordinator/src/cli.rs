@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proto::dial::Dialer;
 use proto::machine::{Cores, Memory};
 use proto::output::print;
 use proto::process::KernelChoice;
+use proto::silence::Silence;
 
 use crate::calibration::calibrate;
-use crate::cluster::{LocalOptions, Place};
+use crate::cluster::{ClusterOptions, Discovery, LocalOptions};
 use crate::config;
 use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
 use crate::eval::{Wanted, eval};
@@ -119,7 +121,7 @@ pub struct ClusterArgs {
     local: Option<u16>,
     /// Use running workers: HOST:PORT, several with commas between, or dns://NAME:PORT for all addresses of a name.
     #[arg(long, value_name = "ADDR,ADDR")]
-    workers: Option<Place>,
+    workers: Option<Discovery>,
     /// Threads of each local worker [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -135,9 +137,12 @@ pub struct ClusterArgs {
     /// The worker program of --local [default: the `worker` beside this program].
     #[arg(long, value_name = "FILE")]
     worker_program: Option<PathBuf>,
-    /// How long to wait for a first worker, in seconds.
+    /// How long to wait for a first worker, in seconds: for one that answers, and that trains for no other run.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
+    /// Give up a worker that is silent for so long, in seconds; the run goes on without it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
+    silence: u16,
     /// The folder of data sets.
     #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
     data: PathBuf,
@@ -197,22 +202,21 @@ pub enum DataCommand {
 
 impl ClusterArgs {
     fn surroundings(self, kernel: &KernelChoice, stop: Stop) -> Surroundings {
-        let place = self.workers.unwrap_or(Place::Local(usize::from(self.local.unwrap_or(1))));
-        let count = if let Place::Local(count) = place { count as u64 } else { 1 };
+        let discovery = self.workers.unwrap_or(Discovery::Local(usize::from(self.local.unwrap_or(1))));
+        let count = if let Discovery::Local(count) = discovery { count as u64 } else { 1 };
         let shared = || Memory::look().bytes / 4 / count;
-        Surroundings {
-            data: self.data,
-            place,
+        let cluster = ClusterOptions {
+            discovery,
             local: LocalOptions {
                 program: self.worker_program,
                 threads: self.threads.map(usize::from),
                 cache_bytes: Some(self.cache_memory.map_or_else(shared, |size| size.as_u64())),
                 blas_kernel: Some(kernel.to_string()),
             },
+            dialer: Dialer { silence: Silence::seconds(self.silence) },
             patience: Duration::from_secs(self.wait),
-            shards: self.shards,
-            stop,
-        }
+        };
+        Surroundings { data: self.data, cluster, shards: self.shards, stop }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use scff::batch::{Epoch, LayerIndex, Step};
 
-use crate::cluster::WorkerFailure;
+use crate::cluster::{WaitedFor, WorkerFailure};
 use crate::run_dir::RunDirError;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 use crate::totals::Metrics;
@@ -21,6 +21,8 @@ pub enum Event {
         /// Layers that earlier sittings have frozen.
         frozen: usize,
     },
+    /// No worker is there that takes part.
+    Waiting(WaitedFor),
     /// Layers begin or go on with their training, together.
     PhaseStarted {
         /// From the input up.

@@ -20,6 +20,8 @@ pub mod summary;
 
 pub mod run_dir;
 
+pub mod worker_id;
+
 pub mod cluster;
 
 pub mod events;

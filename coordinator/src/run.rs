@@ -10,7 +10,7 @@ use scff::frozen::FrozenLayer;
 use scff::layer::LayerState;
 use scff::seed::Purpose;
 
-use crate::cluster::{Place, Worker, WorkerFailure, WorkerId};
+use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
 use crate::events::{Event, Events, LayerStarted};
 use crate::features::FeaturesError;
@@ -27,6 +27,7 @@ use crate::stream::Views;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 use crate::terminal::Terminal;
 use crate::totals::Carried;
+use crate::worker_id::WorkerId;
 
 /// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
 pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
@@ -62,7 +63,7 @@ impl Run {
             views: Views { examples: splits.layers.clone(), augmentation: plan.augmentation },
             sitting,
             shards: surroundings.shards,
-            local: matches!(surroundings.place, Place::Local(_)),
+            local: matches!(surroundings.cluster.discovery, Discovery::Local(_)),
             rates: WorkerRates::default(),
             stop: surroundings.stop.clone(),
         }

@@ -5,7 +5,7 @@
 
 use scff::batch::{LayerIndex, Step};
 
-use crate::cluster::WorkerId;
+use crate::worker_id::WorkerId;
 
 /// Tries in a row that may come no further before the run gives up.
 const TRIES: u32 = 5;
@@ -162,7 +162,7 @@ pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
 mod tests {
     use super::*;
 
-    fn workers(ids: &[usize]) -> Outcome {
+    fn workers(ids: &[u64]) -> Outcome {
         Outcome::Gathered(ids.iter().map(|&id| WorkerId(id)).collect())
     }
 
@@ -179,7 +179,7 @@ mod tests {
         Schedule::new(vec![vec![task(0, 1)], vec![task(1, 1)]])
     }
 
-    fn ids(ids: &[usize]) -> Vec<WorkerId> {
+    fn ids(ids: &[u64]) -> Vec<WorkerId> {
         ids.iter().map(|&id| WorkerId(id)).collect()
     }
 
@@ -187,7 +187,7 @@ mod tests {
     fn layers_go_round_the_workers_and_the_others_transform() {
         let mut schedule = greedy();
         assert_eq!(schedule.handle(Outcome::Started { over: 0 }), Command::Gather);
-        let train = |phase, trainer: usize, transformers: &[usize]| Command::Train {
+        let train = |phase, trainer: u64, transformers: &[u64]| Command::Train {
             phase,
             groups: vec![ids(&[trainer])],
             transformers: ids(transformers),
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_layer_is_shared_by_as_many_workers_as_may() {
-        let shared = |layer, shards, workers: &[usize]| {
+        let shared = |layer, shards, workers: &[u64]| {
             let task = Task { shards, ..task(layer, 1) };
             match Schedule::new(vec![vec![task]]).assign(&ids(workers)) {
                 Command::Train { groups, transformers, .. } => (groups.concat(), transformers),
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn layers_that_train_together_are_shared_out_by_their_operations() {
         let together = Schedule::new(vec![vec![task(0, 3), task(1, 20), task(2, 40)]]);
-        let shared = |workers: &[usize]| match together.assign(&ids(workers)) {
+        let shared = |workers: &[u64]| match together.assign(&ids(workers)) {
             Command::Train { phase: 0, groups, transformers } => (groups.concat(), transformers),
             other => panic!("{other:?}"),
         };

@@ -1,16 +1,14 @@
 //! One sitting of a run, to train or to evaluate: its plan and samples, its directory, its workers, and the layers that are frozen.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::bail;
 use scff::batch::LayerIndex;
 use scff::layer::Tensors;
 
-use crate::cluster::{Cluster, HostedLayer, LocalOptions, Place, Worker, WorkerFailure, WorkerId, kernel};
+use crate::cluster::{Cluster, ClusterOptions, HostableLayer, Worker, WorkerFailure, kernel};
 use crate::config::{Shards, TrainingSchedule};
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::features::{LayerTaps, Taps};
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, ReadoutRun};
@@ -18,6 +16,7 @@ use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunDirReader, RunIden
 use crate::split::Splits;
 use crate::stop::Stop;
 use crate::summary::ReadoutSummary;
+use crate::worker_id::WorkerId;
 
 /// Where a run finds things.
 #[derive(Clone, Debug)]
@@ -25,11 +24,7 @@ pub struct Surroundings {
     /// The folder of data sets.
     pub data: PathBuf,
     /// The workers.
-    pub place: Place,
-    /// How local workers are started.
-    pub local: LocalOptions,
-    /// How long to wait for a first worker.
-    pub patience: Duration,
+    pub cluster: ClusterOptions,
     /// How many workers share each layer, whatever its configuration says.
     pub shards: Option<Shards>,
     /// Whether the process was asked to end.
@@ -50,6 +45,8 @@ pub struct Sitting<D = Arc<RunDir>> {
     pub cluster: Cluster,
     /// Each layer that is frozen by now.
     pub frozen: Vec<Option<FrozenLayerFile>>,
+    /// Those of them that were to be hosted so far.
+    hostable: Vec<Arc<HostableLayer>>,
     /// Phases that are over.
     pub over: usize,
     /// Who is told what happens.
@@ -66,28 +63,21 @@ impl Sitting {
         events: Events,
     ) -> Result<Self, RunDirError> {
         let identity = dir.identity()?;
-        let Surroundings { place, local, patience, .. } = surroundings.clone();
         let (frozen, over) = standing(&plan, &dir)?;
-        let cluster = Cluster::new(identity.id.clone(), place, local, patience);
-        Ok(Self { plan, splits, dir, identity, cluster, frozen, over, events })
+        let cluster = cluster(&identity, surroundings);
+        let hostable = Vec::new();
+        Ok(Self { plan, splits, dir, identity, cluster, frozen, hostable, over, events })
     }
 
-    /// The workers that are there, at least one, all of the run's kernel.
+    /// The workers that are there, at least one, all of one kernel, which the run keeps to.
     pub async fn gather(&mut self) -> anyhow::Result<Vec<Worker>> {
-        let workers = self.cluster.gather().await?;
-        self.check_kernel(&workers)?;
-        Ok(workers)
-    }
-
-    /// A run keeps to the kernel that it was started with.
-    fn check_kernel(&mut self, workers: &[Worker]) -> anyhow::Result<()> {
-        let found = kernel(&workers[0]);
+        let workers = self.cluster.gather(&|waited| self.events.tell(&Event::Waiting(waited))).await?;
         if self.identity.blas.is_empty() {
-            self.identity.blas = found;
+            self.identity.blas = kernel(&workers[0]);
             self.dir.save_identity(&self.identity)?;
-            return Ok(());
+            self.cluster.keep_to(self.identity.blas.clone());
         }
-        expect_kernel(self.dir.path(), &self.identity.blas, &found)
+        Ok(workers)
     }
 
     /// Keeps the peak of memory, for a sitting may end at any time.
@@ -111,32 +101,32 @@ impl Sitting<RunDirReader> {
         events: Events,
     ) -> Result<Self, RunDirError> {
         let identity = dir.identity()?.unwrap_or_else(|| RunIdentity::new(dir.path()));
-        let Surroundings { place, local, patience, .. } = surroundings.clone();
         let mut frozen = dir.frozen(&plan.stages)?;
         frozen.truncate(frozen.iter().take_while(|layer| layer.is_some()).count());
         let over = frozen.len();
-        let cluster = Cluster::new(identity.id.clone(), place, local, patience);
-        Ok(Self { plan, splits, dir, identity, cluster, frozen, over, events })
+        let cluster = cluster(&identity, surroundings);
+        let hostable = Vec::new();
+        Ok(Self { plan, splits, dir, identity, cluster, frozen, hostable, over, events })
     }
 
     /// The workers that are there, at least one, all of the run's kernel.
     pub async fn gather(&mut self) -> anyhow::Result<Vec<Worker>> {
-        let workers = self.cluster.gather().await?;
-        expect_kernel(self.dir.path(), &self.identity.blas, &kernel(&workers[0]))?;
-        Ok(workers)
+        Ok(self.cluster.gather(&|waited| self.events.tell(&Event::Waiting(waited))).await?)
     }
 }
 
 impl<D> Sitting<D> {
     /// Hosts the frozen layers on all workers.
     pub async fn host(&mut self) -> Result<(), WorkerFailure> {
-        let layers: Vec<HostedLayer> = self
-            .frozen
-            .iter()
-            .enumerate()
-            .filter_map(|(index, layer)| Some(HostedLayer::new(index as u32, &layer.as_ref()?.layer)))
-            .collect();
-        self.cluster.host(&layers).await
+        for (index, frozen) in self.frozen.iter().enumerate() {
+            let Some(FrozenLayerFile { layer, summary }) = frozen else { continue };
+            let index = index as u32;
+            if !self.hostable.iter().any(|hostable| hostable.index() == index) {
+                let digest = summary.weights_sha256.clone();
+                self.hostable.push(Arc::new(HostableLayer::new(index, layer.clone(), digest)));
+            }
+        }
+        self.cluster.host(&self.hostable).await
     }
 
     /// Those of the workers that have these numbers.
@@ -174,16 +164,10 @@ impl<D> Sitting<D> {
     }
 }
 
-/// Another kernel gives other bits.
-fn expect_kernel(dir: &Path, began: &str, found: &str) -> anyhow::Result<()> {
-    if began != found {
-        bail!(
-            "{}: this run was started with {began}, the workers compute with {found}, which gives other bits; \
-             start them with the --blas-kernel of before",
-            dir.display()
-        );
-    }
-    Ok(())
+/// The workers of a run, which keeps to the kernel that it has begun with.
+fn cluster(identity: &RunIdentity, surroundings: &Surroundings) -> Cluster {
+    let kernel = Some(identity.blas.clone()).filter(|kernel| !kernel.is_empty());
+    Cluster::new(identity.id.clone(), kernel, surroundings.cluster.clone())
 }
 
 /// The frozen layers that count, and how many phases are over.

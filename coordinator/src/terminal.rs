@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::output::say;
 use scff::batch::{Epoch, LayerIndex, Step};
 
+use crate::cluster::WaitedFor;
 use crate::events::{Event, LayerStarted, Listener};
 use crate::run_dir::RunDirError;
 use crate::totals::{Measures, Metrics};
@@ -112,6 +113,10 @@ impl Listener for Terminal {
             | Event::Finished { before: false, .. } => {}
             Event::Started { folder, frozen } => {
                 self.say(format_args!("{}: continuing after {frozen} frozen layer(s)", folder.display()));
+            }
+            Event::Waiting(WaitedFor { whom, reasons, left }) => {
+                let why = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join("; ") };
+                self.say(format_args!("waiting for {whom} ({why}), for {} s at most", left.as_secs()));
             }
             Event::PhaseStarted { layers } => layers.iter().for_each(|layer| self.layer_starts(layer)),
             Event::Step { layer, taken } => {

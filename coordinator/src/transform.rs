@@ -49,8 +49,8 @@ pub async fn through<T: Send + 'static>(
         let first =
             wire::TransformRequest { request: Some(wire::transform_request::Request::Begin(begin.clone())) };
         sender.try_send(first).expect("the queue is empty");
-        let replies = worker.client.clone().transform(ReceiverStream::new(receiver)).await;
-        let replies = replies.map_err(|status| WorkerFailure::of(worker, &status))?.into_inner();
+        let replies = worker.client().transform(ReceiverStream::new(receiver)).await;
+        let replies = replies.map_err(|status| failed(worker, &status))?.into_inner();
         requests.push(sender.clone());
         stations.push(Station { worker: worker.clone(), _requests: sender, replies });
     }
@@ -61,6 +61,10 @@ pub async fn through<T: Send + 'static>(
     };
     // A failure is told at once: whoever waits for results sees their end, and would take the blame.
     tokio::try_join!(sending, collect(stations, expected, results)).map(|_| ())
+}
+
+fn failed(worker: &Worker, status: &tonic::Status) -> WorkerFailure {
+    WorkerFailure::of(worker, status).during("while it transformed samples")
 }
 
 /// A job under way: its tag, which station has it, and how many messages it is cut into.
@@ -103,7 +107,7 @@ async fn collect<T>(
         let Station { worker, replies, .. } = &mut stations[station];
         let mut rows = Vec::with_capacity(messages);
         for _ in 0..messages {
-            let reply = replies.message().await.map_err(|status| WorkerFailure::of(worker, &status))?;
+            let reply = replies.message().await.map_err(|status| failed(worker, &status))?;
             rows.push(reply.ok_or_else(|| WorkerFailure::gone(worker))?);
         }
         if results.send(Job { tag, rows }).await.is_err() {

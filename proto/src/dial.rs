@@ -1,26 +1,52 @@
-//! One connection to one worker.
+//! Connections to workers. [`Dialer::dial`] is the one place that makes them.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::refusal::{Refused, innermost};
+use crate::refusal::{Reason, Refused, innermost};
+use crate::silence::{Heard, Silence};
 use crate::wire::worker_client::WorkerClient;
 use crate::{PROTOCOL_VERSION, limits, wire};
 
-/// A connection to a worker.
+/// What calls go through.
 pub type Client = WorkerClient<Channel>;
 
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Reaches workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dialer {
+    /// How long they may be silent.
+    pub silence: Silence,
+}
+
+/// A connection to a worker.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    client: Client,
+    heard: Heard,
+    silence: Silence,
+}
+
 /// Why a worker could not be reached.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DialError {
     /// No address.
-    #[error("{address}: not an address: {source}")]
+    #[error("{address}: not an address: {reason}")]
     Address {
         /// What was given.
         address: String,
         /// Why.
-        source: tonic::transport::Error,
+        reason: String,
     },
     /// Nobody listens there.
     #[error("{address}: {reason}")]
@@ -50,38 +76,124 @@ pub enum DialError {
     },
 }
 
-/// Connects to the worker at `address` and asks it who it is.
-pub async fn dial(address: &str) -> Result<(Client, wire::WorkerDescription), DialError> {
-    let address = address.to_owned();
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|source| DialError::Address { address: address.clone(), source })?
-        .connect_timeout(Duration::from_secs(3))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(limits::WINDOW_BYTES)
-        // One stream that waits must not keep the others of its connection waiting.
-        .initial_connection_window_size(4 * limits::WINDOW_BYTES)
-        .max_frame_size(limits::FRAME_BYTES);
-    let channel = endpoint
-        .connect()
-        .await
-        .map_err(|error| DialError::Connect { address: address.clone(), reason: innermost(&error) })?;
-    let mut client = WorkerClient::new(channel)
-        .max_decoding_message_size(limits::MESSAGE_BYTES)
-        .max_encoding_message_size(limits::MESSAGE_BYTES);
-    let description = client
-        .describe(wire::DescribeRequest {})
-        .await
-        .map_err(|status| DialError::Describe {
-            address: address.clone(),
-            message: Refused::read(&status).message,
-        })?
-        .into_inner();
-    if description.protocol_version != PROTOCOL_VERSION {
-        let (found, version) = (description.protocol_version, description.version);
-        return Err(DialError::Version { address, found, version });
+impl Dialer {
+    /// Connects to the worker at `address`, which is HOST:PORT, and asks it who it is.
+    pub async fn dial(&self, address: &str) -> Result<(Connection, wire::WorkerDescription), DialError> {
+        let connection = self.connect(address).await?;
+        let described = connection.client().describe(wire::DescribeRequest {}).await;
+        let description = described
+            .map_err(|status| DialError::Describe {
+                address: address.to_owned(),
+                message: connection.refused(&status).message,
+            })?
+            .into_inner();
+        if description.protocol_version != PROTOCOL_VERSION {
+            let (found, version) = (description.protocol_version, description.version);
+            return Err(DialError::Version { address: address.to_owned(), found, version });
+        }
+        Ok((connection, description))
     }
-    Ok((client, description))
+
+    async fn connect(&self, address: &str) -> Result<Connection, DialError> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| DialError::Address { address: address.to_owned(), reason: innermost(&error) })?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(self.silence.ask_after())
+            .keep_alive_timeout(self.silence.answer_within())
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(limits::WINDOW_BYTES)
+            // One stream that waits must not keep the others of its connection waiting.
+            .initial_connection_window_size(4 * limits::WINDOW_BYTES)
+            .max_frame_size(limits::FRAME_BYTES);
+        let heard = Heard::now();
+        let connector = tower::service_fn({
+            let (address, heard) = (address.to_owned(), heard.clone());
+            move |_| reach(address.clone(), heard.clone())
+        });
+        let channel = endpoint
+            .connect_with_connector(connector)
+            .await
+            .map_err(|error| DialError::Connect { address: address.to_owned(), reason: innermost(&error) })?;
+        let client = WorkerClient::new(channel)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES);
+        Ok(Connection { client, heard, silence: self.silence })
+    }
+}
+
+async fn reach(address: String, heard: Heard) -> io::Result<TokioIo<HeardStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    heard.again();
+    Ok(TokioIo::new(HeardStream { stream, heard }))
+}
+
+impl Connection {
+    /// What calls go through; all at the same time if need be.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// What the worker says instead of what it was asked for; or that it says nothing.
+    pub fn refused(&self, status: &Status) -> Refused {
+        let refused = Refused::read(status);
+        let silent = self.heard.ago();
+        // HTTP/2 gives up a peer that is silent as one whose connection broke.
+        let given_up = refused.reason == Reason::Broken && status.details().is_empty();
+        if given_up && silent >= self.silence.answer_within() {
+            let message = format!("silent for {} s", silent.as_secs());
+            return Refused { reason: Reason::Silent, passing: true, message };
+        }
+        refused
+    }
+}
+
+/// A connection that notes when the peer was last heard.
+struct HeardStream {
+    stream: TcpStream,
+    heard: Heard,
+}
+
+impl AsyncRead for HeardStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if matches!(read, Poll::Ready(Ok(()))) {
+            self.heard.again();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for HeardStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }

@@ -14,6 +14,7 @@ pub mod refusal;
 pub mod row_bytes;
 pub mod rows;
 pub mod signals;
+pub mod silence;
 pub mod state;
 
 /// The generated messages, client and server.

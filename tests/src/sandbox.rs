@@ -95,7 +95,18 @@ impl Sandbox {
     /// Starts a worker, on a port of its own choice unless `words` name one.
     pub fn worker(&self, words: &[&str]) -> Worker {
         let listen: &[&str] = if words.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
-        let mut process = self.start("worker", &[&["--until-stdin-closes"], listen, words].concat());
+        self.serving(self.start("worker", &[&["--until-stdin-closes"], listen, words].concat()))
+    }
+
+    /// Starts a worker where a shell has set limits, such as `ulimit -n 64`.
+    pub fn worker_under(&self, limits: &str, words: &[&str]) -> Worker {
+        let script = format!("{limits} && exec \"$0\" --until-stdin-closes --listen 127.0.0.1:0 \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(program("worker")).args(words);
+        self.serving(self.spawn("worker", &mut command))
+    }
+
+    fn serving(&self, mut process: Process) -> Worker {
         let address = until("a worker's address", || {
             let output = process.output();
             let line = output.strip_suffix('\n').and_then(|line| line.strip_prefix("listening on "));

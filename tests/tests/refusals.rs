@@ -163,14 +163,14 @@ fn a_worker_is_open_to_others_only_when_told_so() {
 fn an_address_where_nobody_listens_is_named() {
     let sandbox = Sandbox::new();
     let ended = sandbox.start_run("run", &["--workers", "127.0.0.1:1", "--wait", "1"]).end();
-    ended.expect_error(&["no worker answered within 1 s", "127.0.0.1:1", "refused"]);
+    ended.expect_error(&["no worker was to be had within 1 s", "127.0.0.1:1", "refused"]);
 }
 
 #[test]
 fn a_name_without_addresses_is_named() {
     let sandbox = Sandbox::new();
     let ended = sandbox.start_run("run", &["--workers", "dns://nowhere.invalid:1", "--wait", "1"]).end();
-    ended.expect_error(&["no worker answered within 1 s", "nowhere.invalid:1"]);
+    ended.expect_error(&["no worker was to be had within 1 s", "nowhere.invalid:1"]);
 }
 
 #[test]

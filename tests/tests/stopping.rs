@@ -22,6 +22,8 @@ fn signal_at(process: &mut Process, run: &RunDir, signal: &str, moment: impl Fn(
 fn stop(sandbox: &Sandbox, words: &[&str], signal: &str, moment: impl Fn(&RunDir) -> bool) -> String {
     let mut process = sandbox.start_run("run", words);
     let workers = until("local workers", || Some(process.children()).filter(|workers| workers.len() == 2));
+    // What an earlier sitting reported is there before this one is at work.
+    until("layers in training", || process.errors().contains(" on worker ").then_some(()));
     signal_at(&mut process, &sandbox.run_dir("run"), signal, moment);
     let ended = process.end();
     assert_eq!(ended.status.code(), CONTINUE_ME, "{}", ended.errors);

@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use proto::dial::Dialer;
 use proto::process::KernelChoice;
+use proto::silence::Silence;
 
-use crate::describe::Machine;
+use crate::incoming::ConnectionLimits;
+use crate::machine::Machine;
 use crate::server::Settings;
 
 /// A Strata worker: hosts frozen layers, transforms activations, and trains layers of one run at a time for the
@@ -33,6 +37,17 @@ pub struct Cli {
     /// End when standard input does: a parent process that dies takes its workers along.
     #[arg(long)]
     pub until_stdin_closes: bool,
+    /// Give up a peer that is silent for so long, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
+    pub silence: u16,
+    /// Connections at the same time.
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections,
+        value_parser = connections)]
+    pub connections: usize,
+    /// Close a connection on which nothing has been asked for so long, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = ConnectionLimits::default().idle.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=MONTH))]
+    pub idle: u64,
     /// OpenBLAS kernel, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names, or else what
     /// OpenBLAS chooses for this processor. The workers of a run need the same.
     #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto)]
@@ -47,7 +62,28 @@ pub struct Cli {
 )]
 pub struct OpenToAnybody(SocketAddr);
 
+/// In seconds.
+const MONTH: u64 = 30 * 24 * 60 * 60;
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => Err("expected a number from 1 to 1,000,000".to_owned()),
+    }
+}
+
 impl Cli {
+    /// How it reaches others.
+    pub fn dialer(&self) -> Dialer {
+        Dialer { silence: Silence::seconds(self.silence) }
+    }
+
+    /// Which connections it lets in.
+    pub fn connection_limits(&self) -> ConnectionLimits {
+        let (connections, idle) = (self.connections, Duration::from_secs(self.idle));
+        ConnectionLimits { connections, idle, ..ConnectionLimits::default() }
+    }
+
     /// The address to listen on, which is loopback unless the user insists.
     pub fn address(&self) -> Result<SocketAddr, OpenToAnybody> {
         if self.insecure || self.listen.ip().to_canonical().is_loopback() {

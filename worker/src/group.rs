@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use proto::dial::{DialError, dial};
+use proto::dial::{Connection, DialError, Dialer};
 use proto::refusal::{Reason, Refused};
 use proto::wire::train_request::Request;
 use proto::{WireError, wire};
@@ -96,31 +96,56 @@ impl Share {
 
 /// The worker next below.
 pub struct Below {
-    /// Where it listens.
-    pub address: String,
-    /// What goes down.
-    pub requests: mpsc::Sender<wire::TrainRequest>,
-    /// What comes up.
-    pub replies: Streaming<wire::TrainReply>,
+    requests: mpsc::Sender<wire::TrainRequest>,
+    up: Up,
+}
+
+/// What comes up from the worker next below.
+pub struct Up {
+    address: String,
+    connection: Connection,
+    replies: Streaming<wire::TrainReply>,
+}
+
+impl Up {
+    /// The next reply; none once all have come.
+    pub async fn next(&mut self) -> Result<Option<wire::TrainReply>, Refusal> {
+        let reply = self.replies.message().await;
+        reply.map_err(|status| Refusal::below(&self.address, self.connection.refused(&status)))
+    }
 }
 
 impl Below {
     /// Opens a training stream to the next worker below, if there is one. `begin`: as it came to this one.
-    pub async fn open(share: &Share, begin: wire::TrainBegin) -> Result<Option<Self>, Refusal> {
+    pub async fn open(
+        dialer: &Dialer,
+        share: &Share,
+        begin: wire::TrainBegin,
+    ) -> Result<Option<Self>, Refusal> {
         let Some(next) = share.below.first() else { return Ok(None) };
         let address = next.address.clone();
         let unreachable = |error: DialError| Refusal::Below {
             address: address.clone(),
             refused: Refused { reason: Reason::Broken, passing: true, message: error.to_string() },
         };
-        let (mut client, _) = dial(&address).await.map_err(unreachable)?;
+        let (connection, _) = dialer.dial(&address).await.map_err(unreachable)?;
         let (requests, outgoing) = mpsc::channel(AHEAD);
         let begin = wire::TrainBegin { group: share.below.clone(), ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };
         requests.try_send(begin).expect("the queue is empty");
-        let replies = client.train(ReceiverStream::new(outgoing)).await;
-        let replies = replies.map_err(|status| Refusal::below(&address, &status))?.into_inner();
-        Ok(Some(Self { address, requests, replies }))
+        let replies = connection.client().train(ReceiverStream::new(outgoing)).await;
+        let replies = replies.map_err(|status| Refusal::below(&address, connection.refused(&status)))?;
+        Ok(Some(Self { requests, up: Up { address, connection, replies: replies.into_inner() } }))
+    }
+
+    /// The way down.
+    pub fn down(&self) -> mpsc::Sender<wire::TrainRequest> {
+        self.requests.clone()
+    }
+
+    /// The way down, and the way up.
+    pub fn split(self) -> (mpsc::Sender<wire::TrainRequest>, Up) {
+        (self.requests, self.up)
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 use worker::cli::Cli;
-use worker::describe::Machine;
+use worker::incoming::incoming;
+use worker::machine::Machine;
 
 fn main() -> ExitCode {
     match start(&Cli::parse()) {
@@ -62,7 +63,8 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
         // Streams have a while to end; whoever asks again does not want to wait for them.
         tokio::spawn(async move { leave(signals.next().await.status()) });
     };
-    Ok(worker::serve(listener, settings, shutdown).await?)
+    let incoming = incoming(listener, cli.connection_limits());
+    Ok(worker::serve(incoming, cli.dialer(), settings, shutdown).await?)
 }
 
 /// Connections are taken from here on: they wait in the listener's queue until the service is up.

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use proto::dial::Dialer;
 use tokio::sync::watch;
 
 use crate::compute::Compute;
-use crate::describe::Machine;
 use crate::hosted::Hosted;
+use crate::machine::Machine;
 use crate::slot::Slot;
 use crate::stage::Budget;
 use crate::system::System;
@@ -21,6 +22,10 @@ pub struct Node {
     pub compute: Arc<Compute>,
     /// Its time, and how it starts threads.
     pub system: System,
+    /// How it reaches others.
+    pub dialer: Dialer,
+    /// Who it is: another process, or this one begun anew, is another.
+    pub identity: u64,
     /// The place for its one training session.
     pub slot: Slot,
     hosted: Mutex<Hosted>,
@@ -33,13 +38,16 @@ impl Node {
         machine: Machine,
         compute: Compute,
         system: System,
+        dialer: Dialer,
         cache_bytes: u64,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let memory_bytes = if machine.memory.bytes == 0 { u64::MAX } else { machine.memory.bytes };
         let budget = Budget { memory_bytes, cache_bytes };
         let compute = Arc::new(compute);
-        Self { machine, budget, compute, system, slot: Slot::new(), hosted: Mutex::default(), closing }
+        let identity = getrandom::u64().expect("the system has random numbers");
+        let (slot, hosted) = (Slot::new(), Mutex::default());
+        Self { machine, budget, compute, system, dialer, identity, slot, hosted, closing }
     }
 
     /// Does `work` with the hosted layers; nobody else has them meanwhile, so it must be short.

@@ -120,8 +120,7 @@ impl Refusal {
     }
 
     /// What the worker below answered instead of what it was asked for. What is wrong with the layer is so for all who share it.
-    pub fn below(address: &str, status: &Status) -> Self {
-        let refused = Refused::read(status);
+    pub fn below(address: &str, refused: Refused) -> Self {
         match refused.reason {
             Reason::NotFinite => Self::Stream(refused),
             _ => Self::Below { address: address.to_owned(), refused },
@@ -168,11 +167,11 @@ mod tests {
     fn what_a_worker_further_down_says_comes_up_as_it_said_it() {
         let run = RunName::parse("a".to_owned()).unwrap();
         let busy = Status::from(Refusal::Busy { run, layer: 3 });
-        let above = Refused::read(&Refusal::below("b:1", &busy).into());
+        let above = Refused::read(&Refusal::below("b:1", Refused::read(&busy)).into());
         assert_eq!(above.reason, Reason::Busy { run: "a".to_owned(), layer: 3 });
         assert!(above.passing && above.message.starts_with("worker b:1, which shares the layer: "));
         let wrong = Status::from(Refusal::from(WireError::new("spec", "nothing", "a value")));
-        let above = Refused::read(&Refusal::below("b:1", &wrong).into());
+        let above = Refused::read(&Refusal::below("b:1", Refused::read(&wrong)).into());
         assert_eq!((above.reason, above.passing), (Reason::Malformed, false));
         let (name, what) = ("dense".to_owned(), "its state");
         let diverged = Refusal::NotFinite { layer: 2, name, what, step: 7, learning_rate: 1e20 };
@@ -181,7 +180,7 @@ mod tests {
             said.contains("layer 2 (`dense`)") && said.contains("step 7, at a learning rate of 1.00e20"),
             "{said}"
         );
-        let above = Refused::read(&Refusal::below("b:1", &diverged.into()).into());
+        let above = Refused::read(&Refusal::below("b:1", Refused::read(&diverged.into())).into());
         assert_eq!((above.reason, above.passing, above.message), (Reason::NotFinite, false, said));
     }
 }

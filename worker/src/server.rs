@@ -1,25 +1,24 @@
 //! The server around the service.
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
+use proto::dial::Dialer;
 use proto::limits::{FRAME_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
 use proto::wire::worker_server::WorkerServer;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio_stream::Stream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 
 use crate::compute::Compute;
-use crate::describe::Machine;
+use crate::machine::Machine;
 use crate::node::Node;
 use crate::service::Service;
 use crate::system::System;
 
-/// A peer that says nothing for this long is asked whether it is there ...
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// ... and is gone if it does not answer within this time.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long streams may take to end when the worker does.
 const GRACE: Duration = Duration::from_secs(5);
 /// Streams of one connection. Each has a few messages under way.
@@ -45,16 +44,21 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves on `listener` until `shutdown` returns; then streams end with an error, and so does the server.
-pub async fn serve(
-    listener: TcpListener,
+/// Serves on the connections of `incoming` until `shutdown` returns; then streams end with an error, and so does the server.
+/// `dialer` reaches those who share a layer with this worker.
+pub async fn serve<C>(
+    incoming: impl Stream<Item = io::Result<C>>,
+    dialer: Dialer,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+) -> Result<(), ServeError>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let (close, closing) = watch::channel(false);
     let compute = Compute::new(settings.threads)?;
-    let node =
-        Node::new(Machine::look(), compute, System::of_the_machine(), settings.cache_bytes, closing.clone());
+    let system = System::of_the_machine();
+    let node = Node::new(Machine::look(), compute, system, dialer, settings.cache_bytes, closing.clone());
     let service = WorkerServer::new(Service::new(node)).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<Service>>().await;
@@ -64,14 +68,11 @@ pub async fn serve(
         .initial_stream_window_size(WINDOW_BYTES)
         // One stream that waits must not keep the others of its connection waiting.
         .initial_connection_window_size(4 * WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(dialer.silence.ask_after()))
+        .http2_keepalive_timeout(Some(dialer.silence.answer_within()))
         .add_service(health_service)
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            closed(closing.clone()),
-        );
+        .serve_with_incoming_shutdown(incoming, closed(closing));
     let end = async {
         shutdown.await;
         tracing::info!("shutting down");

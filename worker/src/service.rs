@@ -6,6 +6,7 @@ use proto::wire;
 use proto::wire::worker_server::Worker;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::activity::Call;
 use crate::node::Node;
 use crate::{describe, hosting, train, transform};
 
@@ -28,16 +29,17 @@ impl Worker for Service {
 
     async fn describe(
         &self,
-        _: Request<wire::DescribeRequest>,
+        request: Request<wire::DescribeRequest>,
     ) -> Result<Response<wire::WorkerDescription>, Status> {
-        let Node { machine, compute, budget, .. } = &*self.node;
-        Ok(Response::new(describe::description(machine, compute.threads(), budget.cache_bytes)))
+        drop(Call::of(&request));
+        Ok(Response::new(describe::description(&self.node)))
     }
 
     async fn host_layer(
         &self,
         requests: Request<Streaming<wire::HostLayerRequest>>,
     ) -> Result<Response<wire::HostLayerReply>, Status> {
+        let _call = Call::of(&requests);
         hosting::host(&self.node, requests.into_inner()).await?;
         Ok(Response::new(wire::HostLayerReply {}))
     }
@@ -46,13 +48,15 @@ impl Worker for Service {
         &self,
         requests: Request<Streaming<wire::TransformRequest>>,
     ) -> Result<Response<Self::TransformStream>, Status> {
-        Ok(Response::new(transform::stream(Arc::clone(&self.node), requests.into_inner())))
+        let call = Call::of(&requests);
+        Ok(Response::new(transform::stream(Arc::clone(&self.node), requests.into_inner(), call)))
     }
 
     async fn train(
         &self,
         requests: Request<Streaming<wire::TrainRequest>>,
     ) -> Result<Response<Self::TrainStream>, Status> {
-        Ok(Response::new(train::stream(Arc::clone(&self.node), requests.into_inner())))
+        let call = Call::of(&requests);
+        Ok(Response::new(train::stream(Arc::clone(&self.node), requests.into_inner(), call)))
     }
 }

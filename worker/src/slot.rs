@@ -60,6 +60,12 @@ impl Slot {
         Ok((seat, Turn { _permit: permit }))
     }
 
+    /// The run that has the slot.
+    pub fn holder(&self) -> Option<RunName> {
+        let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        holder.upgrade().map(|party| party.run.clone())
+    }
+
     fn sit_down(&self, run: &RunName, attempt: u64, layer: LayerIndex) -> Result<Seat, Refusal> {
         let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
         match holder.upgrade() {
@@ -112,11 +118,13 @@ mod tests {
         tokio::time::timeout(DEADLINE, first.evicted()).await.expect("the first is told");
         tokio::time::timeout(DEADLINE, beside.evicted()).await.expect("and the one beside it");
         drop((first, beside, beside_turn));
+        assert_eq!(slot.holder(), Some(run("a")));
         assert!(matches!(slot.take(&run("b"), 1, LayerIndex(0)).await, Err(Refusal::Busy { layer: 4, .. })));
         assert!(!second.is_finished(), "the first still has its memory");
         drop(first_turn);
         let (second, second_turn) = second.await.unwrap().unwrap();
         drop((second, second_turn));
+        assert_eq!(slot.holder(), None);
         slot.take(&run("b"), 1, LayerIndex(0)).await.unwrap();
     }
 

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::activity::Call;
 use crate::assembly::Assembly;
 use crate::drive::{Channels, drive};
-use crate::group::Below;
+use crate::group::{Below, Up};
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::session::{Instruction, Session};
@@ -27,12 +28,13 @@ const REPLIES_AHEAD: usize = 4;
 /// A stream of replies.
 pub type Replies = ReceiverStream<Result<wire::TrainReply, Status>>;
 
-/// Trains as `requests` say.
-pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>) -> Replies {
+/// Trains as `requests` say, while `call` lasts.
+pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Call) -> Replies {
     let (client, replies) = mpsc::channel(REPLIES_AHEAD);
     // Room for the last word is set aside: a client that reads nothing must not hold the session.
     let last = client.clone().try_reserve_owned().expect("the channel is new");
     tokio::spawn(async move {
+        let _call = call;
         let refusal = tokio::select! {
             result = converse(&node, requests, &client) => result.err(),
             () = node.closing() => Some(Refusal::Closing),
@@ -62,7 +64,7 @@ async fn converse(
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;
     let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
     let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
-    let below = Below::open(&plan.share, begin).await?;
+    let below = Below::open(&node.dialer, &plan.share, begin).await?;
     tracing::info!(run = %plan.run, layer = plan.layer.0, name = %plan.spec.name, "training begins");
     let first = plan.share.link.first();
     let (instructions, thread_instructions) =
@@ -74,13 +76,13 @@ async fn converse(
         instructions: thread_instructions,
         totals: thread_totals,
         below: thread_sums,
-        down: below.as_ref().map(|below| below.requests.clone()),
+        down: below.as_ref().map(Below::down),
     };
     let session = Session::new(plan.shape, plan.share.link, state);
     let (name, compute, system) = (format!("train-{}", plan.layer.0), Arc::clone(&node.compute), node.system);
     let work = move || drive(plan, compute, system, turn, channels, &thread_replies);
     (system.spawn)(name, Box::new(work)).map_err(|error| Refusal::Panicked(error.to_string()))?;
-    let (down, up) = below.map(|Below { address, requests, replies }| (requests, (address, replies))).unzip();
+    let (down, up) = below.map(Below::split).unzip();
     let taking_in = TakingIn { session, instructions, totals, patient: first, down };
     let ended = tokio::select! {
         result = relay(taking_in, requests, replies, up, sums, client) => result,
@@ -95,7 +97,7 @@ async fn relay(
     taking_in: TakingIn,
     requests: Streaming<wire::TrainRequest>,
     mut replies: mpsc::Receiver<Result<Reply, Refusal>>,
-    up: Option<(String, Streaming<wire::TrainReply>)>,
+    up: Option<Up>,
     sums: mpsc::Sender<wire::Sums>,
     client: &Client,
 ) -> Result<(), Refusal> {
@@ -112,7 +114,7 @@ async fn relay(
         };
         let of_those_below = async {
             match up {
-                Some((address, replies)) => hand_up(&address, replies, sums, client).await,
+                Some(up) => hand_up(up, sums, client).await,
                 None => Ok(()),
             }
         };
@@ -129,13 +131,8 @@ async fn relay(
 }
 
 /// Sums of those below go to the thread, their states to the client; that they are ready and take steps is no news to it.
-async fn hand_up(
-    address: &str,
-    mut replies: Streaming<wire::TrainReply>,
-    sums: mpsc::Sender<wire::Sums>,
-    client: &Client,
-) -> Result<(), Refusal> {
-    while let Some(reply) = replies.message().await.map_err(|status| Refusal::below(address, &status))? {
+async fn hand_up(mut up: Up, sums: mpsc::Sender<wire::Sums>, client: &Client) -> Result<(), Refusal> {
+    while let Some(reply) = up.next().await? {
         match reply.reply {
             Some(Reply::Sums(partial)) => {
                 if sums.send(partial).await.is_err() {

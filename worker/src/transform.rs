@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
+use crate::activity::Call;
 use crate::compute::Pending;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -32,10 +33,11 @@ type PendingRows = Pending<Result<wire::Rows, Refusal>>;
 /// A stream of replies.
 pub type Replies = Pin<Box<dyn Stream<Item = Result<wire::Rows, Status>> + Send>>;
 
-/// Answers every message of `requests` by one of the result.
-pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>) -> Replies {
+/// Answers every message of `requests` by one of the result, while `call` lasts.
+pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call: Call) -> Replies {
     let (queue, pending) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
+        let _call = call;
         let refusal = tokio::select! {
             result = take_in(&node, requests, &queue) => result.err(),
             () = node.closing() => Some(Refusal::Closing),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use proto::silence::Silence;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -44,6 +45,7 @@ pub enum LocalError {
 /// The worker processes of a `--local` run.
 pub struct LocalWorkers {
     options: LocalOptions,
+    silence: Silence,
     processes: Vec<Option<Process>>,
 }
 
@@ -57,8 +59,8 @@ const START: Duration = Duration::from_secs(30);
 
 impl LocalWorkers {
     /// `count` workers, none started yet.
-    pub fn new(count: usize, options: LocalOptions) -> Self {
-        Self { options, processes: (0..count).map(|_| None).collect() }
+    pub fn new(count: usize, options: LocalOptions, silence: Silence) -> Self {
+        Self { options, silence, processes: (0..count).map(|_| None).collect() }
     }
 
     /// Where the workers listen; those that are not running, or no longer, are started.
@@ -72,7 +74,7 @@ impl LocalWorkers {
             }
             let process = match slot {
                 Some(process) => process,
-                None => slot.insert(start(&self.options).await?),
+                None => slot.insert(start(&self.options, self.silence).await?),
             };
             addresses.push(process.address.clone());
         }
@@ -80,10 +82,11 @@ impl LocalWorkers {
     }
 }
 
-async fn start(options: &LocalOptions) -> Result<Process, LocalError> {
+async fn start(options: &LocalOptions, silence: Silence) -> Result<Process, LocalError> {
     let program = options.program.clone().unwrap_or_else(sibling);
     let mut command = Command::new(&program);
     command.args(["--listen", "127.0.0.1:0", "--until-stdin-closes"]);
+    command.arg("--silence").arg(silence.duration().as_secs().to_string());
     if let Some(threads) = options.threads {
         command.arg("--threads").arg(threads.to_string());
     }

@@ -1,141 +1,37 @@
-//! The workers of a run: where they are, which of them answer, and what each hosts.
+//! The workers of a run: where they are, which of them answer and take part, and what each hosts.
 
+mod admission;
+mod discovery;
+mod hosting;
 mod local;
+mod participant;
+mod waiting;
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
-use proto::dial::{Client, dial};
-use proto::refusal::{Reason, Refused};
+use proto::dial::Dialer;
 use proto::wire;
-use scff::frozen::FrozenLayer;
 use tokio::task::JoinSet;
 
+use crate::run_dir::RunDirError;
+use crate::worker_id::WorkerId;
+
+pub use discovery::Discovery;
+pub use hosting::HostableLayer;
 pub use local::{LocalError, LocalOptions};
+pub use participant::{Worker, WorkerFailure, kernel};
+pub use waiting::{Tell, WaitedFor};
 
+use admission::{Admission, LeftOut};
 use local::LocalWorkers;
-
-/// A worker's place in the list of workers, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub usize);
-
-/// Where the workers of a run are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// So many processes of this machine, started and ended with the run.
-    Local(usize),
-    /// These addresses.
-    Addresses(Vec<String>),
-    /// All addresses of a DNS name, looked up again before every stage.
-    Dns(String),
-}
-
-impl Place {
-    /// The addresses that workers may have now; none of local ones, which are started at addresses of their own.
-    async fn look_up(&self) -> Result<Vec<String>, String> {
-        match self {
-            Self::Local(_) => Ok(Vec::new()),
-            Self::Addresses(addresses) => Ok(addresses.clone()),
-            Self::Dns(name) => {
-                let found =
-                    tokio::net::lookup_host(name).await.map_err(|error| format!("{name}: {error}"))?;
-                let mut found: Vec<String> = found.map(|address| address.to_string()).collect();
-                found.sort();
-                found.dedup();
-                Ok(found)
-            }
-        }
-    }
-}
-
-impl std::str::FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let has_port = |address: &&str| {
-            address
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        if let Some(name) = text.strip_prefix("dns://") {
-            if !has_port(&name) {
-                return Err(format!("found `{text}`, expected dns://NAME:PORT"));
-            }
-            return Ok(Self::Dns(name.to_owned()));
-        }
-        let addresses: Vec<&str> = text.split(',').map(str::trim).collect();
-        match addresses.iter().find(|address| !has_port(address)) {
-            Some(wrong) => Err(format!(
-                "found `{wrong}`, expected HOST:PORT, several with commas between, or dns://NAME:PORT"
-            )),
-            None => Ok(Self::Addresses(addresses.into_iter().map(str::to_owned).collect())),
-        }
-    }
-}
+use participant::Participant;
+use waiting::Waiting;
 
 /// The address of a worker that comes.
 pub type Newcomer = Pin<Box<dyn Future<Output = String> + Send>>;
-
-/// A worker that answered.
-#[derive(Clone)]
-pub struct Worker {
-    /// Its place in the list.
-    pub id: WorkerId,
-    /// Where it listens.
-    pub address: String,
-    /// What it says of itself.
-    pub description: wire::WorkerDescription,
-    /// The connection.
-    pub client: Client,
-}
-
-impl fmt::Display for Worker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {} ({})", self.id.0, self.address)
-    }
-}
-
-/// Something went wrong on the side of a worker, or on the way to it.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("worker {} ({address}): {message}", id.0)]
-pub struct WorkerFailure {
-    /// Which worker.
-    pub id: WorkerId,
-    /// Where it listens.
-    pub address: String,
-    /// What kind of failure it is.
-    pub reason: Reason,
-    /// What happened.
-    pub message: String,
-    /// Whether trying again may help: the worker is gone, or forgot what it hosted.
-    pub passing: bool,
-}
-
-impl WorkerFailure {
-    /// What a worker answered instead of what it was asked for.
-    pub fn of(worker: &Worker, status: &tonic::Status) -> Self {
-        let Refused { reason, passing, message } = Refused::read(status);
-        Self { id: worker.id, address: worker.address.clone(), reason, message, passing }
-    }
-
-    /// A worker that broke the protocol.
-    pub fn protocol(worker: &Worker, message: impl fmt::Display) -> Self {
-        let message = format!("broke the protocol: {message}");
-        let reason = Reason::Malformed;
-        Self { id: worker.id, address: worker.address.clone(), reason, message, passing: false }
-    }
-
-    /// A worker whose stream ended too early.
-    pub fn gone(worker: &Worker) -> Self {
-        let message = "ended the stream".to_owned();
-        let reason = Reason::Broken;
-        Self { id: worker.id, address: worker.address.clone(), reason, message, passing: true }
-    }
-}
 
 /// Why there is no cluster to work with.
 #[derive(Debug, thiserror::Error)]
@@ -144,11 +40,17 @@ pub enum ClusterError {
     #[error(transparent)]
     Local(#[from] LocalError),
     /// Nobody answers.
-    #[error("no worker answered within {}: {reasons}", seconds(*.waited))]
+    #[error("no worker was to be had within {} s: {reasons}", waited.as_secs())]
     Nobody {
         /// How long was waited.
         waited: Duration,
         /// What each address said last.
+        reasons: String,
+    },
+    /// Those who answer cannot take part, and will not if one waits.
+    #[error("no worker can take part: {reasons}")]
+    Unfit {
+        /// Why, for each.
         reasons: String,
     },
     /// Workers with different BLAS kernels would give different bits.
@@ -166,103 +68,128 @@ pub enum ClusterError {
         /// ... and its kernel.
         other_kernel: String,
     },
+    /// Whoever listens to what happens failed.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs())
-}
-
-struct Member {
-    worker: Worker,
-    /// Checksums of the layers that it hosts for this run, as far as we hosted them.
-    hosted: BTreeMap<u32, String>,
+/// Where workers are, and how they are reached.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Where they are.
+    pub discovery: Discovery,
+    /// How local ones are started.
+    pub local: LocalOptions,
+    /// How they are reached.
+    pub dialer: Dialer,
+    /// How long to wait for a first one.
+    pub patience: Duration,
 }
 
 /// The workers of a run.
 pub struct Cluster {
-    run: String,
-    place: Place,
+    discovery: Discovery,
+    dialer: Dialer,
     local: Option<LocalWorkers>,
     patience: Duration,
-    members: BTreeMap<WorkerId, Member>,
+    admission: Admission,
+    /// In the order of their addresses.
+    participants: Vec<Participant>,
+    warned: Warned,
 }
+
+/// What has been said of those who are left out, so that it is not said again.
+type Warned = Arc<Mutex<HashSet<String>>>;
 
 /// How long one round of dialling may take.
 const ROUND: Duration = Duration::from_secs(5);
 /// Pause between two looks for workers that have come since.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Pause between two rounds.
-const PAUSE: Duration = Duration::from_millis(250);
 
 impl Cluster {
-    /// The cluster of `run`; nobody is dialled yet. `patience`: how long to wait for a first worker.
-    pub fn new(run: String, place: Place, local: LocalOptions, patience: Duration) -> Self {
-        let local = match place {
-            Place::Local(count) => Some(LocalWorkers::new(count, local)),
+    /// The cluster of `run`; nobody is dialled yet. `kernel`: BLAS and kernel that the run has begun with.
+    pub fn new(run: String, kernel: Option<String>, options: ClusterOptions) -> Self {
+        let ClusterOptions { discovery, local, dialer, patience } = options;
+        let local = match discovery {
+            Discovery::Local(count) => Some(LocalWorkers::new(count, local, dialer.silence)),
             _ => None,
         };
-        Self { run, place, local, patience, members: BTreeMap::new() }
+        let admission = Admission { run, kernel };
+        let (participants, warned) = (Vec::new(), Warned::default());
+        Self { discovery, dialer, local, patience, admission, participants, warned }
     }
 
     /// The run's name on the workers.
     pub fn run(&self) -> &str {
-        &self.run
+        &self.admission.run
     }
 
-    /// Looks up, starts and dials workers until at least one answers; returns all that do, in order.
-    pub async fn gather(&mut self) -> Result<Vec<Worker>, ClusterError> {
-        let start = Instant::now();
+    /// Only workers of this BLAS and kernel take part from now on.
+    pub fn keep_to(&mut self, kernel: String) {
+        self.admission.kernel = Some(kernel);
+    }
+
+    /// Looks up, starts and dials workers until at least one takes part; returns all that do, in order.
+    /// Tells now and then what it waits for.
+    pub async fn gather(&mut self, tell: Tell<'_>) -> Result<Vec<Worker>, ClusterError> {
+        let mut waiting = Waiting::begin(self.discovery.to_string(), self.patience);
         loop {
-            let reasons = self.dial_all().await?;
-            if !self.members.is_empty() {
-                for reason in reasons {
-                    tracing::warn!("{reason}; going on without it");
+            let left_out = waiting.meanwhile(tell, self.dial_all()).await??;
+            if !self.participants.is_empty() {
+                for LeftOut { reason, .. } in left_out {
+                    warn_once(&self.warned, &reason);
                 }
                 self.refuse_mixed_kernels()?;
                 return Ok(self.workers());
             }
-            if start.elapsed() >= self.patience {
-                let reasons =
-                    if reasons.is_empty() { "no address was found".to_owned() } else { reasons.join("; ") };
-                return Err(ClusterError::Nobody { waited: self.patience, reasons });
+            let hopeless = !left_out.is_empty() && left_out.iter().all(|left_out| !left_out.passing);
+            let reasons: Vec<String> = left_out.into_iter().map(|left_out| left_out.reason).collect();
+            if hopeless {
+                return Err(ClusterError::Unfit { reasons: reasons.join("; ") });
             }
-            tokio::time::sleep(PAUSE).await;
+            if !waiting.go_on(tell, reasons).await? {
+                return Err(ClusterError::Nobody { waited: self.patience, reasons: waiting.reasons() });
+            }
         }
     }
 
     /// Lets go of a worker that failed; the next [`Self::gather`] dials it anew.
     pub fn forget(&mut self, id: WorkerId) {
-        self.members.remove(&id);
+        self.participants.retain(|participant| participant.worker.id != id);
     }
 
-    /// The workers that answered last.
+    /// The workers that take part.
     pub fn workers(&self) -> Vec<Worker> {
-        self.members.values().map(|member| member.worker.clone()).collect()
+        self.participants.iter().map(|participant| participant.worker.clone()).collect()
     }
 
-    /// Hosts `layers` (with their encoded tensors) on all workers that do not have them yet.
-    pub async fn host(&mut self, layers: &[HostedLayer]) -> Result<(), WorkerFailure> {
+    /// Hosts `layers` on all workers that do not have them yet.
+    pub async fn host(&mut self, layers: &[Arc<HostableLayer>]) -> Result<(), WorkerFailure> {
         let mut tasks = JoinSet::new();
-        for member in self.members.values() {
-            let missing: Vec<HostedLayer> = layers
-                .iter()
-                .filter(|layer| member.hosted.get(&layer.index) != Some(&layer.sha256))
-                .cloned()
-                .collect();
-            let (worker, run) = (member.worker.clone(), self.run.clone());
+        for participant in &self.participants {
+            let lacks = |layer: &&Arc<HostableLayer>| {
+                participant.hosted.get(&layer.index()) != Some(&layer.weights_sha256)
+            };
+            let missing: Vec<Arc<HostableLayer>> = layers.iter().filter(lacks).cloned().collect();
+            let (worker, run) = (participant.worker.clone(), self.admission.run.clone());
             tasks.spawn(async move {
                 for layer in &missing {
-                    host_layer(&worker, &run, layer)
-                        .await
-                        .map_err(|status| WorkerFailure::of(&worker, &status))?;
+                    // Encoding is work for a thread that may block.
+                    let encoding = tokio::task::spawn_blocking({
+                        let layer = layer.clone();
+                        move || drop(layer.encoded().clone())
+                    });
+                    encoding.await.expect("encoding does not panic");
+                    hosting::host(&worker, &run, layer).await?;
                 }
                 Ok((worker.id, missing))
             });
         }
         while let Some(done) = tasks.join_next().await {
             let (id, hosted) = done.expect("hosting does not panic")?;
-            let member = self.members.get_mut(&id).expect("a member until it is forgotten");
-            member.hosted.extend(hosted.into_iter().map(|layer| (layer.index, layer.sha256)));
+            let participant = self.participants.iter_mut().find(|participant| participant.worker.id == id);
+            let hosted = hosted.iter().map(|layer| (layer.index(), layer.weights_sha256.clone()));
+            participant.expect("nobody is forgotten meanwhile").hosted.extend(hosted);
         }
         Ok(())
     }
@@ -270,8 +197,8 @@ impl Cluster {
     /// The most memory that all worker processes have had resident, added up.
     pub async fn peak_rss_bytes(&self) -> u64 {
         let mut total = 0;
-        for member in self.members.values() {
-            let mut client = member.worker.client.clone();
+        for Participant { worker, .. } in &self.participants {
+            let mut client = worker.client();
             if let Ok(Ok(description)) =
                 tokio::time::timeout(ROUND, client.describe(wire::DescribeRequest {})).await
             {
@@ -281,66 +208,70 @@ impl Cluster {
         total
     }
 
-    /// Returns the address of the next worker that answers and was not there before; never, where there is none.
+    /// Returns the address of the next worker that could take part and was not there before; never, where there is none.
     pub fn newcomer(&self) -> Newcomer {
-        let place = self.place.clone();
-        let known: Vec<String> = self.members.values().map(|member| member.worker.address.clone()).collect();
+        let Self { discovery, dialer, admission, warned, .. } = self;
+        let (discovery, dialer, admission, warned) =
+            (discovery.clone(), *dialer, admission.clone(), warned.clone());
+        let known: HashSet<String> = self.workers().into_iter().map(|worker| worker.address).collect();
+        let ids: HashSet<WorkerId> = self.workers().into_iter().map(|worker| worker.id).collect();
         Box::pin(async move {
             loop {
                 tokio::time::sleep(LOOK_AGAIN).await;
-                for address in place.look_up().await.unwrap_or_default() {
-                    let new = !known.contains(&address);
-                    if new && matches!(tokio::time::timeout(ROUND, dial(&address)).await, Ok(Ok(_))) {
-                        return address;
+                for address in discovery.look_up().await.unwrap_or_default() {
+                    if known.contains(&address) {
+                        continue;
+                    }
+                    match dial(dialer, &admission, &address).await {
+                        Ok(worker) if !ids.contains(&worker.id) => return address,
+                        Err(LeftOut { reason, passing: false }) => warn_once(&warned, &reason),
+                        Ok(_) | Err(_) => {}
                     }
                 }
             }
         })
     }
 
-    /// One round: reuses connections that still answer, dials the others. Returns why the missing ones are missing.
-    async fn dial_all(&mut self) -> Result<Vec<String>, ClusterError> {
-        let addresses = match (&mut self.local, self.place.look_up().await) {
+    /// One round: reuses connections that still answer, dials the others. Returns who is left out, and why.
+    async fn dial_all(&mut self) -> Result<Vec<LeftOut>, LocalError> {
+        let addresses = match (&mut self.local, self.discovery.look_up().await) {
             (Some(local), _) => local.addresses().await?,
             (None, Ok(addresses)) => addresses,
-            (None, Err(reason)) => return Ok(vec![reason]),
+            (None, Err(reason)) => return Ok(vec![LeftOut::for_now(reason)]),
         };
+        let mut before = std::mem::take(&mut self.participants);
         let mut tasks = JoinSet::new();
-        for (index, address) in addresses.into_iter().enumerate() {
-            let id = WorkerId(index);
-            let known = self.members.remove(&id).filter(|member| member.worker.address == address);
-            tasks.spawn(async move {
-                if let Some(mut member) = known
-                    && let Ok(Ok(description)) =
-                        tokio::time::timeout(ROUND, member.worker.client.describe(wire::DescribeRequest {}))
-                            .await
-                {
-                    member.worker.description = description.into_inner();
-                    return Ok(member);
-                }
-                let dialled = tokio::time::timeout(ROUND, dial(&address)).await;
-                let (client, description) = dialled
-                    .map_err(|_| format!("{address}: no answer within {}", seconds(ROUND)))?
-                    .map_err(|error| error.to_string())?;
-                Ok(Member { worker: Worker { id, address, description, client }, hosted: BTreeMap::new() })
-            });
+        for (place, address) in addresses.into_iter().enumerate() {
+            let known = before.iter().position(|participant| participant.worker.address == address);
+            let known = known.map(|known| before.swap_remove(known));
+            let (dialer, admission) = (self.dialer, self.admission.clone());
+            tasks.spawn(async move { (place, participant(dialer, &admission, address, known).await) });
         }
-        let mut members = BTreeMap::new();
-        let mut reasons: Vec<String> = Vec::new();
-        while let Some(done) = tasks.join_next().await {
-            match done.expect("dialling does not panic") {
-                Ok(member) => {
-                    members.insert(member.worker.id, member);
-                }
-                Err(reason) => reasons.push(reason),
+        let answers: BTreeMap<usize, Result<Participant, LeftOut>> =
+            tasks.join_all().await.into_iter().collect();
+        let mut left_out = Vec::new();
+        for answer in answers.into_values() {
+            match answer {
+                Ok(participant) => left_out.extend(self.add(participant)),
+                Err(reason) => left_out.push(reason),
             }
         }
-        self.members = members;
-        Ok(reasons)
+        Ok(left_out)
+    }
+
+    /// Adds a participant, unless the same process is there under another address.
+    fn add(&mut self, participant: Participant) -> Option<LeftOut> {
+        let Worker { id, address, .. } = &participant.worker;
+        if let Some(same) = self.participants.iter().find(|known| known.worker.id == *id) {
+            let reason = format!("{address} is {}", same.worker);
+            return Some(LeftOut { reason, passing: false });
+        }
+        self.participants.push(participant);
+        None
     }
 
     fn refuse_mixed_kernels(&self) -> Result<(), ClusterError> {
-        let mut workers = self.members.values().map(|member| &member.worker);
+        let mut workers = self.participants.iter().map(|participant| &participant.worker);
         let Some(one) = workers.next() else { return Ok(()) };
         match workers.find(|other| kernel(other) != kernel(one)) {
             None => Ok(()),
@@ -354,58 +285,38 @@ impl Cluster {
     }
 }
 
-/// BLAS and kernel of a worker, such as `OpenBLAS 0.3.21 SkylakeX`: what its bits depend on.
-pub fn kernel(worker: &Worker) -> String {
-    format!("{} {}", worker.description.blas, worker.description.blas_kernel)
-}
-
-/// A frozen layer as workers take it in.
-#[derive(Clone)]
-pub struct HostedLayer {
-    index: u32,
-    spec: wire::LayerSpec,
-    bytes: Bytes,
-    sha256: String,
-}
-
-impl HostedLayer {
-    /// Encodes a frozen layer.
-    pub fn new(index: u32, layer: &Arc<FrozenLayer>) -> Self {
-        let bytes = proto::state::encode(&[("", layer.parameters())], proto::state::Header::new());
-        let sha256 = proto::state::sha256(&bytes);
-        Self { index, spec: layer.spec().into(), bytes: bytes.into(), sha256 }
-    }
-}
-
-async fn host_layer(worker: &Worker, run: &str, layer: &HostedLayer) -> Result<(), tonic::Status> {
-    use wire::host_layer_request::Request;
-    let begin = wire::HostLayerBegin {
-        run: run.to_owned(),
-        layer: layer.index,
-        spec: Some(layer.spec.clone()),
-        length: layer.bytes.len() as u64,
-        sha256: layer.sha256.clone(),
-    };
-    let parts = proto::state::parts(&layer.bytes).map(Request::Part);
-    let requests: Vec<_> = std::iter::once(Request::Begin(begin))
-        .chain(parts)
-        .map(|request| wire::HostLayerRequest { request: Some(request) })
-        .collect();
-    worker.client.clone().host_layer(tokio_stream::iter(requests)).await?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_lists_of_addresses_or_a_name() {
-        let addresses = Place::Addresses(vec!["a:1".into(), "10.0.0.2:50551".into()]);
-        assert_eq!("a:1, 10.0.0.2:50551".parse(), Ok(addresses));
-        assert_eq!("dns://workers:50551".parse(), Ok(Place::Dns("workers:50551".into())));
-        for wrong in ["", "a", "a:", ":1", "a:1,b", "dns://a", "a:70000"] {
-            assert!(wrong.parse::<Place>().unwrap_err().contains("expected"), "{wrong}");
+/// The worker at an address: the one that is known, where it still answers, and otherwise whoever is there now.
+async fn participant(
+    dialer: Dialer,
+    admission: &Admission,
+    address: String,
+    known: Option<Participant>,
+) -> Result<Participant, LeftOut> {
+    if let Some(mut known) = known
+        && let Ok(Ok(description)) =
+            tokio::time::timeout(ROUND, known.worker.client().describe(wire::DescribeRequest {})).await
+    {
+        known.worker.description = description.into_inner();
+        // Its connection may have come to another process, which hosts nothing.
+        if known.worker.id == WorkerId(known.worker.description.identity) {
+            admission.check(&known.worker)?;
+            return Ok(known);
         }
+    }
+    Ok(Participant { worker: dial(dialer, admission, &address).await?, hosted: BTreeMap::new() })
+}
+
+async fn dial(dialer: Dialer, admission: &Admission, address: &str) -> Result<Worker, LeftOut> {
+    let dialled = tokio::time::timeout(ROUND, dialer.dial(address)).await;
+    let silent = |_| LeftOut::for_now(format!("{address}: no answer within {} s", ROUND.as_secs()));
+    let (connection, description) = dialled.map_err(silent)??;
+    let worker = Worker::new(address.to_owned(), connection, description);
+    admission.check(&worker)?;
+    Ok(worker)
+}
+
+fn warn_once(warned: &Warned, reason: &str) {
+    if warned.lock().unwrap_or_else(PoisonError::into_inner).insert(reason.to_owned()) {
+        tracing::warn!("{reason}; going on without it");
     }
 }

@@ -130,8 +130,7 @@ impl PhaseRun<'_> {
                 Ok(())
             }
         });
-        let call = trainer.client.clone();
-        let replies = { call }.train(ReceiverStream::new(outgoing)).await;
+        let replies = trainer.client().train(ReceiverStream::new(outgoing)).await;
         let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
         let (above, passed_on) = mpsc::channel(PASSED_ON);
         let shards = self.shards(stage, group);

@@ -13,11 +13,12 @@ use scff::layer::LayerState;
 use scff::train::Sharing;
 use tokio::sync::mpsc;
 
-use crate::cluster::{Worker, WorkerFailure, WorkerId};
+use crate::cluster::{Worker, WorkerFailure};
 use crate::events::{Event, Events};
 use crate::plan::Stage;
 use crate::run_dir::TrainedLayer;
 use crate::totals::Carried;
+use crate::worker_id::WorkerId;
 
 use super::error::PhaseError;
 use super::reporter::Reporter;
@@ -73,8 +74,8 @@ impl Listener {
     /// Listens until the last state has come.
     pub async fn listen(mut self) -> Result<(), PhaseError> {
         loop {
-            let reply =
-                self.replies.message().await.map_err(|status| WorkerFailure::of(&self.trainer, &status))?;
+            let reply = self.replies.message().await;
+            let reply = reply.map_err(|status| self.failed(WorkerFailure::of(&self.trainer, &status)))?;
             match reply.map(|reply| reply.reply) {
                 Some(Some(Reply::Ready(_))) => {}
                 Some(Some(Reply::Step(report))) => {
@@ -91,9 +92,15 @@ impl Listener {
                     return Err(WorkerFailure::protocol(&self.trainer, "a reply that says nothing").into());
                 }
                 None if self.over() => return Ok(()),
-                None => return Err(WorkerFailure::gone(&self.trainer).into()),
+                None => return Err(self.failed(WorkerFailure::gone(&self.trainer)).into()),
             }
         }
+    }
+
+    /// A failure, with what its worker was doing.
+    fn failed(&self, failure: WorkerFailure) -> WorkerFailure {
+        let (name, taken) = (&self.stage.spec.name, self.reporter.taken());
+        failure.during(format_args!("while it trained {name}, after step {}", taken.0))
     }
 
     fn step(&mut self, report: &wire::StepReport) -> Result<(), PhaseError> {

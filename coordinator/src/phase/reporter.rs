@@ -16,6 +16,7 @@ pub struct Reporter {
     batch: usize,
     report_every: u64,
     carried: Carried,
+    taken: Step,
     rate: Rate,
 }
 
@@ -29,6 +30,7 @@ impl Reporter {
             batch: plan.batch,
             report_every: plan.report_every,
             carried,
+            taken,
             rate: Rate { step: taken.0, since: Instant::now(), per_second: 0.0 },
         }
     }
@@ -37,6 +39,7 @@ impl Reporter {
     pub fn step(&mut self, step: &wire::StepReport) -> Option<Metrics> {
         self.carried.add(step);
         let taken = step.step + 1;
+        self.taken = Step(taken);
         if !taken.is_multiple_of(self.report_every) && taken != self.steps.0 {
             return None;
         }
@@ -50,6 +53,11 @@ impl Reporter {
             samples_per_second: self.rate.per_second(taken) * self.batch as f64,
             spent: steps.spent,
         })
+    }
+
+    /// The steps that have been reported.
+    pub fn taken(&self) -> Step {
+        self.taken
     }
 
     /// What the steps so far have come to. Seconds and bytes sent are not known here: they are those of the beginning.

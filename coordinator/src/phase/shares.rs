@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::cluster::WorkerId;
+use crate::worker_id::WorkerId;
 
 /// Seconds that each worker computes for a part of a layer, by the last it said: who is slower gets fewer of the next one's.
 pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use proto::dial::Dialer;
 use proto::limits::PAYLOAD_BYTES;
 use proto::state::{Header, encode, sha256};
 use proto::wire;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+use worker::incoming::{ConnectionLimits, incoming};
 use worker::{ServeError, Settings, serve};
 
 use crate::fixture::{Stage, frozen, spec, state_of};
@@ -45,12 +47,18 @@ pub struct Server {
 pub const CACHE_BYTES: u64 = 10_000;
 
 pub async fn server() -> Server {
+    server_with(ConnectionLimits::default()).await
+}
+
+/// A worker that lets in no more than `limits` say.
+pub async fn server_with(limits: ConnectionLimits) -> Server {
     scff::blas::use_one_thread_per_call();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
+    let incoming = incoming(listener, limits);
     let settings = Settings { threads: 2, cache_bytes: CACHE_BYTES };
-    let ended = tokio::spawn(serve(listener, settings, async { drop(stopped.await) }));
+    let ended = tokio::spawn(serve(incoming, Dialer::default(), settings, async { drop(stopped.await) }));
     Server { address, stop, ended }
 }
 

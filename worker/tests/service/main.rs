@@ -3,6 +3,7 @@
 mod client;
 mod fixture;
 
+mod connections;
 mod life;
 mod live;
 mod process;

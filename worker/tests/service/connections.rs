@@ -1,0 +1,92 @@
+//! Connections that nobody should wait for.
+
+use std::io;
+use std::time::Duration;
+
+use proto::wire;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use worker::incoming::ConnectionLimits;
+
+use crate::client::{Server, Training, assert_serves, server, server_with, soon};
+use crate::fixture::Stage;
+
+async fn connect(server: &Server) -> TcpStream {
+    soon(TcpStream::connect(server.address)).await.unwrap()
+}
+
+/// Waits until the server closes the connection.
+async fn closed(mut stream: TcpStream) {
+    let mut said = Vec::new();
+    match soon(stream.read_to_end(&mut said)).await {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_let_go() {
+    let limits = ConnectionLimits { greeting: Duration::from_millis(100), ..ConnectionLimits::default() };
+    let server = server_with(limits).await;
+    closed(connect(&server).await).await;
+    // The beginning of what HTTP/2 begins with, and then nothing.
+    let mut slow = connect(&server).await;
+    slow.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    closed(slow).await;
+    assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn who_speaks_another_language_is_let_go_at_once() {
+    let server = server().await;
+    for words in
+        [&b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", &[0xff; 4096]]
+    {
+        let mut stream = connect(&server).await;
+        stream.write_all(words).await.unwrap();
+        closed(stream).await;
+    }
+    assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    let server = server().await;
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(connect(&server).await);
+    }
+    assert_serves(&server).await;
+    drop(crowd);
+}
+
+#[tokio::test]
+async fn no_more_connections_are_let_in_than_there_is_room_for() {
+    let server = server_with(ConnectionLimits { connections: 2, ..ConnectionLimits::default() }).await;
+    let mut clients = [server.client().await, server.client().await];
+    for client in &mut clients {
+        soon(client.describe(wire::DescribeRequest {})).await.unwrap();
+    }
+    let mut third = connect(&server).await;
+    third.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    closed(third).await;
+    // Once one of them goes, there is room.
+    drop(clients);
+    assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_but_none_with_a_call() {
+    let limits = ConnectionLimits { idle: Duration::from_millis(300), ..ConnectionLimits::default() };
+    let server = server_with(limits).await;
+    let stage = Stage::plain();
+    let training = Training::ready(&mut server.client().await, &stage).await;
+    let mut idle = connect(&server).await;
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    closed(idle).await;
+    // The training stream, which has said nothing meanwhile, goes on.
+    let mut training = training;
+    training.send_all(stage.requests(1)).await;
+    training.report().await;
+    training.finish().await;
+}

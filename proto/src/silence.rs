@@ -25,7 +25,7 @@ impl Silence {
 
     /// ... and has so long to answer.
     pub fn answer_within(self) -> Duration {
-        self.0 - self.ask_after()
+        2 * self.ask_after()
     }
 }
 

@@ -95,7 +95,7 @@ impl Sandbox {
     /// Starts a worker, on a port of its own choice unless `words` name one.
     pub fn worker(&self, words: &[&str]) -> Worker {
         let listen: &[&str] = if words.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
-        self.serving(self.start("worker", &[&["--until-stdin-closes"], listen, words].concat()))
+        serving(self.start("worker", &[&["--until-stdin-closes"], listen, words].concat()))
     }
 
     /// Starts a worker where a shell has set limits, such as `ulimit -n 64`.
@@ -103,18 +103,19 @@ impl Sandbox {
         let script = format!("{limits} && exec \"$0\" --until-stdin-closes --listen 127.0.0.1:0 \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(program("worker")).args(words);
-        self.serving(self.spawn("worker", &mut command))
+        serving(self.spawn("worker", &mut command))
     }
+}
 
-    fn serving(&self, mut process: Process) -> Worker {
-        let address = until("a worker's address", || {
-            let output = process.output();
-            let line = output.strip_suffix('\n').and_then(|line| line.strip_prefix("listening on "));
-            assert!(line.is_some() || process.is_running(), "{}", process.errors());
-            line.map(str::to_owned)
-        });
-        Worker { process, address }
-    }
+/// A worker, once it listens.
+fn serving(mut process: Process) -> Worker {
+    let address = until("a worker's address", || {
+        let output = process.output();
+        let line = output.strip_suffix('\n').and_then(|line| line.strip_prefix("listening on "));
+        assert!(line.is_some() || process.is_running(), "{}", process.errors());
+        line.map(str::to_owned)
+    });
+    Worker { process, address }
 }
 
 impl Ended {

@@ -88,7 +88,7 @@ pub async fn end_when_idle(activity: Weak<Activity>, peer: SocketAddr, idle: Dur
 mod tests {
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(300);
+    const IDLE: Duration = Duration::from_mins(5);
 
     fn request(activity: &Arc<Activity>) -> Request<()> {
         let mut request = Request::new(());

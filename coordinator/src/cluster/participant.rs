@@ -91,6 +91,7 @@ impl WorkerFailure {
     }
 
     /// The same, with what the worker was doing where it does not say so itself.
+    #[must_use]
     pub fn during(self, doing: impl fmt::Display) -> Self {
         match self.reason {
             Reason::Silent | Reason::Broken => Self { message: format!("{}, {doing}", self.message), ..self },

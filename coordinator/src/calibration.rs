@@ -3,7 +3,7 @@
 //! All threads work at once. Of each, the round counts that a quarter of its rounds were faster than: so the rates are
 //! about those of a machine that does nothing else, whatever it does at the moment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ndarray::Array2;
 use rayon::ThreadPoolBuilder;
@@ -13,6 +13,7 @@ use scff::optimizer::Update;
 use scff::seed::{NO_LAYER, Purpose, Seed};
 use scff::train::{ProductTrial, TrainingLayer, TrainingStage};
 
+use crate::clock::Stopwatch;
 use crate::estimate::{LayerRates, Rates, pass_rate};
 use crate::plan::{Plan, Stage};
 
@@ -109,13 +110,13 @@ fn trial(plan: &Plan, stage: &Stage, operations: f64) -> (Plan, Stage) {
 /// times.
 fn rounds<T: Send>(budget: Duration, parts: Vec<T>, work: impl Fn(&mut T) + Sync) -> f64 {
     const LEAST: usize = 4;
-    let end = Instant::now() + budget;
+    let watch = Stopwatch::start();
     let typical = |mut part| {
         let mut seconds = Vec::new();
-        while seconds.len() < LEAST || Instant::now() < end {
-            let began = Instant::now();
+        while seconds.len() < LEAST || watch.elapsed() < budget {
+            let began = Stopwatch::start();
             work(&mut part);
-            seconds.push(began.elapsed().as_secs_f64());
+            seconds.push(began.seconds());
         }
         seconds.sort_by(f64::total_cmp);
         seconds[seconds.len() / 4].max(f64::MIN_POSITIVE)

@@ -4,6 +4,8 @@ pub mod cli;
 
 pub mod stop;
 
+mod clock;
+
 mod mistyped;
 
 pub mod config;

@@ -1,7 +1,6 @@
 //! The readout: a linear classifier on features, trained and measured on the head node.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ndarray::Array2;
 use proto::rows::Precision;
@@ -11,6 +10,7 @@ use scff::readout::{Features, NotFinite, ReadoutSpec, train};
 use scff::seed::Seed;
 use source::Examples;
 
+use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::{Event, Events};
 use crate::features::{FeaturesError, Taps, input_features, layer_features};
@@ -55,7 +55,7 @@ pub struct ReadoutRun<'a> {
 impl ReadoutRun<'_> {
     /// Computes the features of both splits, trains the readout and measures it.
     pub async fn read_out(self) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         // The readout learns from images and their mirror images where layers do, and is measured on images as they are.
         let trained = self.features(&self.splits.train, self.splits.flips).await?;
         let measured = self.features(&self.splits.measure, false).await?;
@@ -64,7 +64,7 @@ impl ReadoutRun<'_> {
         let computed =
             tokio::task::spawn_blocking(move || learn(&trained, &measured, &splits, &spec, seed, &events));
         let (parameters, summary) = computed.await.expect("the readout does not panic")?;
-        let summary = ReadoutSummary { seconds: began.elapsed().as_secs_f64(), ..summary };
+        let summary = ReadoutSummary { seconds: began.seconds(), ..summary };
         self.events.tell(&Event::ReadOut(summary.clone()))?;
         Ok((parameters, summary))
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::output::say;
 use scff::batch::{Epoch, LayerIndex, Step};
 
+use crate::clock::Stopwatch;
 use crate::cluster::WaitedFor;
 use crate::events::{Event, LayerStarted, Listener};
 use crate::run_dir::RunDirError;
@@ -31,7 +32,7 @@ struct LayerShown {
     epochs: u32,
     steps: Step,
     bar: ProgressBar,
-    last_line: Instant,
+    last_line: Stopwatch,
 }
 
 impl Terminal {
@@ -62,8 +63,13 @@ impl Terminal {
         bar.set_prefix(name.clone());
         bar.set_position(from.0);
         bar.reset_eta();
-        let shown =
-            LayerShown { name: name.clone(), epochs: *epochs, steps: *steps, bar, last_line: Instant::now() };
+        let shown = LayerShown {
+            name: name.clone(),
+            epochs: *epochs,
+            steps: *steps,
+            bar,
+            last_line: Stopwatch::start(),
+        };
         self.layers.insert(*layer, shown);
     }
 
@@ -76,7 +82,7 @@ impl Terminal {
             layer.epochs
         );
         if self.plain && (*step == layer.steps.0 || layer.last_line.elapsed() >= PLAIN_EVERY) {
-            layer.last_line = Instant::now();
+            layer.last_line = Stopwatch::start();
             say(format_args!("{}  step {step}/{}  {message}", layer.name, layer.steps.0));
         }
         layer.bar.set_message(message);

@@ -1,7 +1,9 @@
 //! How long a peer may say nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long nothing may be heard from a peer: it is asked whether it is there, and given up where it does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 //!
 //! `-- --quick` for a short run. Answers are checked against the slow twin; a wrong one fails the benchmark.
 
+#![expect(clippy::disallowed_methods, reason = "benches measure")]
+
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Fetching in processes of their own: several at once, and in the surroundings that their environment describes.
 
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines and threads of their own")]
+
 #[expect(dead_code, reason = "the tests of fetching itself use all of it")]
 mod server;
 

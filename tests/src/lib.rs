@@ -6,6 +6,8 @@
 //! The programs are those beside the test programs in the target folder; `cargo build --workspace` makes them
 //! current, `STRATA_BIN_DIR` names others.
 
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
+
 mod data;
 mod process;
 mod run_dir;

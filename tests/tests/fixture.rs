@@ -1,5 +1,7 @@
 //! What the other tests rely on.
 
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines and threads of their own")]
+
 use std::sync::mpsc;
 
 use strata_tests::{Sandbox, until};

@@ -1,5 +1,7 @@
 //! Workers that cannot be reached, are busy, or fall silent.
 
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines and threads of their own")]
+
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,8 @@
 //! The bytes that come back and the steps reported are checked. `cargo bench` fails where the echo is slower than
 //! `GB_PER_SECOND` or the worker's memory grows beyond `GROWTH_BYTES` while gigabytes pass.
 
+#![expect(clippy::disallowed_methods, reason = "benches measure")]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;

@@ -73,6 +73,7 @@ fn announce(listener: &TcpListener) -> anyhow::Result<()> {
 }
 
 /// On a thread of its own: one that waits for input cannot be stopped, and must not hold up the end.
+#[expect(clippy::disallowed_methods, reason = "nothing else can end while it waits for input")]
 async fn stdin_closed() {
     let (closed, wait) = oneshot::channel();
     std::thread::spawn(move || {

@@ -23,11 +23,13 @@ impl System {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
 fn now() -> Duration {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
     BEGINNING.get_or_init(Instant::now).elapsed()
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
 fn spawn(name: String, work: Work) -> io::Result<()> {
     std::thread::Builder::new().name(name).spawn(work).map(drop)
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use proto::wire;
 use scff::batch::Step;
@@ -12,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::clock::{Stopwatch, nanoseconds_since_1970};
 use crate::cluster::{Newcomer, Worker, WorkerFailure};
 use crate::events::{Event, Events};
 use crate::ledger::Ledger;
@@ -144,7 +144,7 @@ impl PhaseRun<'_> {
             reporter: Reporter::new(plan, stage, *start, carried),
             events: self.events.clone(),
             bytes_sent,
-            began: Instant::now(),
+            began: Stopwatch::start(),
             seconds_before: carried.seconds,
             shards: shards.into_iter().zip(group).map(|(shard, worker)| (shard.start, worker.id)).collect(),
             rates: self.rates.clone(),
@@ -329,7 +329,7 @@ pub fn save_checkpoint(
 
 /// A number that no other attempt of this run has: sittings follow each other in time.
 fn attempt() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+    nanoseconds_since_1970() as u64
 }
 
 /// Rows that a step passes on.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 use proto::state::decode_state;
 use proto::wire;
@@ -13,6 +12,7 @@ use scff::layer::LayerState;
 use scff::train::Sharing;
 use tokio::sync::mpsc;
 
+use crate::clock::Stopwatch;
 use crate::cluster::{Worker, WorkerFailure};
 use crate::events::{Event, Events};
 use crate::plan::Stage;
@@ -52,7 +52,7 @@ pub struct Listener {
     pub reporter: Reporter,
     pub events: Events,
     pub bytes_sent: Arc<AtomicU64>,
-    pub began: Instant,
+    pub began: Stopwatch,
     /// Seconds of training in earlier sittings.
     pub seconds_before: f64,
     /// Who shares the layer, by where their parts begin; nobody where it is not shared.
@@ -183,7 +183,7 @@ impl Listener {
         };
         state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
         let carried = Carried {
-            seconds: self.seconds_before + self.began.elapsed().as_secs_f64(),
+            seconds: self.seconds_before + self.began.seconds(),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
             ..self.reporter.carried()
         };

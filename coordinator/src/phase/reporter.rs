@@ -1,10 +1,9 @@
 //! Reports on a layer in training: its steps, added up.
 
-use std::time::Instant;
-
 use proto::wire;
 use scff::batch::{LayerIndex, Step};
 
+use crate::clock::Stopwatch;
 use crate::plan::{Plan, Stage};
 use crate::totals::{Carried, Metrics};
 
@@ -31,7 +30,7 @@ impl Reporter {
             report_every: plan.report_every,
             carried,
             taken,
-            rate: Rate { step: taken.0, since: Instant::now(), per_second: 0.0 },
+            rate: Rate { step: taken.0, since: Stopwatch::start(), per_second: 0.0 },
         }
     }
 
@@ -69,18 +68,18 @@ impl Reporter {
 /// Steps a second. Reports of short steps come in bursts, so it is taken over half a second at least.
 struct Rate {
     step: u64,
-    since: Instant,
+    since: Stopwatch,
     per_second: f64,
 }
 
 impl Rate {
     fn per_second(&mut self, step: u64) -> f64 {
-        let elapsed = self.since.elapsed().as_secs_f64();
+        let elapsed = self.since.seconds();
         if elapsed >= 0.5 || self.per_second == 0.0 {
             self.per_second = (step - self.step) as f64 / elapsed;
         }
         if elapsed >= 0.5 {
-            (self.step, self.since) = (step, Instant::now());
+            (self.step, self.since) = (step, Stopwatch::start());
         }
         self.per_second
     }

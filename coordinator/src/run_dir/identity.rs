@@ -1,11 +1,12 @@
 //! `run.json`: what a run is called and computed with.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use proto::state::sha256;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::clock::nanoseconds_since_1970;
 
 use super::error::{Damage, RunDirError};
 use super::json;
@@ -26,8 +27,8 @@ pub struct RunIdentity {
 impl RunIdentity {
     /// One that no other has, for who computes with what is in `folder`.
     pub fn new(folder: &Path) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unique = format!("{} {} {}", folder.display(), std::process::id(), now.as_nanos());
+        let now = nanoseconds_since_1970();
+        let unique = format!("{} {} {}", folder.display(), std::process::id(), now);
         Self { id: sha256(unique.as_bytes())[..16].to_owned(), blas: String::new(), peak_rss_bytes: 0 }
     }
 }

@@ -1,5 +1,7 @@
 //! What the benchmarks share: clocks, this machine's sgemm rate, PyTorch's recorded times.
 
+#![expect(clippy::disallowed_methods, reason = "benches measure")]
+
 use std::time::Instant;
 
 use ndarray::linalg::general_mat_mul;

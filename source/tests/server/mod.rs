@@ -1,5 +1,7 @@
 //! An HTTP server of the test's own.
 
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines and threads of their own")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,31 @@
+//! Time: the one place of this crate that looks at a clock. Where things wait for each other, the clock is tokio's.
+
+#![expect(clippy::disallowed_methods, reason = "this is the place")]
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Runs from its making on.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// It runs.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long it has run.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// The same, in seconds.
+    pub fn seconds(self) -> f64 {
+        self.elapsed().as_secs_f64()
+    }
+}
+
+/// The time of day: nanoseconds since 1970.
+pub fn nanoseconds_since_1970() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}

@@ -10,6 +10,7 @@ use proto::dial::Dialer;
 use proto::machine::{Cores, Memory};
 use proto::output::print;
 use proto::process::KernelChoice;
+use proto::self_test::{self, Tester};
 use proto::silence::Silence;
 
 use crate::calibration::calibrate;
@@ -33,12 +34,16 @@ Exit status:
    75  asked to end by SIGTERM or SIGINT (Ctrl-C): the same command continues. Training is brought to a checkpoint first;
        a second signal ends at once, with status 143 or 130, and costs the steps since the last checkpoint";
 
+/// How this program starts children that test a kernel.
+const SELF_TEST: &str = "self-test-blas";
+
 /// Trains Self-Contrastive Forward-Forward networks layer by layer, over worker processes.
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true, after_help = EXIT_STATUS)]
 pub struct Cli {
-    /// BLAS kernel of this process and of local workers, such as Haswell or SkylakeX; `auto` takes the one that
-    /// OPENBLAS_CORETYPE names, or else what OpenBLAS chooses. Another kernel gives other bits.
+    /// BLAS kernel of this process and of its workers, such as Haswell or SkylakeX. `auto` takes for this process and for local
+    /// workers the one that OPENBLAS_CORETYPE names, or else what OpenBLAS chooses; for running workers the fastest that gives
+    /// the same bits on all; and for a run that goes on the one that it began with. Another kernel gives other bits.
     #[arg(long, global = true, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,
     /// What to do.
@@ -96,6 +101,9 @@ pub enum Command {
         #[command(flatten)]
         cluster: ClusterArgs,
     },
+    /// Test the BLAS kernel in use, print its name and the digest of its bits, and end.
+    #[command(hide = true)]
+    SelfTestBlas,
     /// Data sets: fetch, list, verify.
     Data {
         /// What to do with them.
@@ -215,6 +223,7 @@ impl ClusterArgs {
             },
             dialer: Dialer { silence: Silence::seconds(self.silence) },
             patience: Duration::from_secs(self.wait),
+            kernel: kernel.clone(),
         };
         Surroundings { data: self.data, cluster, shards: self.shards, stop }
     }
@@ -277,16 +286,28 @@ impl Cli {
                     plan(&config, &cluster.data).with_context(|| file.display().to_string())?;
                 let rates = tokio::task::block_in_place(|| cluster.rates(&plan));
                 print(cluster.estimated(&plan, test_samples, &rates, json))?;
+                if !json {
+                    print(kernels_here().await)?;
+                }
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
                 let summary = eval(&run_dir, wanted, &cluster.surroundings(&kernel, stop)).await?;
                 print(readout_line(&summary))?;
             }
+            Command::SelfTestBlas => self_test::answer()?,
             Command::Data { command } => data_command(command)?,
         }
         Ok(())
     }
+}
+
+/// Which kernels a machine like this one adds to a cluster.
+async fn kernels_here() -> String {
+    let tester = Tester { argument: Some(SELF_TEST), folder: self_test::cache_folder() };
+    let kernels = tester.test().await.kernels;
+    let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+    format!("BLAS kernels that such machines have: {} ({}).", names.join(", "), scff::blas::version())
 }
 
 /// The plan, and how many samples are in the test set: the data set's files are needed only where their number is not known

@@ -24,6 +24,8 @@ pub mod run_dir;
 
 pub mod worker_id;
 
+pub mod kernels;
+
 pub mod cluster;
 
 pub mod events;

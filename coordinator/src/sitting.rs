@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proto::kernels::Digest;
 use scff::batch::LayerIndex;
 use scff::layer::Tensors;
 
-use crate::cluster::{Cluster, ClusterOptions, HostableLayer, Worker, WorkerFailure, kernel};
+use crate::cluster::{Cluster, ClusterOptions, HostableLayer, Worker, WorkerFailure};
 use crate::config::{Shards, TrainingSchedule};
 use crate::events::{Event, Events};
 use crate::features::{LayerTaps, Taps};
+use crate::kernels::{Agreed, Began};
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, ReadoutRun};
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunDirReader, RunIdentity};
@@ -72,10 +74,12 @@ impl Sitting {
     /// The workers that are there, at least one, all of one kernel, which the run keeps to.
     pub async fn gather(&mut self) -> anyhow::Result<Vec<Worker>> {
         let workers = self.cluster.gather(&|waited| self.events.tell(&Event::Waiting(waited))).await?;
-        if self.identity.blas.is_empty() {
-            self.identity.blas = kernel(&workers[0]);
+        if let Some(Agreed { blas, digest }) = self.cluster.agreed()
+            && self.identity.blas_digest != digest.0
+        {
+            self.identity.blas.clone_from(blas);
+            self.identity.blas_digest.clone_from(&digest.0);
             self.dir.save_identity(&self.identity)?;
-            self.cluster.keep_to(self.identity.blas.clone());
         }
         Ok(workers)
     }
@@ -166,8 +170,10 @@ impl<D> Sitting<D> {
 
 /// The workers of a run, which keeps to the kernel that it has begun with.
 fn cluster(identity: &RunIdentity, surroundings: &Surroundings) -> Cluster {
-    let kernel = Some(identity.blas.clone()).filter(|kernel| !kernel.is_empty());
-    Cluster::new(identity.id.clone(), kernel, surroundings.cluster.clone())
+    let RunIdentity { id, blas, blas_digest, .. } = identity.clone();
+    let digest = (!blas_digest.is_empty()).then_some(Digest(blas_digest));
+    let began = (!blas.is_empty()).then_some(Began { blas, digest });
+    Cluster::new(id, began, surroundings.cluster.clone())
 }
 
 /// The frozen layers that count, and how many phases are over.

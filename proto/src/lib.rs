@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod dial;
+pub mod kernels;
 pub mod layer;
 pub mod limits;
 pub mod machine;
@@ -13,6 +14,7 @@ pub mod process;
 pub mod refusal;
 pub mod row_bytes;
 pub mod rows;
+pub mod self_test;
 pub mod signals;
 pub mod silence;
 pub mod state;

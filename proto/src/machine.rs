@@ -85,6 +85,27 @@ pub fn processor() -> String {
     cpus.and_then(|cpus| Some(cpus.model_name(0)?.trim().to_owned())).unwrap_or_default()
 }
 
+/// What distinguishes kinds of processors, as far as the system says: model, revision, caches and instructions.
+pub fn processor_kind() -> String {
+    const FIELDS: [&str; 12] = [
+        "vendor_id",
+        "cpu family",
+        "model",
+        "model name",
+        "stepping",
+        "cache size",
+        "flags",
+        "CPU implementer",
+        "CPU part",
+        "CPU variant",
+        "CPU revision",
+        "Features",
+    ];
+    let Ok(cpus) = CpuInfo::current() else { return String::new() };
+    let fields = FIELDS.iter().filter_map(|name| Some(format!("{name}: {}", cpus.get_field(0, name)?)));
+    fields.collect::<Vec<_>>().join("\n")
+}
+
 /// The most memory that this process has had resident so far; 0 where the system does not say.
 pub fn peak_rss_bytes() -> u64 {
     let status = Status::from_file("/proc/self/status").ok();

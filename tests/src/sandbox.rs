@@ -70,6 +70,8 @@ impl Sandbox {
         let log = self.path(&format!("logs/{name}-{}", self.started.get()));
         command.current_dir(self.folder.path());
         command.env("STRATA_DATA", self.path("data")).env_remove("RUST_LOG").env_remove("STRATA_BLAS_KERNEL");
+        // What workers remember of their kernels, they remember for all tests.
+        command.env("XDG_CACHE_HOME", program("worker").with_file_name("test-cache"));
         Process::start(command, &log)
     }
 
@@ -94,15 +96,14 @@ impl Sandbox {
 
     /// Starts a worker, on a port of its own choice unless `words` name one.
     pub fn worker(&self, words: &[&str]) -> Worker {
-        let listen: &[&str] = if words.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
-        serving(self.start("worker", &[&["--until-stdin-closes"], listen, words].concat()))
+        serving(self.start("worker", &to_serve(words)))
     }
 
-    /// Starts a worker where a shell has set limits, such as `ulimit -n 64`.
+    /// Starts a worker where a shell has set limits or variables, such as `ulimit -n 64` or `export A=b`.
     pub fn worker_under(&self, limits: &str, words: &[&str]) -> Worker {
-        let script = format!("{limits} && exec \"$0\" --until-stdin-closes --listen 127.0.0.1:0 \"$@\"");
+        let script = format!("{limits} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).arg(program("worker")).args(words);
+        command.args(["-c", &script]).arg(program("worker")).args(to_serve(words));
         serving(self.spawn("worker", &mut command))
     }
 }
@@ -116,6 +117,12 @@ fn serving(mut process: Process) -> Worker {
         line.map(str::to_owned)
     });
     Worker { process, address }
+}
+
+/// The words of a worker that serves.
+fn to_serve<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let listen: &[&str] = if words.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+    [&["--until-stdin-closes"], listen, words].concat()
 }
 
 impl Ended {

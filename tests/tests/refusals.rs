@@ -110,18 +110,6 @@ fn a_second_coordinator_in_the_same_run_directory_is_refused() {
 }
 
 #[test]
-fn workers_with_different_kernels_do_not_train_together() {
-    if !has_two_kernels("workers_with_different_kernels_do_not_train_together") {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    let [one, two] = ["Haswell", "SkylakeX"].map(|kernel| sandbox.worker(&["--blas-kernel", kernel]));
-    let workers = format!("{},{}", one.address, two.address);
-    let ended = sandbox.start_run("run", &["--workers", &workers]).end();
-    ended.expect_error(&[&one.address, &two.address, "Haswell", "SkylakeX", "--blas-kernel"]);
-}
-
-#[test]
 fn a_run_keeps_to_its_kernel() {
     if !has_two_kernels("a_run_keeps_to_its_kernel") {
         return;

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use proto::dial::Dialer;
 use proto::process::KernelChoice;
+use proto::self_test::{Tester, cache_folder};
 use proto::silence::Silence;
 
 use crate::incoming::ConnectionLimits;
@@ -48,11 +49,17 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", default_value_t = ConnectionLimits::default().idle.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=MONTH))]
     pub idle: u64,
-    /// OpenBLAS kernel, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names, or else what
-    /// OpenBLAS chooses for this processor. The workers of a run need the same.
-    #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto)]
+    /// OpenBLAS kernel that it starts with, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names,
+    /// or else what OpenBLAS chooses for this processor. A coordinator may have it change to another that it has.
+    #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto, env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,
+    /// Test the kernel in use, print its name and the digest of its bits, and end.
+    #[arg(long, hide = true)]
+    pub self_test_blas: bool,
 }
+
+/// How a worker starts children that test a kernel.
+const SELF_TEST: &str = "--self-test-blas";
 
 /// An address that anybody could reach.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +104,7 @@ impl Cli {
         Settings {
             threads: self.threads.map_or(machine.cores.count, NonZeroUsize::get),
             cache_bytes: self.cache_memory.map_or(machine.memory.bytes / 4, |size| size.as_u64()),
+            tester: Tester { argument: Some(SELF_TEST), folder: cache_folder() },
         }
     }
 }
@@ -126,6 +134,11 @@ mod tests {
         let settings = parse(&["--threads", "2", "--cache-memory", "2GiB"]).settings(&machine);
         assert_eq!((settings.threads, settings.cache_bytes), (2, 2 << 30));
         assert!(Cli::try_parse_from(["worker", "--threads", "0"]).is_err());
+    }
+
+    #[test]
+    fn what_a_child_is_started_with_makes_it_test_its_kernel() {
+        assert!(parse(&[SELF_TEST]).self_test_blas && !parse(&[]).self_test_blas);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod hosted;
 mod transform;
 mod train;
 mod slot;
+mod kernels;
 mod stage;
 mod session;
 mod assembly;
@@ -34,4 +35,4 @@ mod cache;
 mod compute;
 mod system;
 
-pub use server::{ServeError, Settings, serve};
+pub use server::{Ended, ServeError, Settings, serve};

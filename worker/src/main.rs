@@ -1,15 +1,17 @@
 //! The `worker` program.
 
 use std::io::{IsTerminal, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use proto::output::{self, Log};
 use proto::signals::{Signals, leave};
-use tokio::net::TcpListener;
+use proto::{process, self_test};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use worker::Ended;
 use worker::cli::Cli;
 use worker::incoming::incoming;
 use worker::machine::Machine;
@@ -25,21 +27,41 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> anyhow::Result<()> {
+    if cli.self_test_blas {
+        return Ok(self_test::answer()?);
+    }
     let address = cli.address()?;
-    // It may start this program anew, so nothing else may have begun.
-    proto::process::use_blas_kernel(&cli.blas_kernel)?;
+    // It may execute this program anew, so nothing else may have begun.
+    process::use_blas_kernel(&cli.blas_kernel)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(ansi).init();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli, address))
+    let listener = listen(address)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match runtime.block_on(run(cli, listener.try_clone()?))? {
+        Ended::ShutDown => Ok(()),
+        Ended::ForKernel(kernel) => {
+            runtime.shutdown_background();
+            Err(process::change_kernel(&kernel, &listener).into())
+        }
+    }
 }
 
-async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
+/// The socket that this process has already, or a new one, which is announced.
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    if let Some(listener) = process::inherited_listener() {
+        return Ok(listener);
+    }
+    let listener = TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+    listener.set_nonblocking(true)?;
+    announce(&listener)?;
+    Ok(listener)
+}
+
+async fn run(cli: &Cli, listener: TcpListener) -> anyhow::Result<Ended> {
     let mut signals = Signals::take()?;
     let machine = Machine::look();
     let settings = cli.settings(&machine);
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-    announce(&listener)?;
     tracing::info!(
         cores = %machine.cores,
         memory = %machine.memory,
@@ -51,9 +73,6 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
         "worker {} is ready",
         env!("CARGO_PKG_VERSION"),
     );
-    if let Some(hint) = proto::process::faster_kernel_hint() {
-        tracing::info!("{hint}");
-    }
     let until_stdin_closes = cli.until_stdin_closes;
     let shutdown = async move {
         tokio::select! {
@@ -63,7 +82,7 @@ async fn run(cli: &Cli, address: std::net::SocketAddr) -> anyhow::Result<()> {
         // Streams have a while to end; whoever asks again does not want to wait for them.
         tokio::spawn(async move { leave(signals.next().await.status()) });
     };
-    let incoming = incoming(listener, cli.connection_limits());
+    let incoming = incoming(tokio::net::TcpListener::from_std(listener)?, cli.connection_limits());
     Ok(worker::serve(incoming, cli.dialer(), settings, shutdown).await?)
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::compute::Compute;
 use crate::hosted::Hosted;
+use crate::kernels::Kernels;
 use crate::machine::Machine;
 use crate::slot::Slot;
 use crate::stage::Budget;
@@ -28,6 +29,8 @@ pub struct Node {
     pub identity: u64,
     /// The place for its one training session.
     pub slot: Slot,
+    /// What it can compute with.
+    pub kernels: Kernels,
     hosted: Mutex<Hosted>,
     closing: watch::Receiver<bool>,
 }
@@ -40,6 +43,7 @@ impl Node {
         system: System,
         dialer: Dialer,
         cache_bytes: u64,
+        kernels: Kernels,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let memory_bytes = if machine.memory.bytes == 0 { u64::MAX } else { machine.memory.bytes };
@@ -47,7 +51,7 @@ impl Node {
         let compute = Arc::new(compute);
         let identity = getrandom::u64().expect("the system has random numbers");
         let (slot, hosted) = (Slot::new(), Mutex::default());
-        Self { machine, budget, compute, system, dialer, identity, slot, hosted, closing }
+        Self { machine, budget, compute, system, dialer, identity, slot, kernels, hosted, closing }
     }
 
     /// Does `work` with the hosted layers; nobody else has them meanwhile, so it must be short.

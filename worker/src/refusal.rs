@@ -51,6 +51,20 @@ pub enum Refusal {
         /// Its layer in training.
         layer: u32,
     },
+    /// Samples of a run pass through.
+    #[error("samples of run `{run}` are passing through this worker")]
+    Passing {
+        /// The run.
+        run: RunName,
+    },
+    /// There is no such kernel.
+    #[error("this worker has no BLAS kernel `{name}`; it has {offered}")]
+    NoKernel {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        offered: String,
+    },
     /// A worker further down the group's chain failed.
     #[error("worker {address}, which shares the layer: {refused}")]
     Below {
@@ -143,10 +157,13 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         let (reason, passing) = match refusal {
-            Refusal::Field(_) | Refusal::Bytes { .. } => (Reason::Malformed, false),
+            Refusal::Field(_) | Refusal::Bytes { .. } | Refusal::NoKernel { .. } => {
+                (Reason::Malformed, false)
+            }
             Refusal::NotHosted { layer, .. } => (Reason::NotHosted { layer }, true),
             Refusal::Unchained { .. } => (Reason::Malformed, true),
             Refusal::Busy { run, layer } => (Reason::Busy { run: run.to_string(), layer }, true),
+            Refusal::Passing { run } => (Reason::Busy { run: run.to_string(), layer: 0 }, true),
             Refusal::Below { refused, .. } | Refusal::Stream(refused) => (refused.reason, refused.passing),
             Refusal::Deserted => (Reason::Broken, true),
             Refusal::Memory { .. } => (Reason::Memory, false),

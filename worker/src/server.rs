@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::dial::Dialer;
 use proto::limits::{FRAME_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
+use proto::self_test::Tester;
 use proto::wire::worker_server::WorkerServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -14,6 +16,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
 use crate::compute::Compute;
+use crate::kernels::Kernels;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::service::Service;
@@ -25,12 +28,23 @@ const GRACE: Duration = Duration::from_secs(5);
 const STREAMS: u32 = 64;
 
 /// How a worker is set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Threads that compute.
     pub threads: usize,
     /// Memory for kept activations, in bytes.
     pub cache_bytes: u64,
+    /// How it finds out which BLAS kernels it has.
+    pub tester: Tester,
+}
+
+/// Why a worker no longer serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was to shut down.
+    ShutDown,
+    /// It is to compute with the BLAS kernel of this name, for which its process is to be executed anew.
+    ForKernel(String),
 }
 
 /// Why a worker cannot serve.
@@ -44,22 +58,24 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves on the connections of `incoming` until `shutdown` returns; then streams end with an error, and so does the server.
-/// `dialer` reaches those who share a layer with this worker.
+/// Serves on the connections of `incoming` until `shutdown` returns, or a client asks for another kernel; then streams end with
+/// an error, and so does the server. `dialer` reaches those who share a layer with this worker.
 pub async fn serve<C>(
     incoming: impl Stream<Item = io::Result<C>>,
     dialer: Dialer,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError>
+) -> Result<Ended, ServeError>
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let (close, closing) = watch::channel(false);
     let compute = Compute::new(settings.threads)?;
-    let system = System::of_the_machine();
-    let node = Node::new(Machine::look(), compute, system, dialer, settings.cache_bytes, closing.clone());
-    let service = WorkerServer::new(Service::new(node)).max_decoding_message_size(MESSAGE_BYTES);
+    let Settings { cache_bytes, tester, .. } = settings;
+    let (system, kernels) = (System::of_the_machine(), Kernels::new(tester));
+    let node = Node::new(Machine::look(), compute, system, dialer, cache_bytes, kernels, closing.clone());
+    let node = Arc::new(node);
+    let service = WorkerServer::new(Service::new(Arc::clone(&node))).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<Service>>().await;
     let server = Server::builder()
@@ -73,16 +89,23 @@ where
         .add_service(health_service)
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, closed(closing));
+    let mut ended = Ended::ShutDown;
     let end = async {
-        shutdown.await;
-        tracing::info!("shutting down");
+        tokio::select! {
+            () = shutdown => tracing::info!("shutting down"),
+            kernel = node.kernels.change() => {
+                tracing::info!("changing to BLAS kernel {kernel}");
+                ended = Ended::ForKernel(kernel);
+            }
+        }
         let _ = close.send(true);
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = server => Ok(result?),
-        () = end => Ok(()),
+        result = server => result?,
+        () = end => {}
     }
+    Ok(ended)
 }
 
 async fn closed(mut closing: watch::Receiver<bool>) {

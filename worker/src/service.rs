@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use proto::wire;
 use proto::wire::worker_server::Worker;
+use proto::{kernels, wire};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::activity::Call;
 use crate::node::Node;
+use crate::refusal::Refusal;
 use crate::{describe, hosting, train, transform};
 
 /// `strata.v1.Worker`.
@@ -17,8 +18,8 @@ pub struct Service {
 
 impl Service {
     /// The service of a worker.
-    pub fn new(node: Node) -> Self {
-        Self { node: Arc::new(node) }
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node }
     }
 }
 
@@ -33,6 +34,24 @@ impl Worker for Service {
     ) -> Result<Response<wire::WorkerDescription>, Status> {
         drop(Call::of(&request));
         Ok(Response::new(describe::description(&self.node)))
+    }
+
+    async fn list_kernels(
+        &self,
+        request: Request<wire::ListKernelsRequest>,
+    ) -> Result<Response<wire::KernelList>, Status> {
+        let kernels = &self.node.kernels;
+        let list = if request.into_inner().in_use { kernels.in_use().await } else { kernels.offered().await };
+        Ok(Response::new(wire::KernelList { kernels: list.iter().map(Into::into).collect() }))
+    }
+
+    async fn use_kernel(
+        &self,
+        request: Request<wire::UseKernelRequest>,
+    ) -> Result<Response<wire::UseKernelReply>, Status> {
+        let name = kernels::text("name", request.into_inner().name).map_err(Refusal::from)?;
+        self.node.kernels.change_to(&name, &self.node.slot).await?;
+        Ok(Response::new(wire::UseKernelReply {}))
     }
 
     async fn host_layer(

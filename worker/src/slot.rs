@@ -1,6 +1,6 @@
 //! The one place for training sessions.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use scff::batch::LayerIndex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -10,9 +10,19 @@ use crate::run::RunName;
 
 /// The sessions of one attempt at training layers of a run have the slot together. Another attempt of the same run takes
 /// it over from all of them; one of another run is refused.
+///
+/// Streams that only pass samples through hosted layers take no place, but nobody may close the slot under them.
 pub struct Slot {
-    holder: Mutex<Weak<Party>>,
+    holder: Mutex<Holder>,
     turn: Arc<Semaphore>,
+}
+
+/// Who has the slot.
+#[derive(Default)]
+struct Holder {
+    party: Weak<Party>,
+    passing: Vec<Weak<RunName>>,
+    closed: bool,
 }
 
 /// The sessions of one attempt.
@@ -29,6 +39,11 @@ struct Party {
 /// Possession of the slot, while the session lasts. When the last one of a party is dropped, any other run may come in.
 pub struct Seat {
     party: Arc<Party>,
+}
+
+/// Keeps the slot open while samples pass through hosted layers of a run.
+pub struct Passing {
+    _run: Arc<RunName>,
 }
 
 /// The right to the memory of a training session: the next party waits until all of them are dropped.
@@ -62,13 +77,40 @@ impl Slot {
 
     /// The run that has the slot.
     pub fn holder(&self) -> Option<RunName> {
-        let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        holder.upgrade().map(|party| party.run.clone())
+        self.look().party.upgrade().map(|party| party.run.clone())
+    }
+
+    /// Samples of a run begin to pass through.
+    pub fn pass(&self, run: &RunName) -> Result<Passing, Refusal> {
+        let mut holder = self.look();
+        holder.open()?;
+        holder.passing.retain(|passing| passing.strong_count() > 0);
+        let run = Arc::new(run.clone());
+        holder.passing.push(Arc::downgrade(&run));
+        Ok(Passing { _run: run })
+    }
+
+    /// Lets nobody in any more; refused while anybody trains or passes.
+    pub fn close(&self) -> Result<(), Refusal> {
+        let mut holder = self.look();
+        if let Some(party) = holder.party.upgrade() {
+            return Err(Refusal::Busy { run: party.run.clone(), layer: party.layer.0 });
+        }
+        if let Some(run) = holder.passing.iter().find_map(Weak::upgrade) {
+            return Err(Refusal::Passing { run: RunName::clone(&run) });
+        }
+        holder.closed = true;
+        Ok(())
+    }
+
+    fn look(&self) -> MutexGuard<'_, Holder> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sit_down(&self, run: &RunName, attempt: u64, layer: LayerIndex) -> Result<Seat, Refusal> {
-        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        match holder.upgrade() {
+        let mut holder = self.look();
+        holder.open()?;
+        match holder.party.upgrade() {
             Some(party) if party.run != *run => {
                 return Err(Refusal::Busy { run: party.run.clone(), layer: party.layer.0 });
             }
@@ -82,8 +124,14 @@ impl Slot {
         let party =
             Party { run: run.clone(), attempt, layer, evicted, permit: tokio::sync::Mutex::default() };
         let party = Arc::new(party);
-        *holder = Arc::downgrade(&party);
+        holder.party = Arc::downgrade(&party);
         Ok(Seat { party })
+    }
+}
+
+impl Holder {
+    fn open(&self) -> Result<(), Refusal> {
+        if self.closed { Err(Refusal::Closing) } else { Ok(()) }
     }
 }
 
@@ -126,6 +174,19 @@ mod tests {
         drop((second, second_turn));
         assert_eq!(slot.holder(), None);
         slot.take(&run("b"), 1, LayerIndex(0)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_slot_is_closed_when_nobody_is_in_it_and_then_lets_nobody_in() {
+        let slot = Slot::new();
+        let passing = slot.pass(&run("a")).unwrap();
+        assert!(matches!(slot.close(), Err(Refusal::Passing { .. })));
+        let taken = slot.take(&run("a"), 1, LayerIndex(2)).await.unwrap();
+        assert!(matches!(slot.close(), Err(Refusal::Busy { layer: 2, .. })));
+        drop((passing, taken));
+        slot.close().unwrap();
+        assert!(matches!(slot.take(&run("a"), 1, LayerIndex(2)).await, Err(Refusal::Closing)));
+        assert!(matches!(slot.pass(&run("a")), Err(Refusal::Closing)));
     }
 
     #[tokio::test]

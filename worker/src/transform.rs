@@ -63,7 +63,9 @@ async fn take_in(
     let Some(Request::Begin(begin)) = next(&mut requests).await? else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
-    let passage = Arc::new(Passage::parse(begin, node)?);
+    let run = RunName::parse(begin.run.clone())?;
+    let _passing = node.slot.pass(&run)?;
+    let passage = Arc::new(Passage::parse(begin, &run, node)?);
     while let Some(request) = next(&mut requests).await? {
         let Request::Rows(rows) = request else {
             return Err(WireError::new("request", "another `begin`", "`rows`").into());
@@ -94,8 +96,7 @@ struct Passage {
 }
 
 impl Passage {
-    fn parse(begin: wire::TransformBegin, node: &Node) -> Result<Self, Refusal> {
-        let run = RunName::parse(begin.run)?;
+    fn parse(begin: wire::TransformBegin, run: &RunName, node: &Node) -> Result<Self, Refusal> {
         let precision = Precision::try_from(begin.wire)?;
         let inputs = usize::try_from(begin.inputs).unwrap_or(usize::MAX);
         if !(1..=ELEMENTS).contains(&inputs) {
@@ -106,7 +107,7 @@ impl Passage {
             let expected = format_args!("none, or one for each of {} layers", begin.layers).to_string();
             return Err(WireError::new("taps", format_args!("{} flags", taps.len()), expected).into());
         }
-        let layers = node.with_hosted(|hosted| hosted.layers(&run, 0..begin.layers))?;
+        let layers = node.with_hosted(|hosted| hosted.layers(run, 0..begin.layers))?;
         if let Some(first) = layers.first().map(|layer| layer.spec().map.inputs()).filter(|i| *i != inputs) {
             return Err(WireError::new("inputs", inputs, first).into());
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
+use clap::builder::{StringValueParser, TypedValueParser};
 use serde::Deserialize;
 use xshell::cmd;
 
@@ -18,12 +19,16 @@ use crate::{packages, shell};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// BLAS kernel of all workers.
-    #[arg(long, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
+    /// BLAS kernel of all workers; an empty one is none.
+    #[arg(long, default_value = "auto", env = "STRATA_BLAS_KERNEL", value_parser = StringValueParser::new().map(kernel))]
     blas_kernel: String,
     /// How often the whole is measured; the best of each is reported.
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+}
+
+fn kernel(text: String) -> String {
+    if text.trim().is_empty() { "auto".to_owned() } else { text }
 }
 
 /// What a layer of a run came to.
@@ -317,4 +322,15 @@ fn write_samples(folder: &PathBuf) -> anyhow::Result<()> {
     }
     file("test_batch.bin", 100)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_kernel_is_none() {
+        let kernels = ["", " ", "auto", "Haswell"].map(|text| kernel(text.to_owned()));
+        assert_eq!(kernels, ["auto", "auto", "auto", "Haswell"]);
+    }
 }

@@ -1,8 +1,10 @@
 //! Who of those that answer takes part in a run.
 
 use proto::dial::DialError;
+use proto::process::KernelChoice;
 
-use super::participant::{Worker, kernel};
+use super::participant::Worker;
+use crate::kernels::Agreed;
 
 /// Why a worker does not take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,27 +34,21 @@ impl From<DialError> for LeftOut {
 pub struct Admission {
     /// The run's name on the workers.
     pub run: String,
-    /// BLAS and kernel that the run began with, if it has begun.
-    pub kernel: Option<String>,
+    /// The bits that the run computes with, once that is agreed.
+    pub agreed: Option<Agreed>,
+    /// The kernel that was asked for.
+    pub wanted: KernelChoice,
+    /// Whether the kernel in use is all that a worker is asked for.
+    pub in_use: bool,
 }
 
 impl Admission {
-    /// Whether a worker may take part.
+    /// Whether a worker may take part, as far as it says by itself.
     pub fn check(&self, worker: &Worker) -> Result<(), LeftOut> {
         let busy = &worker.description.training;
         if !busy.is_empty() && *busy != self.run {
             return Err(LeftOut::for_now(format!("{worker} is training for run `{busy}`")));
         }
-        let found = kernel(worker);
-        match &self.kernel {
-            Some(began) if *began != found => {
-                let reason = format!(
-                    "{worker} computes with {found}, but this run was started with {began}; another kernel gives \
-                     other bits: start it with the --blas-kernel of before"
-                );
-                Err(LeftOut { reason, passing: false })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod discovery;
 mod hosting;
+mod kernel;
 mod local;
 mod participant;
 mod waiting;
@@ -13,16 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proto::dial::Dialer;
+use proto::process::KernelChoice;
 use proto::wire;
 use tokio::task::JoinSet;
 
+use crate::kernels::{Agreed, Began, Disagreement, Offer, agree};
 use crate::run_dir::RunDirError;
 use crate::worker_id::WorkerId;
 
 pub use discovery::Discovery;
 pub use hosting::HostableLayer;
 pub use local::{LocalError, LocalOptions};
-pub use participant::{Worker, WorkerFailure, kernel};
+pub use participant::{Worker, WorkerFailure};
 pub use waiting::{Tell, WaitedFor};
 
 use admission::{Admission, LeftOut};
@@ -53,21 +56,9 @@ pub enum ClusterError {
         /// Why, for each.
         reasons: String,
     },
-    /// Workers with different BLAS kernels would give different bits.
-    #[error(
-        "{one} computes with {one_kernel}, {other} with {other_kernel}: their results differ in the last bits; \
-         start all workers with the same --blas-kernel (Haswell runs on every x86-64 machine with AVX2)"
-    )]
-    MixedKernels {
-        /// A worker ...
-        one: String,
-        /// ... and its kernel.
-        one_kernel: String,
-        /// Another worker ...
-        other: String,
-        /// ... and its kernel.
-        other_kernel: String,
-    },
+    /// Their BLAS kernels do not go together, or not with the run.
+    #[error(transparent)]
+    Kernels(#[from] Disagreement),
     /// Whoever listens to what happens failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
@@ -84,6 +75,8 @@ pub struct ClusterOptions {
     pub dialer: Dialer,
     /// How long to wait for a first one.
     pub patience: Duration,
+    /// What they are to compute with.
+    pub kernel: KernelChoice,
 }
 
 /// The workers of a run.
@@ -93,6 +86,8 @@ pub struct Cluster {
     local: Option<LocalWorkers>,
     patience: Duration,
     admission: Admission,
+    /// What the run has begun with, if it has.
+    began: Option<Began>,
     /// In the order of their addresses.
     participants: Vec<Participant>,
     warned: Warned,
@@ -107,16 +102,17 @@ const ROUND: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    /// The cluster of `run`; nobody is dialled yet. `kernel`: BLAS and kernel that the run has begun with.
-    pub fn new(run: String, kernel: Option<String>, options: ClusterOptions) -> Self {
-        let ClusterOptions { discovery, local, dialer, patience } = options;
+    /// The cluster of `run`; nobody is dialled yet. `began`: what it has begun to compute with.
+    pub fn new(run: String, began: Option<Began>, options: ClusterOptions) -> Self {
+        let ClusterOptions { discovery, local, dialer, patience, kernel: wanted } = options;
         let local = match discovery {
             Discovery::Local(count) => Some(LocalWorkers::new(count, local, dialer.silence)),
             _ => None,
         };
-        let admission = Admission { run, kernel };
+        let in_use = local.is_some() && began.is_none();
+        let admission = Admission { run, agreed: None, wanted, in_use };
         let (participants, warned) = (Vec::new(), Warned::default());
-        Self { discovery, dialer, local, patience, admission, participants, warned }
+        Self { discovery, dialer, local, patience, admission, began, participants, warned }
     }
 
     /// The run's name on the workers.
@@ -124,9 +120,9 @@ impl Cluster {
         &self.admission.run
     }
 
-    /// Only workers of this BLAS and kernel take part from now on.
-    pub fn keep_to(&mut self, kernel: String) {
-        self.admission.kernel = Some(kernel);
+    /// What the workers compute with, once they have gathered.
+    pub fn agreed(&self) -> Option<&Agreed> {
+        self.admission.agreed.as_ref()
     }
 
     /// Looks up, starts and dials workers until at least one takes part; returns all that do, in order.
@@ -134,12 +130,14 @@ impl Cluster {
     pub async fn gather(&mut self, tell: Tell<'_>) -> Result<Vec<Worker>, ClusterError> {
         let mut waiting = Waiting::begin(self.discovery.to_string(), self.patience);
         loop {
-            let left_out = waiting.meanwhile(tell, self.dial_all()).await??;
+            let mut left_out = waiting.meanwhile(tell, self.dial_all()).await??;
+            if self.admission.agreed.is_none() {
+                left_out.extend(waiting.meanwhile(tell, self.agree()).await??);
+            }
             if !self.participants.is_empty() {
                 for LeftOut { reason, .. } in left_out {
                     warn_once(&self.warned, &reason);
                 }
-                self.refuse_mixed_kernels()?;
                 return Ok(self.workers());
             }
             let hopeless = !left_out.is_empty() && left_out.iter().all(|left_out| !left_out.passing);
@@ -270,19 +268,55 @@ impl Cluster {
         None
     }
 
-    fn refuse_mixed_kernels(&self) -> Result<(), ClusterError> {
-        let mut workers = self.participants.iter().map(|participant| &participant.worker);
-        let Some(one) = workers.next() else { return Ok(()) };
-        match workers.find(|other| kernel(other) != kernel(one)) {
-            None => Ok(()),
-            Some(other) => Err(ClusterError::MixedKernels {
-                one: one.to_string(),
-                one_kernel: kernel(one),
-                other: other.to_string(),
-                other_kernel: kernel(other),
-            }),
+    /// Has the workers of a first gathering agree on a kernel, and change to it. Returns who is left out.
+    async fn agree(&mut self) -> Result<Vec<LeftOut>, ClusterError> {
+        let Admission { wanted, in_use, .. } = self.admission.clone();
+        let ask = move |Participant { worker, .. }| async move {
+            let offer = kernel::offer(&worker, in_use).await?;
+            Ok((worker, offer))
+        };
+        let (asked, mut left_out) = each(std::mem::take(&mut self.participants), ask).await;
+        let offers: Vec<Offer> = asked.iter().map(|(_, offer)| offer.clone()).collect();
+        let Some(first) = offers.first() else { return Ok(left_out) };
+        // Local workers are all alike.
+        let wanted = if in_use { KernelChoice::Named(first.in_use.clone()) } else { wanted };
+        let agreed = agree(&offers, self.began.as_ref(), &wanted)?;
+        let (dialer, to) = (self.dialer, agreed.clone());
+        let change = move |(worker, offer): (Worker, Offer)| {
+            let (to, wanted) = (to.clone(), wanted.clone());
+            async move { kernel::agreeing(dialer, worker, &offer, &to, &wanted).await }
+        };
+        let (workers, unable) = each(asked, change).await;
+        left_out.extend(unable);
+        if !workers.is_empty() {
+            self.admission.agreed = Some(agreed);
+        }
+        let participant = |worker| Participant { worker, hosted: BTreeMap::new() };
+        self.participants = workers.into_iter().map(participant).collect();
+        Ok(left_out)
+    }
+}
+
+/// Does the same with all, at the same time. What comes of it is in their order.
+async fn each<T, R, F>(all: Vec<T>, work: impl Fn(T) -> F) -> (Vec<R>, Vec<LeftOut>)
+where
+    R: Send + 'static,
+    F: Future<Output = Result<R, LeftOut>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for (place, one) in all.into_iter().enumerate() {
+        let work = work(one);
+        tasks.spawn(async move { (place, work.await) });
+    }
+    let results: BTreeMap<usize, Result<R, LeftOut>> = tasks.join_all().await.into_iter().collect();
+    let (mut done, mut left_out) = (Vec::new(), Vec::new());
+    for result in results.into_values() {
+        match result {
+            Ok(result) => done.push(result),
+            Err(reason) => left_out.push(reason),
         }
     }
+    (done, left_out)
 }
 
 /// The worker at an address: the one that is known, where it still answers, and otherwise whoever is there now.
@@ -312,7 +346,10 @@ async fn dial(dialer: Dialer, admission: &Admission, address: &str) -> Result<Wo
     let (connection, description) = dialled.map_err(silent)??;
     let worker = Worker::new(address.to_owned(), connection, description);
     admission.check(&worker)?;
-    Ok(worker)
+    let Admission { agreed, wanted, in_use, .. } = admission;
+    let Some(agreed) = agreed else { return Ok(worker) };
+    let offer = kernel::offer(&worker, *in_use).await?;
+    kernel::agreeing(dialer, worker, &offer, agreed, wanted).await
 }
 
 fn warn_once(warned: &Warned, reason: &str) {

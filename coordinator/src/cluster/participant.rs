@@ -40,11 +40,6 @@ impl fmt::Display for Worker {
     }
 }
 
-/// BLAS and kernel of a worker, such as `OpenBLAS 0.3.21 SkylakeX`: what its bits depend on.
-pub fn kernel(worker: &Worker) -> String {
-    format!("{} {}", worker.description.blas, worker.description.blas_kernel)
-}
-
 /// A worker of a run.
 pub struct Participant {
     /// The worker.

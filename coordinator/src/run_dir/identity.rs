@@ -19,6 +19,9 @@ pub struct RunIdentity {
     pub id: String,
     /// BLAS and kernel that its bits depend on; empty until a first worker was there.
     pub blas: String,
+    /// Of the bits of that kernel, by which other libraries and kernels may take its place; empty until it is known.
+    #[serde(default)]
+    pub blas_digest: String,
     /// The most memory that coordinator and workers have had resident in an earlier sitting, added up.
     #[serde(default)]
     pub peak_rss_bytes: u64,
@@ -29,7 +32,8 @@ impl RunIdentity {
     pub fn new(folder: &Path) -> Self {
         let now = nanoseconds_since_1970();
         let unique = format!("{} {} {}", folder.display(), std::process::id(), now);
-        Self { id: sha256(unique.as_bytes())[..16].to_owned(), blas: String::new(), peak_rss_bytes: 0 }
+        let id = sha256(unique.as_bytes())[..16].to_owned();
+        Self { id, blas: String::new(), blas_digest: String::new(), peak_rss_bytes: 0 }
     }
 }
 
@@ -44,9 +48,9 @@ pub fn read(files: &Files) -> Result<Option<RunIdentity>, RunDirError> {
         Err(error) => Damage::Json(error),
     };
     let path = files.at(FILE);
-    if let Some(blas) = blas(&bytes) {
+    if let Some((blas, blas_digest)) = blas(&bytes) {
         tracing::warn!("{}: {damage}; but for the kernel, {blas}, it is made anew", path.display());
-        return Ok(Some(RunIdentity { blas, ..RunIdentity::new(files.folder()) }));
+        return Ok(Some(RunIdentity { blas, blas_digest, ..RunIdentity::new(files.folder()) }));
     }
     if files.is_empty("layers")? && files.is_empty("checkpoint")? {
         tracing::warn!("{}: {damage}; nothing is trained yet, and it is made anew", path.display());
@@ -58,10 +62,11 @@ pub fn read(files: &Files) -> Result<Option<RunIdentity>, RunDirError> {
     ))
 }
 
-/// The kernel that a damaged file names still.
-fn blas(bytes: &[u8]) -> Option<String> {
+/// The kernel that a damaged file names still, and its digest.
+fn blas(bytes: &[u8]) -> Option<(String, String)> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
-    value.get("blas")?.as_str().map(str::to_owned)
+    let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+    Some((text("blas")?, text("blas_digest").unwrap_or_default()))
 }
 
 /// Keeps it.
@@ -88,6 +93,9 @@ mod tests {
         }
         damage(b"{\"id\": \"a\", \"blas\": \"OpenBLAS Haswell\", \"peak_rss_bytes\": null}");
         assert_eq!(read(files).unwrap().unwrap().blas, "OpenBLAS Haswell");
+        damage(b"{\"id\": 3, \"blas\": \"OpenBLAS Haswell\", \"blas_digest\": \"ab\"}");
+        let kept = read(files).unwrap().unwrap();
+        assert_eq!((&*kept.blas, &*kept.blas_digest), ("OpenBLAS Haswell", "ab"));
         store.write("layers/00.safetensors", b"").unwrap();
         assert_eq!(read(files).unwrap().unwrap().blas, "OpenBLAS Haswell");
         damage(b"{\"id\": \"a\", \"bl");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proto::dial::Dialer;
 use proto::limits::PAYLOAD_BYTES;
+use proto::self_test::Tester;
 use proto::state::{Header, encode, sha256};
 use proto::wire;
 use proto::wire::train_reply::Reply;
@@ -19,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use worker::incoming::{ConnectionLimits, incoming};
-use worker::{ServeError, Settings, serve};
+use worker::{Ended, ServeError, Settings, serve};
 
 use crate::fixture::{Stage, frozen, spec, state_of};
 
@@ -41,7 +42,7 @@ pub async fn connect(address: SocketAddr) -> Channel {
 pub struct Server {
     pub address: SocketAddr,
     pub stop: oneshot::Sender<()>,
-    pub ended: JoinHandle<Result<(), ServeError>>,
+    pub ended: JoinHandle<Result<Ended, ServeError>>,
 }
 
 pub const CACHE_BYTES: u64 = 10_000;
@@ -57,7 +58,7 @@ pub async fn server_with(limits: ConnectionLimits) -> Server {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let incoming = incoming(listener, limits);
-    let settings = Settings { threads: 2, cache_bytes: CACHE_BYTES };
+    let settings = Settings { threads: 2, cache_bytes: CACHE_BYTES, tester: Tester::default() };
     let ended = tokio::spawn(serve(incoming, Dialer::default(), settings, async { drop(stopped.await) }));
     Server { address, stop, ended }
 }

@@ -4,10 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 
+use proto::refusal::{Reason, Refused};
 use proto::wire;
 use proto::wire::host_layer_request::Request;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use crate::client::{Client, Training, connect, host_requests, soon};
 use crate::fixture::{Stage, frozen};
@@ -40,6 +42,24 @@ impl Worker {
 
     async fn describe(&self) -> wire::WorkerDescription {
         soon(self.client().await.describe(wire::DescribeRequest {})).await.unwrap().into_inner()
+    }
+
+    /// The kernel in use, if the worker is there and not changing.
+    async fn kernel_in_use(&self) -> Option<String> {
+        let channel =
+            Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.ok()?;
+        let description = Client::new(channel).describe(wire::DescribeRequest {}).await.ok()?;
+        Some(description.into_inner().blas_kernel)
+    }
+
+    async fn kernels(&self, in_use: bool) -> Vec<wire::Kernel> {
+        let request = wire::ListKernelsRequest { in_use };
+        soon(self.client().await.list_kernels(request)).await.unwrap().into_inner().kernels
+    }
+
+    async fn use_kernel(&self, name: &str) -> Result<(), Status> {
+        let request = wire::UseKernelRequest { name: name.to_owned() };
+        soon(self.client().await.use_kernel(request)).await.map(drop)
     }
 
     fn resident_bytes(&self) -> u64 {
@@ -107,6 +127,35 @@ async fn a_worker_runs_the_blas_kernel_it_is_told_or_says_why_not() {
     assert_eq!(worker.describe().await.blas_kernel, own);
     let error = fails(&["--blas-kernel", "Abacus"]);
     assert!(error.contains("`Abacus` was asked for"), "{error}");
+}
+
+#[tokio::test]
+async fn a_worker_changes_its_kernel_in_place_while_nobody_uses_it() {
+    let worker = Worker::start(&["--threads", "1"]);
+    let (own, digest) = (scff::blas::kernel(), |kernel: &wire::Kernel| kernel.digest.clone());
+    let kernels = worker.kernels(false).await;
+    let in_use = worker.kernels(true).await;
+    assert!(in_use.iter().all(|kernel| kernel.name == own && kernels.contains(kernel)), "{in_use:?}");
+    let Some(other) = kernels.iter().find(|kernel| digest(kernel) != digest(&in_use[0])) else {
+        println!("skipped: this machine has no two BLAS kernels of different bits");
+        return;
+    };
+    let training = Training::ready(&mut worker.client().await, &Stage::plain()).await;
+    let refused = Refused::read(&worker.use_kernel(&other.name).await.unwrap_err());
+    assert_eq!((refused.reason, refused.passing), (Reason::Busy { run: "test".into(), layer: 0 }, true));
+    training.finish().await;
+    soon(async {
+        // The session may last a little longer than its stream.
+        while worker.use_kernel(&other.name).await.is_err() {}
+        while worker.kernel_in_use().await != Some(other.name.clone()) {}
+    })
+    .await;
+    assert_eq!(worker.kernels(true).await, std::slice::from_ref(other));
+    let training = Training::ready(&mut worker.client().await, &Stage::plain()).await;
+    training.finish().await;
+    let refused = Refused::read(&worker.use_kernel("Abacus").await.unwrap_err());
+    assert_eq!((refused.reason, refused.passing), (Reason::Malformed, false));
+    assert!(refused.message.contains("no BLAS kernel `Abacus`; it has "), "{}", refused.message);
 }
 
 #[tokio::test]

@@ -12,8 +12,11 @@ use proto::output::print;
 use proto::process::KernelChoice;
 use proto::self_test::{self, Tester};
 use proto::silence::Silence;
+use proto::tls::Role;
+use proto::tls_args::TlsArgs;
 
 use crate::calibration::calibrate;
+use crate::certs;
 use crate::cluster::{ClusterOptions, Discovery, LocalOptions};
 use crate::config;
 use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
@@ -104,6 +107,12 @@ pub enum Command {
     /// Test the BLAS kernel in use, print its name and the digest of its bits, and end.
     #[command(hide = true)]
     SelfTestBlas,
+    /// Certificates for coordinators and workers: an authority of your own, and what it signs.
+    Certs {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: CertsCommand,
+    },
     /// Data sets: fetch, list, verify.
     Data {
         /// What to do with them.
@@ -151,6 +160,9 @@ pub struct ClusterArgs {
     /// Give up a worker that is silent for so long, in seconds; the run goes on without it.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     silence: u16,
+    /// Certificates, for running workers.
+    #[command(flatten)]
+    tls: TlsArgs,
     /// The folder of data sets.
     #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
     data: PathBuf,
@@ -181,6 +193,53 @@ pub struct PlannedArgs {
     data: PathBuf,
 }
 
+/// What to do with certificates. Nothing is overwritten; a command that was carried out before says what is there.
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// Make a certificate authority: ca.pem, which everybody needs, and ca-key.pem, which is needed to issue certificates and
+    /// nowhere else.
+    Init {
+        /// The folder of certificates.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// For how many days it is valid.
+        #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+    },
+    /// Issue a certificate and its key, such as worker.pem and worker-key.pem.
+    Issue {
+        /// The folder of certificates, with the authority.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// What its holder acts as.
+        #[arg(long, value_enum)]
+        role: RoleArg,
+        /// A host name or IP address that it is for: of a worker, the one by which it is looked up.
+        #[arg(long = "name", value_name = "HOST", required = true)]
+        names: Vec<String>,
+        /// For how many days it is valid.
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+        /// How its files are called [default: the role].
+        #[arg(long, value_name = "NAME")]
+        out: Option<String>,
+    },
+    /// Say what is in a certificate.
+    Show {
+        /// Its file.
+        file: PathBuf,
+    },
+}
+
+/// What the holder of a certificate acts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// It trains networks: workers do what it says.
+    Coordinator,
+    /// It is dialled by coordinators, and by workers that share a layer with it.
+    Worker,
+}
+
 /// What to do with data sets.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
@@ -209,9 +268,13 @@ pub enum DataCommand {
 }
 
 impl ClusterArgs {
-    fn surroundings(self, kernel: &KernelChoice, stop: Stop) -> Surroundings {
+    fn surroundings(self, kernel: &KernelChoice, stop: Stop) -> anyhow::Result<Surroundings> {
         let discovery = self.workers.unwrap_or(Discovery::Local(usize::from(self.local.unwrap_or(1))));
-        let count = if let Discovery::Local(count) = discovery { count as u64 } else { 1 };
+        let (count, tls) = match discovery {
+            // On loopback, for this process alone.
+            Discovery::Local(count) => (count as u64, None),
+            _ => (1, self.tls.load(Role::Coordinator)?),
+        };
         let shared = || Memory::look().bytes / 4 / count;
         let cluster = ClusterOptions {
             discovery,
@@ -221,11 +284,11 @@ impl ClusterArgs {
                 cache_bytes: Some(self.cache_memory.map_or_else(shared, |size| size.as_u64())),
                 blas_kernel: Some(kernel.to_string()),
             },
-            dialer: Dialer { silence: Silence::seconds(self.silence) },
+            dialer: Dialer { silence: Silence::seconds(self.silence), tls },
             patience: Duration::from_secs(self.wait),
             kernel: kernel.clone(),
         };
-        Surroundings { data: self.data, cluster, shards: self.shards, stop }
+        Ok(Surroundings { data: self.data, cluster, shards: self.shards, stop })
     }
 }
 
@@ -275,7 +338,7 @@ impl Cli {
                     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
                     PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0))
                 });
-                let summary = run(&config, &out, &cluster.surroundings(&kernel, stop))
+                let summary = run(&config, &out, &cluster.surroundings(&kernel, stop)?)
                     .await
                     .with_context(|| file.display().to_string())?;
                 print(format_args!("{}\nrun directory: {}", conclusion(&summary), out.display()))?;
@@ -292,10 +355,11 @@ impl Cli {
             }
             Command::Eval { run_dir, features, layers, set, cluster } => {
                 let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
-                let summary = eval(&run_dir, wanted, &cluster.surroundings(&kernel, stop)).await?;
+                let summary = eval(&run_dir, wanted, &cluster.surroundings(&kernel, stop)?).await?;
                 print(readout_line(&summary))?;
             }
             Command::SelfTestBlas => self_test::answer()?,
+            Command::Certs { command } => certs_command(command)?,
             Command::Data { command } => data_command(command)?,
         }
         Ok(())
@@ -318,6 +382,22 @@ fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<(Plan
         return Ok((plan, set.test.len()));
     };
     Ok((Plan::new(config, official.shape, official.training)?, official.test_samples as usize))
+}
+
+fn certs_command(command: CertsCommand) -> anyhow::Result<()> {
+    let said = match command {
+        CertsCommand::Init { dir, days } => certs::init(&dir, days)?,
+        CertsCommand::Issue { dir, role, names, days, out } => {
+            let role = match role {
+                RoleArg::Coordinator => Role::Coordinator,
+                RoleArg::Worker => Role::Worker,
+            };
+            let out = out.unwrap_or_else(|| role.to_string());
+            certs::issue(&dir, &out, &certs::Wanted { role, names, days })?
+        }
+        CertsCommand::Show { file } => certs::show(&file)?,
+    };
+    Ok(print(said)?)
 }
 
 fn data_command(command: DataCommand) -> anyhow::Result<()> {

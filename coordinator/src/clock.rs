@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+
 /// Runs from its making on.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
@@ -28,4 +30,10 @@ impl Stopwatch {
 /// The time of day: nanoseconds since 1970.
 pub fn nanoseconds_since_1970() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+/// The date and the time of day.
+pub fn now() -> OffsetDateTime {
+    let nanoseconds = i128::try_from(nanoseconds_since_1970()).unwrap_or(i128::MAX);
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

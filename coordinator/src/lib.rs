@@ -6,6 +6,8 @@ pub mod stop;
 
 mod clock;
 
+pub mod certs;
+
 mod mistyped;
 
 pub mod config;

@@ -2,17 +2,23 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::address::Address;
 use crate::refusal::{Reason, Refused, innermost};
 use crate::silence::{Heard, Silence};
+use crate::stream::Stream;
+use crate::tls::{Tls, distrust};
 use crate::wire::worker_client::WorkerClient;
 use crate::{PROTOCOL_VERSION, limits, wire};
 
@@ -23,10 +29,12 @@ pub type Client = WorkerClient<Channel>;
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// Reaches workers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Dialer {
     /// How long they may be silent.
     pub silence: Silence,
+    /// Who we are, and whom we trust; nobody asks where this is not set.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// A connection to a worker.
@@ -35,6 +43,7 @@ pub struct Connection {
     client: Client,
     heard: Heard,
     silence: Silence,
+    encrypted: bool,
 }
 
 /// Why a worker could not be reached.
@@ -54,6 +63,14 @@ pub enum DialError {
         /// The address.
         address: String,
         /// The innermost reason.
+        reason: String,
+    },
+    /// One of both does not trust the other.
+    #[error("{address}: {reason}")]
+    Distrust {
+        /// The address.
+        address: String,
+        /// Who does not trust whom, and why.
         reason: String,
     },
     /// Somebody listens there who is no worker.
@@ -77,26 +94,21 @@ pub enum DialError {
 }
 
 impl Dialer {
-    /// Connects to the worker at `address`, which is HOST:PORT, and asks it who it is.
-    pub async fn dial(&self, address: &str) -> Result<(Connection, wire::WorkerDescription), DialError> {
+    /// Connects to the worker at `address` and asks it who it is.
+    pub async fn dial(&self, address: &Address) -> Result<(Connection, wire::WorkerDescription), DialError> {
         let connection = self.connect(address).await?;
         let described = connection.client().describe(wire::DescribeRequest {}).await;
-        let description = described
-            .map_err(|status| DialError::Describe {
-                address: address.to_owned(),
-                message: connection.refused(&status).message,
-            })?
-            .into_inner();
+        let description = described.map_err(|status| connection.unknown(address, &status))?.into_inner();
         if description.protocol_version != PROTOCOL_VERSION {
             let (found, version) = (description.protocol_version, description.version);
-            return Err(DialError::Version { address: address.to_owned(), found, version });
+            return Err(DialError::Version { address: address.to_string(), found, version });
         }
         Ok((connection, description))
     }
 
-    async fn connect(&self, address: &str) -> Result<Connection, DialError> {
+    async fn connect(&self, address: &Address) -> Result<Connection, DialError> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| DialError::Address { address: address.to_owned(), reason: innermost(&error) })?
+            .map_err(|error| DialError::Address { address: address.to_string(), reason: innermost(&error) })?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(self.silence.ask_after())
             .keep_alive_timeout(self.silence.answer_within())
@@ -107,31 +119,66 @@ impl Dialer {
             .max_frame_size(limits::FRAME_BYTES);
         let heard = Heard::now();
         let connector = tower::service_fn({
-            let (address, heard) = (address.to_owned(), heard.clone());
-            move |_| reach(address.clone(), heard.clone())
+            let (address, tls, heard) = (address.clone(), self.tls.clone(), heard.clone());
+            move |_| reach(address.clone(), tls.clone(), heard.clone())
         });
-        let channel = endpoint
-            .connect_with_connector(connector)
-            .await
-            .map_err(|error| DialError::Connect { address: address.to_owned(), reason: innermost(&error) })?;
+        let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
+            let (address, reason) = (address.to_string(), innermost(&error));
+            match heard.trouble() {
+                Some(reason) => DialError::Distrust { address, reason },
+                None => DialError::Connect { address, reason },
+            }
+        })?;
         let client = WorkerClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
-        Ok(Connection { client, heard, silence: self.silence })
+        Ok(Connection { client, heard, silence: self.silence, encrypted: self.tls.is_some() })
     }
 }
 
-async fn reach(address: String, heard: Heard) -> io::Result<TokioIo<HeardStream>> {
-    let stream = TcpStream::connect(address).await?;
+async fn reach(address: Address, tls: Option<Arc<Tls>>, heard: Heard) -> io::Result<TokioIo<HeardStream>> {
+    let stream = TcpStream::connect(&address.socket).await?;
     stream.set_nodelay(true)?;
+    let stream = match tls {
+        None => Stream::Plain(stream),
+        Some(tls) => secured(&tls, stream, &address.name, &heard).await?,
+    };
     heard.again();
     Ok(TokioIo::new(HeardStream { stream, heard }))
+}
+
+async fn secured(tls: &Tls, stream: TcpStream, name: &str, heard: &Heard) -> io::Result<Stream> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let connected = TlsConnector::from(tls.configs().client).connect(name, stream).await;
+    let stream = connected.inspect_err(|error| {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        let closed = matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
+        let trouble = closed.then(|| "it speaks no TLS, or closed the connection".to_owned());
+        if let Some(trouble) = distrust(error).or(trouble) {
+            heard.lost(trouble);
+        }
+    })?;
+    Ok(Stream::Tls(Box::new(stream.into())))
 }
 
 impl Connection {
     /// What calls go through; all at the same time if need be.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Why a peer that was just connected to does not say who it is.
+    fn unknown(&self, address: &Address, status: &Status) -> DialError {
+        let address = address.to_string();
+        if let Some(reason) = self.heard.trouble() {
+            return DialError::Distrust { address, reason };
+        }
+        let Refused { reason, message, .. } = self.refused(status);
+        let hint = match reason {
+            Reason::Broken if !self.encrypted => "; a worker with certificates expects one (--tls-cert)",
+            _ => "",
+        };
+        DialError::Describe { address, message: format!("{message}{hint}") }
     }
 
     /// What the worker says instead of what it was asked for; or that it says nothing.
@@ -150,7 +197,7 @@ impl Connection {
 
 /// A connection that notes when the peer was last heard.
 struct HeardStream {
-    stream: TcpStream,
+    stream: Stream,
     heard: Heard,
 }
 
@@ -161,8 +208,15 @@ impl AsyncRead for HeardStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if matches!(read, Poll::Ready(Ok(()))) {
-            self.heard.again();
+        match &read {
+            Poll::Ready(Ok(())) => self.heard.again(),
+            // A peer that does not accept our certificate says so once we think that all is well.
+            Poll::Ready(Err(error)) => {
+                if let Some(trouble) = distrust(error) {
+                    self.heard.lost(trouble);
+                }
+            }
+            Poll::Pending => {}
         }
         read
     }

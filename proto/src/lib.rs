@@ -3,6 +3,7 @@
 //! [`wire`] is what the protobuf compiler makes of `strata/worker.proto`. The other modules parse its messages
 //! into values that need no further checks, or refuse them with an error that names the field.
 
+pub mod address;
 pub mod batch;
 pub mod dial;
 pub mod kernels;
@@ -18,6 +19,9 @@ pub mod self_test;
 pub mod signals;
 pub mod silence;
 pub mod state;
+pub mod stream;
+pub mod tls;
+pub mod tls_args;
 
 /// The generated messages, client and server.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

@@ -34,6 +34,8 @@ pub enum Reason {
     Preempted,
     /// The worker is about to end.
     Closing,
+    /// Who asks may not ask for that.
+    Forbidden,
     /// The machine is too small.
     Memory,
     /// The request does not say what it should.
@@ -116,6 +118,7 @@ fn code(reason: &Reason) -> Code {
         Reason::NotFinite => Code::OutOfRange,
         Reason::NotHosted { .. } | Reason::Busy { .. } => Code::FailedPrecondition,
         Reason::Memory => Code::ResourceExhausted,
+        Reason::Forbidden => Code::PermissionDenied,
         Reason::Preempted => Code::Aborted,
         Reason::Closing | Reason::Silent | Reason::Broken => Code::Unavailable,
         Reason::Panicked => Code::Internal,
@@ -131,6 +134,7 @@ fn details(reason: Reason, passing: bool) -> wire::Refusal {
         Reason::Preempted => of(Kind::Preempted),
         Reason::Closing => of(Kind::Closing),
         Reason::Memory => of(Kind::Memory),
+        Reason::Forbidden => of(Kind::Forbidden),
         Reason::Malformed => of(Kind::Malformed),
         Reason::NotFinite => of(Kind::NotFinite),
         Reason::Panicked => of(Kind::Panicked),
@@ -148,6 +152,7 @@ fn reason(kind: wire::RefusalKind, details: &wire::Refusal) -> Option<Reason> {
         Kind::Preempted => Reason::Preempted,
         Kind::Closing => Reason::Closing,
         Kind::Memory => Reason::Memory,
+        Kind::Forbidden => Reason::Forbidden,
         Kind::Malformed => Reason::Malformed,
         Kind::NotFinite => Reason::NotFinite,
         Kind::Panicked => Reason::Panicked,
@@ -182,6 +187,7 @@ mod tests {
             Reason::Preempted,
             Reason::Closing,
             Reason::Memory,
+            Reason::Forbidden,
             Reason::Malformed,
             Reason::NotFinite,
             Reason::Panicked,

@@ -1,6 +1,6 @@
 //! How long a peer may say nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,23 +37,43 @@ impl Default for Silence {
     }
 }
 
-/// When a peer was last heard.
+/// When a peer was last heard, and what kept it from being heard again.
 #[derive(Clone, Debug)]
-pub struct Heard(Arc<Mutex<Instant>>);
+pub struct Heard(Arc<Mutex<Hearing>>);
+
+#[derive(Debug)]
+struct Hearing {
+    last: Instant,
+    trouble: Option<String>,
+}
 
 impl Heard {
     /// Just now, for the first time.
     pub fn now() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new(Hearing { last: Instant::now(), trouble: None })))
     }
 
     /// Again.
     pub fn again(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.hearing() = Hearing { last: Instant::now(), trouble: None };
     }
 
     /// How long ago.
     pub fn ago(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.hearing().last.elapsed()
+    }
+
+    /// Nothing can be heard any more, for this reason.
+    pub fn lost(&self, trouble: String) {
+        self.hearing().trouble = Some(trouble);
+    }
+
+    /// Why nothing can be heard any more, if that is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.hearing().trouble.clone()
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

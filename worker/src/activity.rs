@@ -4,13 +4,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use proto::tls::Role;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Request;
 
+use crate::refusal::Refusal;
+
 /// The calls of one connection.
 #[derive(Debug)]
 pub struct Activity {
+    /// In which role the peer has come, where there are certificates.
+    role: Option<Role>,
     calls: Mutex<Calls>,
     end: CancellationToken,
 }
@@ -27,10 +32,10 @@ struct Calls {
 pub struct Call(Option<Arc<Activity>>);
 
 impl Activity {
-    /// No calls yet.
-    pub fn new() -> Self {
+    /// No calls yet, of a peer that has come in this role.
+    pub fn new(role: Option<Role>) -> Self {
         let calls = Mutex::new(Calls { open: 0, last: Instant::now() });
-        Self { calls, end: CancellationToken::new() }
+        Self { role, calls, end: CancellationToken::new() }
     }
 
     /// Returns once the connection is to end.
@@ -60,6 +65,14 @@ impl Call {
             activity.change(|open| *open += 1);
         }
         Self(activity)
+    }
+
+    /// Refuses `what` to workers.
+    pub fn by_coordinator(&self, what: &'static str) -> Result<(), Refusal> {
+        match &self.0 {
+            Some(activity) if activity.role == Some(Role::Worker) => Err(Refusal::Forbidden { what }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -98,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_ends_once_it_has_idled() {
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(None));
         let peer = "127.0.0.1:1".parse().unwrap();
         let watch = tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, IDLE));
         let call = Call::of(&request(&activity));
@@ -117,7 +130,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_watches_a_connection_that_is_gone() {
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(None));
         let peer = "127.0.0.1:1".parse().unwrap();
         let watch = tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, IDLE));
         drop(activity);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -10,6 +11,8 @@ use proto::dial::Dialer;
 use proto::process::KernelChoice;
 use proto::self_test::{Tester, cache_folder};
 use proto::silence::Silence;
+use proto::tls::Tls;
+use proto::tls_args::TlsArgs;
 
 use crate::incoming::ConnectionLimits;
 use crate::machine::Machine;
@@ -32,7 +35,10 @@ pub struct Cli {
     /// Memory for kept activations, such as 2GiB [default: a quarter of the memory that it may use].
     #[arg(long, value_name = "SIZE")]
     pub cache_memory: Option<ByteSize>,
-    /// Listen on other addresses than loopback, without encryption and open to whoever reaches them.
+    /// Certificates: with them, only who has one of the same authority gets in.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Listen on other addresses than loopback without certificates, unencrypted and open to whoever reaches them.
     #[arg(long)]
     pub insecure: bool,
     /// End when standard input does: a parent process that dies takes its workers along.
@@ -65,7 +71,8 @@ const SELF_TEST: &str = "--self-test-blas";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "refusing to listen on {0}, which is not a loopback address: a worker does whatever it is told by whoever \
-     reaches it. Give --insecure as well if every machine that reaches it is trusted"
+     reaches it. Give it certificates (--tls-ca, --tls-cert, --tls-key; `coordinator certs` makes them), or --insecure if \
+     every machine that reaches it is trusted"
 )]
 pub struct OpenToAnybody(SocketAddr);
 
@@ -81,8 +88,8 @@ fn connections(text: &str) -> Result<usize, String> {
 
 impl Cli {
     /// How it reaches others.
-    pub fn dialer(&self) -> Dialer {
-        Dialer { silence: Silence::seconds(self.silence) }
+    pub fn dialer(&self, tls: Option<Arc<Tls>>) -> Dialer {
+        Dialer { silence: Silence::seconds(self.silence), tls }
     }
 
     /// Which connections it lets in.
@@ -91,9 +98,9 @@ impl Cli {
         ConnectionLimits { connections, idle, ..ConnectionLimits::default() }
     }
 
-    /// The address to listen on, which is loopback unless the user insists.
+    /// The address to listen on, which is loopback unless there are certificates or the user insists.
     pub fn address(&self) -> Result<SocketAddr, OpenToAnybody> {
-        if self.insecure || self.listen.ip().to_canonical().is_loopback() {
+        if self.insecure || self.tls.given() || self.listen.ip().to_canonical().is_loopback() {
             return Ok(self.listen);
         }
         Err(OpenToAnybody(self.listen))

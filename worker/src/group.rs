@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use proto::address::Address;
 use proto::dial::{Connection, DialError, Dialer};
 use proto::refusal::{Reason, Refused};
 use proto::wire::train_request::Request;
@@ -124,11 +125,12 @@ impl Below {
     ) -> Result<Option<Self>, Refusal> {
         let Some(next) = share.below.first() else { return Ok(None) };
         let address = next.address.clone();
+        let target = Address::found(next.address.clone(), &next.name);
         let unreachable = |error: DialError| Refusal::Below {
             address: address.clone(),
             refused: Refused { reason: Reason::Broken, passing: true, message: error.to_string() },
         };
-        let (connection, _) = dialer.dial(&address).await.map_err(unreachable)?;
+        let (connection, _) = dialer.dial(&target).await.map_err(unreachable)?;
         let (requests, outgoing) = mpsc::channel(AHEAD);
         let begin = wire::TrainBegin { group: share.below.clone(), ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };
@@ -154,7 +156,7 @@ mod tests {
     use super::*;
 
     fn share(ranges: &[(u64, u64)]) -> Result<Share, WireError> {
-        let shard = |&(start, end)| wire::Shard { address: "a:1".into(), start, end };
+        let shard = |&(start, end)| wire::Shard { address: "a:1".into(), name: "a".into(), start, end };
         Share::parse(ranges.iter().map(shard).collect(), &[0..4, 4..8, 8..10])
     }
 

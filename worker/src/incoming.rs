@@ -1,17 +1,21 @@
 //! The door: connections that come in, as many as there is room for, and none that say nothing or idle for long.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use proto::stream::Stream;
+use proto::tls::{Role, Tls, distrust, peer_role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
@@ -20,14 +24,20 @@ use crate::activity::{Activity, end_when_idle};
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Connections that may owe it at the same time: of more, the oldest goes.
+/// What every TLS connection begins with: a record of its handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+/// Connections that may owe their beginning at the same time: of more, the oldest goes.
 const STRANGERS: usize = 64;
-/// Before looking again whether the rest of it has come.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// For a connection that is refused to be closed at both ends ...
+const PARTING: Duration = Duration::from_secs(1);
+/// ... after so many bytes at most.
+const LAST_WORDS: u64 = 64 << 10;
 /// Before trying again, where no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
 /// At most one line about the same trouble in this time.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Of so many troubles it is known when they were told.
+const TROUBLES: usize = 100;
 
 /// How many connections a worker has, and how long it puts up with them.
 #[derive(Clone, Copy, Debug)]
@@ -46,125 +56,187 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// A stream of connections that speak HTTP/2.
-pub fn incoming(listener: TcpListener, limits: ConnectionLimits) -> ReceiverStream<io::Result<Visitor>> {
+/// A stream of connections that speak HTTP/2, within TLS where there are certificates.
+pub fn incoming(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    limits: ConnectionLimits,
+) -> ReceiverStream<io::Result<Visitor>> {
     let (admitted, stream) = mpsc::channel(1);
-    let door = Door {
-        limits,
-        room: Arc::new(Semaphore::new(limits.connections)),
-        strangers: VecDeque::new(),
-        admitted,
-        trouble: Trouble::default(),
-    };
-    tokio::spawn(door.keep(listener));
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let door = Door { limits, tls, room, admitted, complaints: Complaints::default() };
+    tokio::spawn(keep(door, listener));
     ReceiverStream::new(stream)
 }
 
+#[derive(Clone)]
 struct Door {
     limits: ConnectionLimits,
+    tls: Option<Arc<Tls>>,
     room: Arc<Semaphore>,
-    /// Those who have not spoken yet, oldest first.
-    strangers: VecDeque<AbortHandle>,
     admitted: mpsc::Sender<io::Result<Visitor>>,
-    trouble: Trouble,
+    complaints: Complaints,
+}
+
+/// Lets connections in until nobody takes them any more.
+async fn keep(door: Door, listener: TcpListener) {
+    // Those who have not spoken yet, oldest first.
+    let mut strangers: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = door.admitted.closed() => return,
+        };
+        strangers.retain(|stranger| !stranger.is_finished());
+        if (accepted.is_err() || strangers.len() >= STRANGERS)
+            && let Some(oldest) = strangers.pop_front()
+        {
+            oldest.abort();
+        }
+        match accepted {
+            Ok((stream, peer)) => {
+                strangers.push_back(tokio::spawn(door.clone().greet(stream, peer)).abort_handle());
+            }
+            Err(error) => {
+                door.complaints.tell(format!("no connection can be accepted: {error}"));
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 impl Door {
-    /// Until nobody takes the stream's connections any more.
-    async fn keep(mut self, listener: TcpListener) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = self.admitted.closed() => return,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.greet(stream, peer),
-                Err(error) => {
-                    self.trouble.tell(format_args!("no connection can be accepted: {error}"));
-                    self.turn_away_oldest();
-                    tokio::time::sleep(PAUSE).await;
+    async fn greet(self, stream: TcpStream, peer: SocketAddr) {
+        let Self { limits, tls, room, admitted, complaints } = self;
+        let refused = match tokio::time::timeout(limits.greeting, greeted(stream, tls)).await {
+            Err(_) => Refused::silent(limits.greeting),
+            Ok(Err(refused)) => refused,
+            Ok(Ok((stream, role))) => match room.try_acquire_owned() {
+                Err(_) => Refused::new(format!("there are {} already", limits.connections), stream),
+                Ok(place) => {
+                    let visitor = Visitor::new(stream, place, Activity::new(role), peer, limits.idle);
+                    // Nobody takes it where the worker is about to end.
+                    let _ = admitted.send(Ok(visitor)).await;
+                    return;
                 }
-            }
-        }
-    }
-
-    fn greet(&mut self, stream: TcpStream, peer: SocketAddr) {
-        self.strangers.retain(|stranger| !stranger.is_finished());
-        if self.strangers.len() >= STRANGERS {
-            self.turn_away_oldest();
-        }
-        let Self { limits, room, admitted, .. } = self;
-        let (limits, room, admitted) = (*limits, room.clone(), admitted.clone());
-        let greeting = tokio::spawn(async move {
-            match greeted(&stream, limits.greeting).await {
-                Ok(()) => {}
-                Err(reason) => return tracing::debug!(%peer, "a connection is closed: {reason}"),
-            }
-            let Ok(place) = room.try_acquire_owned() else {
-                return tracing::warn!(%peer, "a connection is closed: {} are open", limits.connections);
-            };
-            let _ = stream.set_nodelay(true);
-            let _ = admitted.send(Ok(Visitor::new(stream, place, peer, limits.idle))).await;
-        });
-        self.strangers.push_back(greeting.abort_handle());
-    }
-
-    fn turn_away_oldest(&mut self) {
-        if let Some(oldest) = self.strangers.pop_front() {
-            oldest.abort();
-        }
+            },
+        };
+        complaints.tell(format!("a connection of {} is closed: {}", peer.ip(), refused.reason));
+        refused.part().await;
     }
 }
 
-/// Whether a peer speaks HTTP/2, as far as its first words tell; they stay to be read.
-async fn greeted(stream: &TcpStream, within: Duration) -> Result<(), String> {
-    let peeked = async {
-        let mut words = [0; PREFACE.len()];
-        loop {
-            match stream.peek(&mut words).await {
-                Ok(0) => return Err("it said nothing".to_owned()),
-                Ok(length) if words[..length] != PREFACE[..length] => {
-                    return Err(format!("it began with {:?}", words[..length].escape_ascii().to_string()));
-                }
-                Ok(length) if length == PREFACE.len() => return Ok(()),
-                Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
+/// A connection that is not let in.
+struct Refused {
+    reason: String,
+    stream: Option<Stream>,
+}
+
+impl Refused {
+    fn new(reason: String, stream: Stream) -> Self {
+        Self { reason, stream: Some(stream) }
+    }
+
+    fn silent(greeting: Duration) -> Self {
+        Self { reason: format!("it said nothing for {} s", greeting.as_secs()), stream: None }
+    }
+
+    /// Closes the connection so that its peer can read what was said last: what it has sent itself must be read for that.
+    async fn part(self) {
+        let Some(mut stream) = self.stream else { return };
+        let parted = async {
+            stream.shutdown().await?;
+            tokio::io::copy(&mut stream.take(LAST_WORDS), &mut tokio::io::sink()).await
+        };
+        let _ = tokio::time::timeout(PARTING, parted).await;
+    }
+}
+
+/// The connection once its peer has spoken HTTP/2, and the role in which it has come, where there are certificates.
+async fn greeted(stream: TcpStream, tls: Option<Arc<Tls>>) -> Result<(Stream, Option<Role>), Refused> {
+    let _ = stream.set_nodelay(true);
+    let (mut stream, role) = match &tls {
+        None => (Stream::Plain(stream), None),
+        Some(tls) => secured(stream, tls).await?,
     };
-    let silent = |_| Err(format!("it said nothing for {} s", within.as_secs()));
-    tokio::time::timeout(within, peeked).await.unwrap_or_else(silent)
+    match expect_preface(&mut stream).await {
+        Ok(()) => Ok((stream, role)),
+        Err(reason) => Err(Refused::new(reason, stream)),
+    }
+}
+
+async fn secured(stream: TcpStream, tls: &Tls) -> Result<(Stream, Option<Role>), Refused> {
+    let accepted = TlsAcceptor::from(tls.configs().server).accept(stream).into_fallible().await;
+    let stream = accepted.map_err(|(error, stream)| {
+        Refused::new(distrust(&error).unwrap_or_else(|| error.to_string()), Stream::Plain(stream))
+    })?;
+    let role = peer_role(stream.get_ref().1.peer_certificates());
+    let stream = Stream::Tls(Box::new(stream.into()));
+    match role {
+        None => Err(Refused::new("its certificate is for no role".to_owned(), stream)),
+        role => Ok((stream, role)),
+    }
+}
+
+async fn expect_preface(stream: &mut Stream) -> Result<(), String> {
+    let (mut words, mut length) = ([0; PREFACE.len()], 0);
+    while length < PREFACE.len() {
+        match stream.read(&mut words[length..]).await {
+            Ok(0) => return Err("it was closed at the other end".to_owned()),
+            Ok(more) => length += more,
+            Err(error) => return Err(distrust(&error).unwrap_or_else(|| error.to_string())),
+        }
+        if words[0] == HANDSHAKE && matches!(stream, Stream::Plain(_)) {
+            return Err("it speaks TLS, and this worker has no certificate (--tls-cert)".to_owned());
+        }
+        if words[..length] != PREFACE[..length] {
+            let said = words[..length].escape_ascii().to_string();
+            return Err(format!("it began with {said:?}, expected HTTP/2"));
+        }
+    }
+    Ok(())
 }
 
 /// Says what is the matter, but not all the time.
-#[derive(Default)]
-struct Trouble {
-    told: Option<tokio::time::Instant>,
-}
+#[derive(Clone, Default)]
+struct Complaints(Arc<Mutex<HashMap<String, Instant>>>);
 
-impl Trouble {
-    fn tell(&mut self, what: std::fmt::Arguments<'_>) {
-        if self.told.is_none_or(|told| told.elapsed() >= COMPLAIN_EVERY) {
-            self.told = Some(tokio::time::Instant::now());
-            tracing::warn!("{what}");
+impl Complaints {
+    fn tell(&self, what: String) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(&what).is_some_and(|told| told.elapsed() < COMPLAIN_EVERY) {
+            return;
         }
+        if told.len() >= TROUBLES {
+            told.clear();
+        }
+        tracing::warn!("{what}");
+        told.insert(what, Instant::now());
     }
 }
 
 /// A connection. It ends when it has idled for too long.
 pub struct Visitor {
-    stream: TcpStream,
+    /// What was read for the greeting.
+    unread: &'static [u8],
+    stream: Stream,
     activity: Arc<Activity>,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Visitor {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit, peer: SocketAddr, idle: Duration) -> Self {
-        let activity = Arc::new(Activity::new());
+    fn new(
+        stream: Stream,
+        place: OwnedSemaphorePermit,
+        activity: Activity,
+        peer: SocketAddr,
+        idle: Duration,
+    ) -> Self {
+        let activity = Arc::new(activity);
         tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, idle));
         let ended = Box::pin(activity.ended());
-        Self { stream, activity, ended, _place: place }
+        Self { unread: PREFACE, stream, activity, ended, _place: place }
     }
 }
 
@@ -184,6 +256,12 @@ impl AsyncRead for Visitor {
     ) -> Poll<io::Result<()>> {
         if self.ended.as_mut().poll(context).is_ready() {
             return Poll::Ready(Ok(())); // The end of what comes in.
+        }
+        if !self.unread.is_empty() {
+            let (now, later) = self.unread.split_at(self.unread.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.unread = later;
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }

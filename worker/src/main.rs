@@ -3,11 +3,13 @@
 use std::io::{IsTerminal, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use proto::output::{self, Log};
 use proto::signals::{Signals, leave};
+use proto::tls::{Role, Tls};
 use proto::{process, self_test};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +33,7 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
         return Ok(self_test::answer()?);
     }
     let address = cli.address()?;
+    let tls = cli.tls.load(Role::Worker)?;
     // It may execute this program anew, so nothing else may have begun.
     process::use_blas_kernel(&cli.blas_kernel)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -38,7 +41,7 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(ansi).init();
     let listener = listen(address)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match runtime.block_on(run(cli, listener.try_clone()?))? {
+    match runtime.block_on(run(cli, tls, listener.try_clone()?))? {
         Ended::ShutDown => Ok(()),
         Ended::ForKernel(kernel) => {
             runtime.shutdown_background();
@@ -58,7 +61,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-async fn run(cli: &Cli, listener: TcpListener) -> anyhow::Result<Ended> {
+async fn run(cli: &Cli, tls: Option<Arc<Tls>>, listener: TcpListener) -> anyhow::Result<Ended> {
     let mut signals = Signals::take()?;
     let machine = Machine::look();
     let settings = cli.settings(&machine);
@@ -82,8 +85,9 @@ async fn run(cli: &Cli, listener: TcpListener) -> anyhow::Result<Ended> {
         // Streams have a while to end; whoever asks again does not want to wait for them.
         tokio::spawn(async move { leave(signals.next().await.status()) });
     };
-    let incoming = incoming(tokio::net::TcpListener::from_std(listener)?, cli.connection_limits());
-    Ok(worker::serve(incoming, cli.dialer(), settings, shutdown).await?)
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let incoming = incoming(listener, tls.clone(), cli.connection_limits());
+    Ok(worker::serve(incoming, cli.dialer(tls), settings, shutdown).await?)
 }
 
 /// Connections are taken from here on: they wait in the listener's queue until the service is up.

@@ -113,6 +113,12 @@ pub enum Refusal {
         /// What it passes on.
         unfit: Unfit,
     },
+    /// Only a coordinator may ask for it.
+    #[error("{what} is for coordinators: the certificate of whoever asks is a worker's")]
+    Forbidden {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The same run began another attempt.
     #[error("another attempt of the same run has taken over")]
     Preempted,
@@ -168,6 +174,7 @@ impl From<Refusal> for Status {
             Refusal::Deserted => (Reason::Broken, true),
             Refusal::Memory { .. } => (Reason::Memory, false),
             Refusal::NotFinite { .. } | Refusal::Unfit { .. } => (Reason::NotFinite, false),
+            Refusal::Forbidden { .. } => (Reason::Forbidden, false),
             Refusal::Preempted => (Reason::Preempted, true),
             Refusal::Closing => (Reason::Closing, true),
             Refusal::Panicked(_) => (Reason::Panicked, true),

@@ -73,6 +73,7 @@ where
     let compute = Compute::new(settings.threads)?;
     let Settings { cache_bytes, tester, .. } = settings;
     let (system, kernels) = (System::of_the_machine(), Kernels::new(tester));
+    let silence = dialer.silence;
     let node = Node::new(Machine::look(), compute, system, dialer, cache_bytes, kernels, closing.clone());
     let node = Arc::new(node);
     let service = WorkerServer::new(Service::new(Arc::clone(&node))).max_decoding_message_size(MESSAGE_BYTES);
@@ -84,8 +85,8 @@ where
         .initial_stream_window_size(WINDOW_BYTES)
         // One stream that waits must not keep the others of its connection waiting.
         .initial_connection_window_size(4 * WINDOW_BYTES)
-        .http2_keepalive_interval(Some(dialer.silence.ask_after()))
-        .http2_keepalive_timeout(Some(dialer.silence.answer_within()))
+        .http2_keepalive_interval(Some(silence.ask_after()))
+        .http2_keepalive_timeout(Some(silence.answer_within()))
         .add_service(health_service)
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, closed(closing));

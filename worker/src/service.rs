@@ -40,6 +40,7 @@ impl Worker for Service {
         &self,
         request: Request<wire::ListKernelsRequest>,
     ) -> Result<Response<wire::KernelList>, Status> {
+        Call::of(&request).by_coordinator("asking for BLAS kernels")?;
         let kernels = &self.node.kernels;
         let list = if request.into_inner().in_use { kernels.in_use().await } else { kernels.offered().await };
         Ok(Response::new(wire::KernelList { kernels: list.iter().map(Into::into).collect() }))
@@ -49,6 +50,7 @@ impl Worker for Service {
         &self,
         request: Request<wire::UseKernelRequest>,
     ) -> Result<Response<wire::UseKernelReply>, Status> {
+        Call::of(&request).by_coordinator("changing the BLAS kernel")?;
         let name = kernels::text("name", request.into_inner().name).map_err(Refusal::from)?;
         self.node.kernels.change_to(&name, &self.node.slot).await?;
         Ok(Response::new(wire::UseKernelReply {}))
@@ -58,7 +60,8 @@ impl Worker for Service {
         &self,
         requests: Request<Streaming<wire::HostLayerRequest>>,
     ) -> Result<Response<wire::HostLayerReply>, Status> {
-        let _call = Call::of(&requests);
+        let call = Call::of(&requests);
+        call.by_coordinator("hosting layers")?;
         hosting::host(&self.node, requests.into_inner()).await?;
         Ok(Response::new(wire::HostLayerReply {}))
     }
@@ -68,6 +71,7 @@ impl Worker for Service {
         requests: Request<Streaming<wire::TransformRequest>>,
     ) -> Result<Response<Self::TransformStream>, Status> {
         let call = Call::of(&requests);
+        call.by_coordinator("transforming samples")?;
         Ok(Response::new(transform::stream(Arc::clone(&self.node), requests.into_inner(), call)))
     }
 

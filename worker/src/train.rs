@@ -34,9 +34,8 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
     // Room for the last word is set aside: a client that reads nothing must not hold the session.
     let last = client.clone().try_reserve_owned().expect("the channel is new");
     tokio::spawn(async move {
-        let _call = call;
         let refusal = tokio::select! {
-            result = converse(&node, requests, &client) => result.err(),
+            result = converse(&node, requests, &client, &call) => result.err(),
             () = node.closing() => Some(Refusal::Closing),
             () = client.closed() => {
                 tracing::info!("the client of a training stream is gone");
@@ -57,11 +56,15 @@ async fn converse(
     node: &Node,
     mut requests: Streaming<wire::TrainRequest>,
     client: &Client,
+    call: &Call,
 ) -> Result<(), Refusal> {
     let Some(Request::Begin(begin)) = requests.message().await?.and_then(|message| message.request) else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;
+    if plan.share.link.first() {
+        call.by_coordinator("training, but as a lower part of a group,")?;
+    }
     let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
     let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
     let below = Below::open(&node.dialer, &plan.share, begin).await?;

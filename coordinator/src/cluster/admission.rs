@@ -24,7 +24,10 @@ impl LeftOut {
 
 impl From<DialError> for LeftOut {
     fn from(error: DialError) -> Self {
-        let passing = !matches!(error, DialError::Version { .. } | DialError::Address { .. });
+        let passing = !matches!(
+            error,
+            DialError::Version { .. } | DialError::Address { .. } | DialError::Distrust { .. }
+        );
         Self { reason: error.to_string(), passing }
     }
 }

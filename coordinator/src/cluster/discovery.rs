@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use proto::address::Address;
+
 /// Where the workers of a run are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
@@ -17,14 +19,16 @@ pub enum Discovery {
 
 impl Discovery {
     /// The addresses that workers may have now; none of local ones, which are started at addresses of their own.
-    pub async fn look_up(&self) -> Result<Vec<String>, String> {
+    pub async fn look_up(&self) -> Result<Vec<Address>, String> {
         match self {
             Self::Local(_) => Ok(Vec::new()),
-            Self::Addresses(addresses) => Ok(addresses.clone()),
+            Self::Addresses(addresses) => Ok(addresses.iter().map(|given| Address::given(given)).collect()),
             Self::Dns(name) => {
                 let found =
                     tokio::net::lookup_host(name).await.map_err(|error| format!("{name}: {error}"))?;
-                let mut found: Vec<String> = found.map(|address| address.to_string()).collect();
+                let host = Address::given(name).name;
+                let mut found: Vec<Address> =
+                    found.map(|address| Address::found(address.to_string(), &host)).collect();
                 found.sort();
                 found.dedup();
                 Ok(found)

@@ -33,7 +33,7 @@ pub async fn offer(worker: &Worker, in_use: bool) -> Result<Offer, LeftOut> {
 
 /// The worker with the bits of a run: as it is, or once it has changed.
 pub async fn agreeing(
-    dialer: Dialer,
+    dialer: &Dialer,
     worker: Worker,
     offer: &Offer,
     agreed: &Agreed,
@@ -72,7 +72,7 @@ async fn change(worker: &Worker, kernel: &str) -> Result<(), LeftOut> {
 }
 
 /// The worker once it is there again.
-async fn changed(dialer: Dialer, worker: &Worker, kernel: &str) -> Result<Worker, LeftOut> {
+async fn changed(dialer: &Dialer, worker: &Worker, kernel: &str) -> Result<Worker, LeftOut> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         if let Ok(Ok((connection, description))) = timeout(PATIENCE, dialer.dial(&worker.address)).await {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use proto::silence::Silence;
+use proto::tls_args::TlsArgs;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -95,6 +96,9 @@ async fn start(options: &LocalOptions, silence: Silence) -> Result<Process, Loca
     }
     if let Some(kernel) = &options.blas_kernel {
         command.arg("--blas-kernel").arg(kernel);
+    }
+    for variable in TlsArgs::VARIABLES {
+        command.env_remove(variable);
     }
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use proto::address::Address;
 use proto::dial::Dialer;
 use proto::process::KernelChoice;
 use proto::wire;
@@ -210,8 +211,8 @@ impl Cluster {
     pub fn newcomer(&self) -> Newcomer {
         let Self { discovery, dialer, admission, warned, .. } = self;
         let (discovery, dialer, admission, warned) =
-            (discovery.clone(), *dialer, admission.clone(), warned.clone());
-        let known: HashSet<String> = self.workers().into_iter().map(|worker| worker.address).collect();
+            (discovery.clone(), dialer.clone(), admission.clone(), warned.clone());
+        let known: HashSet<Address> = self.workers().into_iter().map(|worker| worker.address).collect();
         let ids: HashSet<WorkerId> = self.workers().into_iter().map(|worker| worker.id).collect();
         Box::pin(async move {
             loop {
@@ -220,8 +221,8 @@ impl Cluster {
                     if known.contains(&address) {
                         continue;
                     }
-                    match dial(dialer, &admission, &address).await {
-                        Ok(worker) if !ids.contains(&worker.id) => return address,
+                    match dial(&dialer, &admission, &address).await {
+                        Ok(worker) if !ids.contains(&worker.id) => return address.to_string(),
                         Err(LeftOut { reason, passing: false }) => warn_once(&warned, &reason),
                         Ok(_) | Err(_) => {}
                     }
@@ -233,7 +234,7 @@ impl Cluster {
     /// One round: reuses connections that still answer, dials the others. Returns who is left out, and why.
     async fn dial_all(&mut self) -> Result<Vec<LeftOut>, LocalError> {
         let addresses = match (&mut self.local, self.discovery.look_up().await) {
-            (Some(local), _) => local.addresses().await?,
+            (Some(local), _) => local.addresses().await?.iter().map(|given| Address::given(given)).collect(),
             (None, Ok(addresses)) => addresses,
             (None, Err(reason)) => return Ok(vec![LeftOut::for_now(reason)]),
         };
@@ -242,8 +243,8 @@ impl Cluster {
         for (place, address) in addresses.into_iter().enumerate() {
             let known = before.iter().position(|participant| participant.worker.address == address);
             let known = known.map(|known| before.swap_remove(known));
-            let (dialer, admission) = (self.dialer, self.admission.clone());
-            tasks.spawn(async move { (place, participant(dialer, &admission, address, known).await) });
+            let (dialer, admission) = (self.dialer.clone(), self.admission.clone());
+            tasks.spawn(async move { (place, participant(&dialer, &admission, address, known).await) });
         }
         let answers: BTreeMap<usize, Result<Participant, LeftOut>> =
             tasks.join_all().await.into_iter().collect();
@@ -281,10 +282,10 @@ impl Cluster {
         // Local workers are all alike.
         let wanted = if in_use { KernelChoice::Named(first.in_use.clone()) } else { wanted };
         let agreed = agree(&offers, self.began.as_ref(), &wanted)?;
-        let (dialer, to) = (self.dialer, agreed.clone());
+        let (dialer, to) = (self.dialer.clone(), agreed.clone());
         let change = move |(worker, offer): (Worker, Offer)| {
-            let (to, wanted) = (to.clone(), wanted.clone());
-            async move { kernel::agreeing(dialer, worker, &offer, &to, &wanted).await }
+            let (dialer, to, wanted) = (dialer.clone(), to.clone(), wanted.clone());
+            async move { kernel::agreeing(&dialer, worker, &offer, &to, &wanted).await }
         };
         let (workers, unable) = each(asked, change).await;
         left_out.extend(unable);
@@ -321,9 +322,9 @@ where
 
 /// The worker at an address: the one that is known, where it still answers, and otherwise whoever is there now.
 async fn participant(
-    dialer: Dialer,
+    dialer: &Dialer,
     admission: &Admission,
-    address: String,
+    address: Address,
     known: Option<Participant>,
 ) -> Result<Participant, LeftOut> {
     if let Some(mut known) = known
@@ -340,11 +341,11 @@ async fn participant(
     Ok(Participant { worker: dial(dialer, admission, &address).await?, hosted: BTreeMap::new() })
 }
 
-async fn dial(dialer: Dialer, admission: &Admission, address: &str) -> Result<Worker, LeftOut> {
+async fn dial(dialer: &Dialer, admission: &Admission, address: &Address) -> Result<Worker, LeftOut> {
     let dialled = tokio::time::timeout(ROUND, dialer.dial(address)).await;
     let silent = |_| LeftOut::for_now(format!("{address}: no answer within {} s", ROUND.as_secs()));
     let (connection, description) = dialled.map_err(silent)??;
-    let worker = Worker::new(address.to_owned(), connection, description);
+    let worker = Worker::new(address.clone(), connection, description);
     admission.check(&worker)?;
     let Admission { agreed, wanted, in_use, .. } = admission;
     let Some(agreed) = agreed else { return Ok(worker) };

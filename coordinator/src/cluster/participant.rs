@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use proto::address::Address;
 use proto::dial::{Client, Connection};
 use proto::refusal::{Reason, Refused};
 use proto::wire;
@@ -15,7 +16,7 @@ pub struct Worker {
     /// Who it is.
     pub id: WorkerId,
     /// Where it listens.
-    pub address: String,
+    pub address: Address,
     /// What it says of itself.
     pub description: wire::WorkerDescription,
     /// The connection.
@@ -24,7 +25,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that has just been dialled.
-    pub fn new(address: String, connection: Connection, description: wire::WorkerDescription) -> Self {
+    pub fn new(address: Address, connection: Connection, description: wire::WorkerDescription) -> Self {
         Self { id: WorkerId(description.identity), address, description, connection }
     }
 
@@ -55,7 +56,7 @@ pub struct WorkerFailure {
     /// Which worker.
     pub id: WorkerId,
     /// Where it listens.
-    pub address: String,
+    pub address: Address,
     /// What kind of failure it is.
     pub reason: Reason,
     /// What happened.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 
+use proto::address::Address;
 use proto::wire;
 use scff::batch::Step;
 use scff::train::PassOn;
@@ -302,7 +303,8 @@ impl PhaseRun<'_> {
             let own = &parts[end - count..end];
             end -= count;
             let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
-            wire::Shard { address: worker.address.clone(), start, end }
+            let Address { socket, name } = worker.address.clone();
+            wire::Shard { address: socket, name, start, end }
         };
         group.iter().zip(counts).map(shard).collect()
     }

@@ -57,7 +57,7 @@ pub async fn server_with(limits: ConnectionLimits) -> Server {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let incoming = incoming(listener, limits);
+    let incoming = incoming(listener, None, limits);
     let settings = Settings { threads: 2, cache_bytes: CACHE_BYTES, tester: Tester::default() };
     let ended = tokio::spawn(serve(incoming, Dialer::default(), settings, async { drop(stopped.await) }));
     Server { address, stop, ended }

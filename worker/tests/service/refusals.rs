@@ -20,7 +20,7 @@ fn check(status: &Status, code: Code, says: &str) {
 }
 
 fn shard(start: u64, end: u64) -> wire::Shard {
-    wire::Shard { address: "127.0.0.1:1".to_owned(), start, end }
+    wire::Shard { address: "127.0.0.1:1".to_owned(), name: "127.0.0.1".to_owned(), start, end }
 }
 
 #[tokio::test]

@@ -208,7 +208,15 @@ fn a_plan_is_numbers_too() {
 
 /// The subcommands that a program's help lists.
 fn subcommands(sandbox: &Sandbox, program: &str) -> Vec<String> {
-    let help = sandbox.start(program, &["--help"]).end().output;
+    listed(&help(sandbox, program, &[]))
+}
+
+fn help(sandbox: &Sandbox, program: &str, words: &[&str]) -> String {
+    sandbox.start(program, &[words, &["--help"]].concat()).end().output
+}
+
+/// The commands that a help text lists.
+fn listed(help: &str) -> Vec<String> {
     let listed = help.split("Commands:\n").nth(1).unwrap_or_default().lines();
     listed
         .take_while(|line| !line.is_empty())
@@ -258,17 +266,20 @@ fn the_documents_name_xtask_commands_that_exist() {
 fn the_documents_name_options_and_configurations_that_exist() {
     let sandbox = Sandbox::new();
     let known = subcommands(&sandbox, "coordinator");
-    let mut help = BTreeMap::new();
+    let mut texts = BTreeMap::new();
     for name in &known {
-        help.insert(name.clone(), sandbox.start("coordinator", &[name, "--help"]).end().output);
+        let text = help(&sandbox, "coordinator", &[name]);
+        let within = listed(&text).into_iter().filter(|name| name != "help");
+        let of_those: String = within.map(|inner| help(&sandbox, "coordinator", &[name, &inner])).collect();
+        texts.insert(name.clone(), text + &of_those);
     }
     for (path, line) in command_lines("coordinator ") {
         // Prose speaks of the coordinator too.
-        let Some(help) = line.split_whitespace().next().and_then(|name| help.get(name)) else { continue };
+        let Some(text) = line.split_whitespace().next().and_then(|name| texts.get(name)) else { continue };
         for word in line.split_whitespace() {
             let option = word.split('=').next().unwrap_or_default();
             assert!(
-                !option.starts_with("--") || help.contains(option),
+                !option.starts_with("--") || text.contains(option),
                 "{}: `coordinator {line}`: {option}",
                 path.display()
             );

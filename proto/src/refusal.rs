@@ -15,6 +15,12 @@ use crate::wire;
 /// Longer messages are cut: they travel in a header, and may quote the peer.
 const MESSAGE_BYTES: usize = 2000;
 
+/// What a peer says, fit for a terminal: on one line, not too long, and without commands to it.
+pub fn printable(text: &str) -> String {
+    let end = text.floor_char_boundary(MESSAGE_BYTES);
+    text[..end].replace(|c: char| c.is_control(), " ")
+}
+
 /// What kind of refusal it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -68,7 +74,7 @@ impl Refused {
         if let Ok(details) = wire::Refusal::decode(status.details())
             && let Some(reason) = reason(details.kind(), &details)
         {
-            return Self { reason, passing: details.passing, message: status.message().to_owned() };
+            return Self { reason, passing: details.passing, message: printable(status.message()) };
         }
         Self::by_transport(status)
     }
@@ -84,7 +90,7 @@ impl Refused {
         let said = match status.message() {
             _ if status.source().is_some() => innermost(status),
             "" => status.code().description().to_owned(),
-            message => message.to_owned(),
+            message => printable(message),
         };
         let message = if passing { format!("the connection broke ({said})") } else { said };
         Self { reason, passing, message }
@@ -207,6 +213,13 @@ mod tests {
         let refused = |message| Refused { reason: Reason::Malformed, passing: false, message };
         let status = Status::from(refused("ä".repeat(MESSAGE_BYTES)));
         assert_eq!(Refused::read(&status).message, "ä".repeat(MESSAGE_BYTES / 2));
+    }
+
+    #[test]
+    fn what_a_peer_says_is_no_command_to_a_terminal() {
+        let message = format!("a\u{1b}[2Jb\nc{}", "x".repeat(MESSAGE_BYTES));
+        let said = Refused::read(&Status::unknown(message)).message;
+        assert!(said.contains("a [2Jb cxxx") && said.len() < 2 * MESSAGE_BYTES, "{said}");
     }
 
     #[test]

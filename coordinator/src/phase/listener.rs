@@ -25,6 +25,9 @@ use super::reporter::Reporter;
 use super::sending::PassedOn;
 use super::shares::WorkerRates;
 
+/// Seconds that a worker may say it computes for a part of a layer.
+const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
+
 /// A member's state, as it has come.
 pub struct Arrived {
     pub place: usize,
@@ -104,6 +107,11 @@ impl Listener {
     }
 
     fn step(&mut self, report: &wire::StepReport) -> Result<(), PhaseError> {
+        let taken = self.reporter.taken().0;
+        if report.step != taken {
+            let message = format!("a report on step {} after {taken} steps", report.step);
+            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+        }
         if !finite(report) {
             let message = format!("step {} with numbers that are not finite", report.step);
             return Err(WorkerFailure::protocol(&self.trainer, message).into());
@@ -151,7 +159,9 @@ impl Listener {
         let (state, _) =
             decode_state(bytes, &self.stage.spec.map.tensors()).map_err(|error| broken(&error))?;
         *shard = Shard::Whole(Box::new(state));
-        if let Some(worker) = self.shards.get(&part.start).filter(|_| part.block_seconds > 0.0) {
+        if let Some(worker) =
+            self.shards.get(&part.start).filter(|_| MEASURABLE.contains(&part.block_seconds))
+        {
             self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*worker, part.block_seconds);
         }
         let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::address::Address;
-use crate::refusal::{Reason, Refused, innermost};
+use crate::refusal::{Reason, Refused, innermost, printable};
 use crate::silence::{Heard, Silence};
 use crate::stream::Stream;
 use crate::tls::{Tls, distrust};
@@ -37,7 +38,8 @@ pub struct Dialer {
     pub tls: Option<Arc<Tls>>,
 }
 
-/// A connection to a worker.
+/// A connection to a worker. It comes to one process and is made once: where it has broken, calls fail, and who wants to go on
+/// dials again and asks who is there now.
 #[derive(Clone, Debug)]
 pub struct Connection {
     client: Client,
@@ -97,10 +99,17 @@ impl Dialer {
     /// Connects to the worker at `address` and asks it who it is.
     pub async fn dial(&self, address: &Address) -> Result<(Connection, wire::WorkerDescription), DialError> {
         let connection = self.connect(address).await?;
-        let described = connection.client().describe(wire::DescribeRequest {}).await;
+        let mut client = connection.client();
+        let within = self.silence.duration();
+        let described = tokio::time::timeout(within, client.describe(wire::DescribeRequest {})).await;
+        let late = |_| DialError::Describe {
+            address: address.to_string(),
+            message: format!("it does not say who it is within {} s", within.as_secs()),
+        };
+        let described = described.map_err(late)?;
         let description = described.map_err(|status| connection.unknown(address, &status))?.into_inner();
         if description.protocol_version != PROTOCOL_VERSION {
-            let (found, version) = (description.protocol_version, description.version);
+            let (found, version) = (description.protocol_version, printable(&description.version));
             return Err(DialError::Version { address: address.to_string(), found, version });
         }
         Ok((connection, description))
@@ -120,7 +129,8 @@ impl Dialer {
         let heard = Heard::now();
         let connector = tower::service_fn({
             let (address, tls, heard) = (address.clone(), self.tls.clone(), heard.clone());
-            move |_| reach(address.clone(), tls.clone(), heard.clone())
+            let made = Arc::new(AtomicBool::new(false));
+            move |_| reach(address.clone(), tls.clone(), heard.clone(), made.clone())
         });
         let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
             let (address, reason) = (address.to_string(), innermost(&error));
@@ -136,7 +146,16 @@ impl Dialer {
     }
 }
 
-async fn reach(address: Address, tls: Option<Arc<Tls>>, heard: Heard) -> io::Result<TokioIo<HeardStream>> {
+/// `made`: whether it has been before. Another time another process might listen there.
+async fn reach(
+    address: Address,
+    tls: Option<Arc<Tls>>,
+    heard: Heard,
+    made: Arc<AtomicBool>,
+) -> io::Result<TokioIo<HeardStream>> {
+    if made.swap(true, Ordering::Relaxed) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let stream = TcpStream::connect(&address.socket).await?;
     stream.set_nodelay(true)?;
     let stream = match tls {

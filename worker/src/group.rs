@@ -130,7 +130,12 @@ impl Below {
             address: address.clone(),
             refused: Refused { reason: Reason::Broken, passing: true, message: error.to_string() },
         };
-        let (connection, _) = dialer.dial(&target).await.map_err(unreachable)?;
+        let (connection, description) = dialer.dial(&target).await.map_err(unreachable)?;
+        if description.identity != next.identity {
+            let message = "another process than the one that was to share it listens there".to_owned();
+            let refused = Refused { reason: Reason::Broken, passing: true, message };
+            return Err(Refusal::Below { address, refused });
+        }
         let (requests, outgoing) = mpsc::channel(AHEAD);
         let begin = wire::TrainBegin { group: share.below.clone(), ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };
@@ -156,7 +161,7 @@ mod tests {
     use super::*;
 
     fn share(ranges: &[(u64, u64)]) -> Result<Share, WireError> {
-        let shard = |&(start, end)| wire::Shard { address: "a:1".into(), name: "a".into(), start, end };
+        let shard = |&(start, end)| wire::Shard { address: "a:1".into(), start, end, ..wire::Shard::default() };
         Share::parse(ranges.iter().map(shard).collect(), &[0..4, 4..8, 8..10])
     }
 

@@ -18,6 +18,7 @@ use proto::dial::Dialer;
 use proto::process::KernelChoice;
 use proto::wire;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::kernels::{Agreed, Began, Disagreement, Offer, agree};
 use crate::run_dir::RunDirError;
@@ -133,7 +134,16 @@ impl Cluster {
         loop {
             let mut left_out = waiting.meanwhile(tell, self.dial_all()).await??;
             if self.admission.agreed.is_none() {
-                left_out.extend(waiting.meanwhile(tell, self.agree()).await??);
+                match waiting.meanwhile(tell, self.agree()).await? {
+                    Ok(unable) => left_out.extend(unable),
+                    // Somebody who may come yet might have it.
+                    Err(ClusterError::Kernels(gone @ Disagreement::Gone { .. }))
+                        if left_out.iter().any(|left_out| left_out.passing) =>
+                    {
+                        left_out.push(LeftOut::for_now(gone.to_string()));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             if !self.participants.is_empty() {
                 for LeftOut { reason, .. } in left_out {
@@ -197,12 +207,13 @@ impl Cluster {
     pub async fn peak_rss_bytes(&self) -> u64 {
         let mut total = 0;
         for Participant { worker, .. } in &self.participants {
-            let mut client = worker.client();
-            if let Ok(Ok(description)) =
-                tokio::time::timeout(ROUND, client.describe(wire::DescribeRequest {})).await
-            {
-                total += description.into_inner().peak_rss_bytes;
+            let mut description = described(worker).await;
+            if description.is_none() {
+                // A connection that has idled is closed.
+                let dialled = timeout(ROUND, self.dialer.dial(&worker.address)).await;
+                description = dialled.ok().and_then(Result::ok).map(|(_, description)| description);
             }
+            total += description.map_or(0, |description| description.peak_rss_bytes);
         }
         total
     }
@@ -262,7 +273,7 @@ impl Cluster {
     fn add(&mut self, participant: Participant) -> Option<LeftOut> {
         let Worker { id, address, .. } = &participant.worker;
         if let Some(same) = self.participants.iter().find(|known| known.worker.id == *id) {
-            let reason = format!("{address} is {}", same.worker);
+            let reason = format!("{address} leads to the same process as {}", same.worker);
             return Some(LeftOut { reason, passing: false });
         }
         self.participants.push(participant);
@@ -327,22 +338,29 @@ async fn participant(
     address: Address,
     known: Option<Participant>,
 ) -> Result<Participant, LeftOut> {
-    if let Some(mut known) = known
-        && let Ok(Ok(description)) =
-            tokio::time::timeout(ROUND, known.worker.client().describe(wire::DescribeRequest {})).await
-    {
-        known.worker.description = description.into_inner();
-        // Its connection may have come to another process, which hosts nothing.
-        if known.worker.id == WorkerId(known.worker.description.identity) {
-            admission.check(&known.worker)?;
-            return Ok(known);
-        }
+    let Some(Participant { mut worker, hosted }) = known else {
+        return Ok(Participant { worker: dial(dialer, admission, &address).await?, hosted: BTreeMap::new() });
+    };
+    if let Some(description) = described(&worker).await {
+        worker.description = description;
+        admission.check(&worker)?;
+        return Ok(Participant { worker, hosted });
     }
-    Ok(Participant { worker: dial(dialer, admission, &address).await?, hosted: BTreeMap::new() })
+    // A connection that has idled is closed; and another process hosts nothing.
+    let there = dial(dialer, admission, &address).await?;
+    let hosted = if there.id == worker.id { hosted } else { BTreeMap::new() };
+    Ok(Participant { worker: there, hosted })
+}
+
+/// What a worker says of itself now, where its connection lives.
+async fn described(worker: &Worker) -> Option<wire::WorkerDescription> {
+    let mut client = worker.client();
+    let described = timeout(ROUND, client.describe(wire::DescribeRequest {})).await;
+    Some(described.ok()?.ok()?.into_inner())
 }
 
 async fn dial(dialer: &Dialer, admission: &Admission, address: &Address) -> Result<Worker, LeftOut> {
-    let dialled = tokio::time::timeout(ROUND, dialer.dial(address)).await;
+    let dialled = timeout(ROUND, dialer.dial(address)).await;
     let silent = |_| LeftOut::for_now(format!("{address}: no answer within {} s", ROUND.as_secs()));
     let (connection, description) = dialled.map_err(silent)??;
     let worker = Worker::new(address.clone(), connection, description);

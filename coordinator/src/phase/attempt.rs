@@ -304,7 +304,7 @@ impl PhaseRun<'_> {
             end -= count;
             let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
             let Address { socket, name } = worker.address.clone();
-            wire::Shard { address: socket, name, start, end }
+            wire::Shard { address: socket, name, start, end, identity: worker.id.0 }
         };
         group.iter().zip(counts).map(shard).collect()
     }

@@ -53,8 +53,13 @@ pub async fn server() -> Server {
 
 /// A worker that lets in no more than `limits` say.
 pub async fn server_with(limits: ConnectionLimits) -> Server {
+    server_at("127.0.0.1:0".parse().unwrap(), limits).await
+}
+
+/// The same at this address.
+pub async fn server_at(address: SocketAddr, limits: ConnectionLimits) -> Server {
     scff::blas::use_one_thread_per_call();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let incoming = incoming(listener, None, limits);

@@ -3,12 +3,14 @@
 use std::io;
 use std::time::Duration;
 
+use proto::dial::Dialer;
+use proto::refusal::Reason;
 use proto::wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use worker::incoming::ConnectionLimits;
 
-use crate::client::{Server, Training, assert_serves, server, server_with, soon};
+use crate::client::{Server, Training, assert_serves, server, server_at, server_with, soon};
 use crate::fixture::Stage;
 
 async fn connect(server: &Server) -> TcpStream {
@@ -89,4 +91,22 @@ async fn an_idle_connection_ends_but_none_with_a_call() {
     training.send_all(stage.requests(1)).await;
     training.report().await;
     training.finish().await;
+}
+
+/// What is known of a worker, and agreed with it, is known of a process: no call may come to another by itself.
+#[tokio::test]
+async fn a_connection_comes_to_one_process_only() {
+    let first = server().await;
+    let address = first.address.to_string();
+    let (connection, description) = soon(Dialer::default().dial(&address)).await.unwrap();
+    first.stop.send(()).unwrap();
+    soon(first.ended).await.unwrap().unwrap();
+    let second = server_at(first.address, ConnectionLimits::default()).await;
+    for _ in 0..3 {
+        let status = soon(connection.client().describe(wire::DescribeRequest {})).await.unwrap_err();
+        assert_eq!(connection.refused(&status).reason, Reason::Broken, "{status}");
+    }
+    let (_, there) = soon(Dialer::default().dial(&address)).await.unwrap();
+    assert_ne!(there.identity, description.identity);
+    assert_serves(&second).await;
 }

@@ -4,6 +4,7 @@ use proto::limits;
 use proto::rows::Precision;
 use proto::wire;
 use proto::wire::host_layer_request::Request as HostRequest;
+use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use proto::wire::transform_request::Request as TransformRequest;
 use scff::layer::{CHANNELS, ELEMENTS};
@@ -20,7 +21,7 @@ fn check(status: &Status, code: Code, says: &str) {
 }
 
 fn shard(start: u64, end: u64) -> wire::Shard {
-    wire::Shard { address: "127.0.0.1:1".to_owned(), name: "127.0.0.1".to_owned(), start, end }
+    wire::Shard { address: "127.0.0.1:1".to_owned(), start, end, ..wire::Shard::default() }
 }
 
 #[tokio::test]
@@ -332,4 +333,26 @@ async fn a_message_beyond_the_limit_is_refused() {
     training.send(Request::Rows(wire::Rows::alike(1, payload))).await;
     check(&training.refusal().await, Code::InvalidArgument, "too large");
     assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_layer_is_not_shared_with_another_process_than_the_one_that_was_named() {
+    let (head, below) = (server().await, server().await);
+    let mut below_client = below.client().await;
+    let identity = soon(below_client.describe(wire::DescribeRequest {})).await.unwrap().into_inner().identity;
+    let share = |identity| {
+        let stage = Stage::plain();
+        let address = below.address.to_string();
+        let below = wire::Shard { address, start: 0, end: 4, identity, ..wire::Shard::default() };
+        wire::TrainBegin { group: vec![shard(4, 10), below], ..stage.begin() }
+    };
+    let mut client = head.client().await;
+    let training = Training::open(&mut client).await;
+    training.send(Request::Begin(share(identity ^ 1))).await;
+    let status = training.refusal().await;
+    check(&status, Code::Unavailable, "which shares the layer: another process than the one");
+    let mut training = Training::open(&mut client).await;
+    training.send(Request::Begin(share(identity))).await;
+    training.send(Request::State(Stage::plain().state.into())).await;
+    assert_eq!(training.reply().await.unwrap(), Some(Reply::Ready(wire::Ready {})));
 }

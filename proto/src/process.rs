@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
+use scff::blas::kernels::{is_known, runnable};
 use scff::blas::{KERNEL_VARIABLE, faster_kernel, kernel, use_one_thread_per_call};
 
 /// Tells a program that it has executed itself anew: the number of its process, which stays the same, and the file
@@ -53,12 +54,16 @@ impl std::fmt::Display for KernelChoice {
 /// errors where OpenBLAS does not obey. A program that was executed anew for the sake of others keeps the kernel that they
 /// chose.
 pub fn use_blas_kernel(choice: &KernelChoice) -> io::Result<()> {
+    if let KernelChoice::Named(name) = choice {
+        check_runs(name)?;
+    }
     let anew = Anew::of_this_process();
     if anew.is_none_or(|anew| anew.listener.is_none())
         && let Some(name) = missing(choice, anew.is_some(), &kernel())?
     {
         return Err(execute_anew(name, None));
     }
+    check_runs(&kernel())?;
     use_one_thread_per_call();
     Ok(())
 }
@@ -124,6 +129,16 @@ fn missing<'a>(choice: &'a KernelChoice, anew: bool, running: &str) -> io::Resul
         }
         _ => Ok(None),
     }
+}
+
+/// Computing with a kernel whose instructions the processor lacks would end the process without a word.
+fn check_runs(name: &str) -> io::Result<()> {
+    let runnable = runnable();
+    if !is_known(name) || runnable.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let names = runnable.join(", ");
+    Err(io::Error::other(format!("this processor cannot run BLAS kernel `{name}`, but {names}")))
 }
 
 /// Returns only where that fails.

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -15,14 +16,18 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::kernels::{Digest, Kernel};
+use crate::kernels::{Digest, Kernel, parse};
 use crate::machine::{Cores, processor_kind};
 use crate::output::print;
 use crate::process::own_program;
 use crate::state::sha256;
+use crate::wire;
 
 /// How long a child may take, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Signals that end a child for what it computes.
+const CRASHES: [i32; 6] =
+    [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV];
 /// What a child prints before its kernel and digest.
 const ANSWER: &str = "kernel";
 
@@ -166,6 +171,7 @@ async fn ask_child(argument: &str, name: &str) -> Answer {
 fn read_answer(name: &str, output: &Output) -> Answer {
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     let answer = said(&output.stdout);
+    let failure = || format!("{} {}", output.status, said(&output.stderr)).trim().to_owned();
     match answer.split(' ').collect::<Vec<_>>()[..] {
         [ANSWER, running, digest] if output.status.success() => {
             // OpenBLAS takes another kernel for a name that it does not know.
@@ -174,7 +180,11 @@ fn read_answer(name: &str, output: &Output) -> Answer {
             }
             Answer::Right(Kernel { name: running.to_owned(), digest: Digest(digest.to_owned()) })
         }
-        _ => Answer::Failed(format!("{} {}", output.status, said(&output.stderr)).trim().to_owned()),
+        // Somebody ended it, along with this program or for want of memory.
+        _ if output.status.signal().is_some_and(|signal| !CRASHES.contains(&signal)) => {
+            Answer::Unasked(failure())
+        }
+        _ => Answer::Failed(failure()),
     }
 }
 
@@ -208,8 +218,11 @@ fn recall(file: &Path) -> Option<Tested> {
         let pair = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
         value.get(name)?.as_object()?.iter().map(pair).collect()
     };
-    let kernel = |(name, digest)| Kernel { name, digest: Digest(digest) };
-    let mut kernels: Vec<Kernel> = pairs("kernels")?.into_iter().map(kernel).collect();
+    let listed = pairs("kernels")?.into_iter().map(|(name, digest)| wire::Kernel { name, digest });
+    let mut kernels = parse(wire::KernelList { kernels: listed.collect() }).ok()?;
+    if kernels.is_empty() {
+        return None;
+    }
     kernels.sort_by_key(|kernel| (place(&kernel.name), kernel.name.clone()));
     Some(Tested { kernels, left_out: pairs("left_out")? })
 }
@@ -232,7 +245,6 @@ fn remember(file: &Path, Tested { kernels, left_out }: &Tested) -> io::Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
     use super::*;
@@ -251,7 +263,9 @@ mod tests {
         remember(&file, &tested()).unwrap();
         assert_eq!(recall(&file), Some(tested()));
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing lies beside it");
-        for damaged in ["", "{}", "{\"kernels\": {\"Zen\": 3}, \"left_out\": {}}"] {
+        let kernels = |kernels: &str| format!("{{\"kernels\": {{{kernels}}}, \"left_out\": {{}}}}");
+        let [number, none, name] = ["\"Zen\": 3", "", "\"Z en\": \"ab\""].map(kernels);
+        for damaged in ["", "{}", &number, &none, &name] {
             fs::write(&file, damaged).unwrap();
             assert_eq!(recall(&file), None, "{damaged}");
         }
@@ -269,6 +283,9 @@ mod tests {
         assert!(matches!(answer(0, "kernel Haswell ab\n"), Answer::Absent));
         for (status, said) in [(4, ""), (256, ""), (0, "kernel Zen"), (256, "kernel Zen ab")] {
             assert!(matches!(answer(status, said), Answer::Failed(how) if how.ends_with("why")), "{said}");
+        }
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGKILL] {
+            assert!(matches!(answer(signal, ""), Answer::Unasked(_)), "nothing is wrong with the kernel");
         }
     }
 

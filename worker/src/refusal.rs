@@ -123,7 +123,7 @@ pub enum Refusal {
     #[error("another attempt of the same run has taken over")]
     Preempted,
     /// The worker is about to end.
-    #[error("this worker is shutting down")]
+    #[error("this worker is about to end, or to begin anew with another BLAS kernel")]
     Closing,
     /// A bug of ours, caught.
     #[error("the computation failed: {0}")]

@@ -92,13 +92,21 @@ where
         .serve_with_incoming_shutdown(incoming, closed(closing));
     let mut ended = Ended::ShutDown;
     let end = async {
+        tokio::pin!(shutdown);
         tokio::select! {
-            () = shutdown => tracing::info!("shutting down"),
+            () = &mut shutdown => {}
             kernel = node.kernels.change() => {
                 tracing::info!("changing to BLAS kernel {kernel}");
+                let _ = close.send(true);
                 ended = Ended::ForKernel(kernel);
+                tokio::select! {
+                    () = &mut shutdown => {}
+                    () = tokio::time::sleep(GRACE) => return,
+                }
             }
         }
+        tracing::info!("shutting down");
+        ended = Ended::ShutDown;
         let _ = close.send(true);
         tokio::time::sleep(GRACE).await;
     };

@@ -40,7 +40,8 @@ impl Worker for Service {
         &self,
         request: Request<wire::ListKernelsRequest>,
     ) -> Result<Response<wire::KernelList>, Status> {
-        Call::of(&request).by_coordinator("asking for BLAS kernels")?;
+        let call = Call::of(&request);
+        call.by_coordinator("asking for BLAS kernels")?;
         let kernels = &self.node.kernels;
         let list = if request.into_inner().in_use { kernels.in_use().await } else { kernels.offered().await };
         Ok(Response::new(wire::KernelList { kernels: list.iter().map(Into::into).collect() }))
@@ -50,7 +51,8 @@ impl Worker for Service {
         &self,
         request: Request<wire::UseKernelRequest>,
     ) -> Result<Response<wire::UseKernelReply>, Status> {
-        Call::of(&request).by_coordinator("changing the BLAS kernel")?;
+        let call = Call::of(&request);
+        call.by_coordinator("changing the BLAS kernel")?;
         let name = kernels::text("name", request.into_inner().name).map_err(Refusal::from)?;
         self.node.kernels.change_to(&name, &self.node.slot).await?;
         Ok(Response::new(wire::UseKernelReply {}))

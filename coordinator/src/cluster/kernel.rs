@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use proto::dial::Dialer;
+use proto::dial::{DialError, Dialer};
 use proto::kernels::parse;
 use proto::process::KernelChoice;
+use proto::refusal::Reason;
 use proto::wire;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LINGERING: Duration = Duration::from_secs(3);
 /// Before asking again.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Connections in a row that cannot be made to a worker that has ended. One that changes listens all the while.
+const UNREACHABLE: u32 = 10;
 
 /// What a worker can compute with; or with the kernel in use alone, which is known soonest.
 pub async fn offer(worker: &Worker, in_use: bool) -> Result<Offer, LeftOut> {
@@ -64,6 +67,10 @@ async fn change(worker: &Worker, kernel: &str) -> Result<(), LeftOut> {
         let late = |_| LeftOut::for_now(format!("{worker}: no answer within {} s", PATIENCE.as_secs()));
         let Err(status) = asked.await.map_err(late)? else { return Ok(()) };
         let failure = WorkerFailure::of(worker, &status);
+        if failure.reason == Reason::Broken {
+            // It may have changed already, for whoever reaches it at another address.
+            return Ok(());
+        }
         if !failure.passing || began.elapsed() >= LINGERING {
             return Err(left_out(failure));
         }
@@ -73,23 +80,27 @@ async fn change(worker: &Worker, kernel: &str) -> Result<(), LeftOut> {
 
 /// The worker once it is there again.
 async fn changed(dialer: &Dialer, worker: &Worker, kernel: &str) -> Result<Worker, LeftOut> {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        if let Ok(Ok((connection, description))) = timeout(PATIENCE, dialer.dial(&worker.address)).await {
-            let changed = Worker::new(worker.address.clone(), connection, description);
-            if changed.description.blas_kernel == kernel {
-                return Ok(changed);
-            }
-            if changed.id != worker.id {
+    let (began, mut unreachable) = (Instant::now(), 0);
+    while began.elapsed() < PATIENCE && unreachable < UNREACHABLE {
+        match timeout(PATIENCE, dialer.dial(&worker.address)).await {
+            Ok(Ok((connection, description))) => {
+                let changed = Worker::new(worker.address.clone(), connection, description);
                 let found = &changed.description.blas_kernel;
-                return Err(LeftOut::for_now(format!(
-                    "{worker} was to change to {kernel}, but uses {found}"
-                )));
+                if found == kernel {
+                    return Ok(changed);
+                }
+                if changed.id != worker.id {
+                    let reason = format!("{worker} was to change to BLAS kernel {kernel}, but uses {found}");
+                    return Err(LeftOut::for_now(reason));
+                }
+                unreachable = 0;
             }
+            Ok(Err(DialError::Connect { .. })) => unreachable += 1,
+            Ok(Err(_)) | Err(_) => unreachable = 0,
         }
         sleep(PAUSE).await;
     }
-    Err(LeftOut::for_now(format!("{worker} was to change to {kernel}, and has not come back")))
+    Err(LeftOut::for_now(format!("{worker} was to change to BLAS kernel {kernel}, and has not come back")))
 }
 
 fn left_out(failure: WorkerFailure) -> LeftOut {

@@ -60,6 +60,11 @@ fn known(name: &str) -> Option<(usize, &'static Known)> {
     KERNELS.iter().enumerate().find(|(_, known)| known.name.eq_ignore_ascii_case(name))
 }
 
+/// Whether there is a kernel of this name that something is known of.
+pub fn is_known(name: &str) -> bool {
+    known(name).is_some()
+}
+
 /// Names of the kernels that this processor can run, the fastest first, where the library has them.
 pub fn runnable() -> Vec<&'static str> {
     KERNELS.iter().filter(|known| (known.runs)()).map(|known| known.name).collect()

@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
 
 mod data;
+mod other_version;
 mod process;
 mod run_dir;
 mod sandbox;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use procfs::Current;
 
+pub use other_version::OtherVersion;
 pub use process::{Ended, Pid, Process, program};
 pub use run_dir::{RunDir, weights};
 pub use sandbox::{Sandbox, Worker};

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use proto::address::Address;
+use proto::dial::Dialer;
+use proto::wire;
 use serde_json::Value;
 use strata_tests::{Process, Sandbox, Worker, program, until, weights};
 
@@ -186,6 +189,52 @@ fn without_a_common_kernel_the_error_says_what_each_worker_has() {
     let ended = sandbox.start_run("run", &["--workers", &format!("{one},{other}")]).end();
     ended.expect_error(&["no BLAS kernel", one, other, &fast.name, &slow.name, "OpenBLAS"]);
     assert_eq!(identity(&sandbox, "run")["blas"], "");
+}
+
+#[test]
+fn a_run_waits_for_who_may_have_its_kernel() {
+    let Some([fast, _]) = two_kernels("a_run_waits_for_who_may_have_its_kernel") else { return };
+    let sandbox = Sandbox::new();
+    let began = worker(&sandbox, &fast);
+    let long = ["--workers", &began.address, "--set", "layers.0.epochs=300"];
+    let mut process = sandbox.start_run("run", &long);
+    wait_for(&mut process, &sandbox, 5);
+    process.kill();
+    let address = began.address.clone();
+    drop(began);
+    let other = worker_of_other_bits(&sandbox, "127.0.0.1:0");
+    let both = format!("{},{address}", other.address);
+    let words = ["--workers", &both, "--set", "layers.0.epochs=300", "--wait", "60"];
+    let mut process = sandbox.start_run("run", &words);
+    until("a word about it", || {
+        assert!(process.is_running(), "{:?}", process.end());
+        let errors = process.errors();
+        (errors.contains("waiting for ") && errors.contains("no worker has it")).then_some(())
+    });
+    let _back = sandbox.worker(&["--threads", "1", "--listen", &address]);
+    process.end().expect_success();
+    assert_eq!(sandbox.run_dir("run").summary()["workers"], 1);
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_while_it_changes_ends() {
+    let Some([fast, slow]) = two_kernels("a_worker_that_is_told_to_end_while_it_changes_ends") else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let mut worker = worker(&sandbox, &slow);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dialled = runtime.block_on(Dialer::default().dial(&Address::given(&worker.address)));
+    let (connection, _) = dialled.unwrap();
+    // A call that does not end keeps it from changing for a while.
+    let mut host = connection.client();
+    runtime.spawn(async move { host.host_layer(tokio_stream::pending()).await });
+    let change = wire::UseKernelRequest { name: fast.name.clone() };
+    runtime.block_on(connection.client().use_kernel(change)).unwrap();
+    until("its word", || worker.process.errors().contains("changing to BLAS kernel").then_some(()));
+    worker.process.pid().signal("TERM");
+    worker.process.end().expect_success();
+    assert!(worker.process.errors().contains("shutting down"), "{}", worker.process.errors());
 }
 
 #[test]

@@ -5,7 +5,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use strata_tests::{Process, RunDir, Sandbox, Worker, reference, until, weights};
+use proto::{PROTOCOL_VERSION, wire};
+use strata_tests::{OtherVersion, Process, RunDir, Sandbox, Worker, reference, until, weights};
 
 /// Gives up who is silent for three seconds.
 const IMPATIENT: [&str; 2] = ["--silence", "3"];
@@ -140,4 +141,35 @@ fn a_worker_with_few_descriptors_says_so_and_serves_through_a_crowd() {
     drop(crowd);
     let errors = worker.process.errors();
     assert!(errors.contains("no connection can be accepted: "), "{errors}");
+}
+
+#[test]
+fn a_newcomer_of_another_version_is_left_out_with_one_warning() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.worker(&["--threads", "1"]);
+    let address = sandbox.worker(&["--threads", "1"]).address;
+    let longer = ["--set", "layers.0.epochs=300"];
+    let both = format!("{},{address}", first.address);
+    let mut process = sandbox.start_run("run", &[&["--workers", &both], &longer[..]].concat());
+    wait_for(&mut process, &sandbox.run_dir("run"), 0, 5);
+    let description = wire::WorkerDescription {
+        protocol_version: PROTOCOL_VERSION + 1,
+        version: "9.8.7".to_owned(),
+        ..wire::WorkerDescription::default()
+    };
+    let _newcomer = OtherVersion::at(&address, description);
+    let found = format!("{address}: speaks protocol version {} (worker 9.8.7)", PROTOCOL_VERSION + 1);
+    until("a warning", || {
+        assert!(process.is_running(), "it came too late: {:?}", process.end());
+        process.errors().contains(&found).then_some(())
+    });
+    let ended = process.end();
+    ended.expect_success();
+    let warnings: Vec<&str> = ended.errors.lines().filter(|line| line.contains(&found)).collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.errors);
+    assert!(warnings[0].contains("going on without it"), "{warnings:?}");
+    let summary = sandbox.run_dir("run").summary();
+    assert_eq!(summary["workers"], 1);
+    let alone = sandbox.run("alone", &[&["--workers", &first.address], &longer[..]].concat());
+    assert_eq!(weights(&summary), weights(&alone));
 }

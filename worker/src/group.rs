@@ -161,7 +161,8 @@ mod tests {
     use super::*;
 
     fn share(ranges: &[(u64, u64)]) -> Result<Share, WireError> {
-        let shard = |&(start, end)| wire::Shard { address: "a:1".into(), start, end, ..wire::Shard::default() };
+        let shard =
+            |&(start, end)| wire::Shard { address: "a:1".into(), start, end, ..wire::Shard::default() };
         Share::parse(ranges.iter().map(shard).collect(), &[0..4, 4..8, 8..10])
     }
 

@@ -460,7 +460,8 @@ mod tests {
                 },
                 sharing: self.sharing,
             };
-            let shard = |&(start, end)| wire::Shard { address: "a:1".into(), start, end, ..wire::Shard::default() };
+            let shard =
+                |&(start, end)| wire::Shard { address: "a:1".into(), start, end, ..wire::Shard::default() };
             let begin = wire::TrainBegin {
                 run: "run".into(),
                 spec: Some((&self.spec()).into()),

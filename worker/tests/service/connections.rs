@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use proto::address::Address;
 use proto::dial::Dialer;
 use proto::refusal::Reason;
 use proto::wire;
@@ -97,7 +98,7 @@ async fn an_idle_connection_ends_but_none_with_a_call() {
 #[tokio::test]
 async fn a_connection_comes_to_one_process_only() {
     let first = server().await;
-    let address = first.address.to_string();
+    let address = Address::given(&first.address.to_string());
     let (connection, description) = soon(Dialer::default().dial(&address)).await.unwrap();
     first.stop.send(()).unwrap();
     soon(first.ended).await.unwrap().unwrap();

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +68,9 @@ pub enum Command {
         /// Override a key of the configuration, such as layers.0.lr=0.01; may be given several times.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
+        /// Show metrics for Prometheus on /metrics of this address, and /live and /ready for probes.
+        #[arg(long, value_name = "ADDR")]
+        metrics: Option<SocketAddr>,
         /// Where the workers are.
         #[command(flatten)]
         cluster: ClusterArgs,
@@ -288,7 +292,7 @@ impl ClusterArgs {
             patience: Duration::from_secs(self.wait),
             kernel: kernel.clone(),
         };
-        Ok(Surroundings { data: self.data, cluster, shards: self.shards, stop })
+        Ok(Surroundings { data: self.data, cluster, shards: self.shards, metrics: None, stop })
     }
 }
 
@@ -332,15 +336,15 @@ impl Cli {
     pub async fn execute(self, stop: Stop) -> anyhow::Result<()> {
         let Self { blas_kernel: kernel, command } = self;
         match command {
-            Command::Run { config: file, out, set, cluster } => {
+            Command::Run { config: file, out, set, metrics, cluster } => {
                 let config = config::load(&file, &set)?;
                 let out = out.unwrap_or_else(|| {
                     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
                     PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0))
                 });
-                let summary = run(&config, &out, &cluster.surroundings(&kernel, stop)?)
-                    .await
-                    .with_context(|| file.display().to_string())?;
+                let surroundings = Surroundings { metrics, ..cluster.surroundings(&kernel, stop)? };
+                let summary =
+                    run(&config, &out, &surroundings).await.with_context(|| file.display().to_string())?;
                 print(format_args!("{}\nrun directory: {}", conclusion(&summary), out.display()))?;
             }
             Command::Plan { config: file, set, json, cluster } => {

@@ -36,6 +36,8 @@ pub mod terminal;
 
 pub mod metrics_log;
 
+pub mod meters;
+
 pub mod schedule;
 
 pub mod split;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use proto::observe::Observed;
 use proto::state::weights_sha256;
 use scff::batch::{Epoch, LayerIndex, Step};
 use scff::frozen::FrozenLayer;
@@ -12,8 +13,9 @@ use scff::seed::Purpose;
 
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
-use crate::events::{Event, Events, LayerStarted};
+use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
+use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
 use crate::plan::{Member, Phase, Plan, Stage};
@@ -33,7 +35,15 @@ use crate::worker_id::WorkerId;
 pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
     let (plan, set) = prepare(config, &surroundings.data)?;
     let dir = Arc::new(RunDir::open(out, config)?);
-    let events = Events::new(vec![Box::new(MetricsLog::new(dir.clone())), Box::new(Terminal::new())]);
+    let mut listeners: Vec<Box<dyn Listener>> =
+        vec![Box::new(MetricsLog::new(dir.clone())), Box::new(Terminal::new())];
+    if let Some(address) = surroundings.metrics {
+        let observed = Observed::new();
+        let shown = observed.clone().show(address).await;
+        shown.with_context(|| format!("showing metrics on {address}"))?;
+        listeners.push(Box::new(Meters::new(observed)));
+    }
+    let events = Events::new(listeners);
     if let Some(summary) = dir.summary()? {
         events.tell(&Event::Finished { folder: out.to_owned(), summary: summary.clone(), before: true })?;
         return Ok(summary);

@@ -1,5 +1,6 @@
 //! One sitting of a run, to train or to evaluate: its plan and samples, its directory, its workers, and the layers that are frozen.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Surroundings {
     pub cluster: ClusterOptions,
     /// How many workers share each layer, whatever its configuration says.
     pub shards: Option<Shards>,
+    /// Where to show metrics.
+    pub metrics: Option<SocketAddr>,
     /// Whether the process was asked to end.
     pub stop: Stop,
 }

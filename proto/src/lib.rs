@@ -10,6 +10,7 @@ pub mod kernels;
 pub mod layer;
 pub mod limits;
 pub mod machine;
+pub mod observe;
 pub mod output;
 pub mod process;
 pub mod refusal;

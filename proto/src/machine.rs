@@ -112,6 +112,12 @@ pub fn peak_rss_bytes() -> u64 {
     status.and_then(|status| status.vmhwm).map_or(0, |kibibytes| kibibytes * 1024)
 }
 
+/// The memory that this process has resident now, in bytes; 0 where that is unknown.
+pub fn resident_bytes() -> u64 {
+    let status = Status::from_file("/proc/self/status").ok();
+    status.and_then(|status| status.vmrss).map_or(0, |kibibytes| kibibytes * 1024)
+}
+
 /// What `ulimit -v` allows.
 fn address_space(root: &Path) -> Option<(u64, PathBuf)> {
     match Limits::from_file(root.join("proc/self/limits")).ok()?.max_address_space.soft_limit {
@@ -275,7 +281,8 @@ mod tests {
 
     #[test]
     fn this_machine_says_what_it_has() {
-        assert!(Memory::look().bytes > peak_rss_bytes() && peak_rss_bytes() > 0);
+        assert!(Memory::look().bytes > peak_rss_bytes() && peak_rss_bytes() >= resident_bytes());
+        assert!(resident_bytes() > 0);
         assert!(Cores::look().count > 0);
     }
 }

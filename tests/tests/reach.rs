@@ -131,6 +131,19 @@ fn nobody_is_given_up_for_having_nothing_to_say() {
 }
 
 #[test]
+fn a_connection_that_has_idled_is_made_again() {
+    let sandbox = Sandbox::new();
+    let [one, two] = [(); 2].map(|()| sandbox.worker(&["--threads", "1", "--idle", "1"]));
+    // The first trains for a while; the second, which trains the next layer, has nothing to do meanwhile.
+    let both = list(&[&one, &two]);
+    let words = ["--shards", "1", "--workers", &both, "--set", "layers.0.epochs=400"];
+    let ended = sandbox.start_run("run", &words).end();
+    ended.expect_success();
+    assert!(two.process.errors().contains("no call for 1 s"), "{}", two.process.errors());
+    assert!(!ended.errors.contains("trying again"), "{}", ended.errors);
+}
+
+#[test]
 fn a_worker_with_few_descriptors_says_so_and_serves_through_a_crowd() {
     let sandbox = Sandbox::new();
     let worker = sandbox.worker_under("ulimit -n 64", &["--threads", "1"]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Parser;
 use proto::dial::Dialer;
+use proto::observe::Observed;
 use proto::process::KernelChoice;
 use proto::self_test::{Tester, cache_folder};
 use proto::silence::Silence;
@@ -16,7 +17,7 @@ use proto::tls_args::TlsArgs;
 
 use crate::incoming::ConnectionLimits;
 use crate::machine::Machine;
-use crate::server::Settings;
+use crate::settings::Settings;
 
 /// A Strata worker: hosts frozen layers, transforms activations, and trains layers of one run at a time for the
 /// coordinator that dials it.
@@ -44,6 +45,9 @@ pub struct Cli {
     /// End when standard input does: a parent process that dies takes its workers along.
     #[arg(long)]
     pub until_stdin_closes: bool,
+    /// Show metrics for Prometheus on /metrics of this address, and /live and /ready for probes.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
     /// Give up a peer that is silent for so long, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub silence: u16,
@@ -112,6 +116,7 @@ impl Cli {
             threads: self.threads.map_or(machine.cores.count, NonZeroUsize::get),
             cache_bytes: self.cache_memory.map_or(machine.memory.bytes / 4, |size| size.as_u64()),
             tester: Tester { argument: Some(SELF_TEST), folder: cache_folder() },
+            observed: Observed::new(),
         }
     }
 }

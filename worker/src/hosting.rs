@@ -33,6 +33,7 @@ pub async fn host(node: &Node, mut requests: Streaming<wire::HostLayerRequest>) 
         let Request::Part(part) = request else {
             return Err(WireError::new("request", "another `begin`", "`part`").into());
         };
+        node.meters.received_bytes("layer", part.len());
         tensors.push(&part)?;
     }
     let bytes = tensors.finish()?;

@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod incoming;
 mod activity;
+mod settings;
 pub mod server;
 mod service;
 pub mod machine;
@@ -34,5 +35,7 @@ mod sums;
 mod cache;
 mod compute;
 mod system;
+mod meters;
 
-pub use server::{Ended, ServeError, Settings, serve};
+pub use server::{Ended, ServeError, serve};
+pub use settings::Settings;

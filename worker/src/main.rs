@@ -65,6 +65,10 @@ async fn run(cli: &Cli, tls: Option<Arc<Tls>>, listener: TcpListener) -> anyhow:
     let mut signals = Signals::take()?;
     let machine = Machine::look();
     let settings = cli.settings(&machine);
+    if let Some(address) = cli.metrics {
+        let shown = settings.observed.clone().show(address).await;
+        shown.with_context(|| format!("showing metrics on {address}"))?;
+    }
     tracing::info!(
         cores = %machine.cores,
         memory = %machine.memory,

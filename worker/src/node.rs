@@ -9,6 +9,8 @@ use crate::compute::Compute;
 use crate::hosted::Hosted;
 use crate::kernels::Kernels;
 use crate::machine::Machine;
+use crate::meters::Meters;
+use crate::settings::Settings;
 use crate::slot::Slot;
 use crate::stage::Budget;
 use crate::system::System;
@@ -25,6 +27,8 @@ pub struct Node {
     pub system: System,
     /// How it reaches others.
     pub dialer: Dialer,
+    /// What it counts.
+    pub meters: Meters,
     /// Who it is: another process, or this one begun anew, is another.
     pub identity: u64,
     /// The place for its one training session.
@@ -42,16 +46,17 @@ impl Node {
         compute: Compute,
         system: System,
         dialer: Dialer,
-        cache_bytes: u64,
+        settings: &Settings,
         kernels: Kernels,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let memory_bytes = if machine.memory.bytes == 0 { u64::MAX } else { machine.memory.bytes };
-        let budget = Budget { memory_bytes, cache_bytes };
+        let budget = Budget { memory_bytes, cache_bytes: settings.cache_bytes };
+        let meters = Meters::new(settings.observed.registry(), settings.cache_bytes);
         let compute = Arc::new(compute);
         let identity = getrandom::u64().expect("the system has random numbers");
         let (slot, hosted) = (Slot::new(), Mutex::default());
-        Self { machine, budget, compute, system, dialer, identity, slot, kernels, hosted, closing }
+        Self { machine, budget, compute, system, dialer, meters, identity, slot, kernels, hosted, closing }
     }
 
     /// Does `work` with the hosted layers; nobody else has them meanwhile, so it must be short.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use proto::dial::Dialer;
 use proto::limits::{FRAME_BYTES, MESSAGE_BYTES, WINDOW_BYTES};
-use proto::self_test::Tester;
 use proto::wire::worker_server::WorkerServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -20,23 +19,13 @@ use crate::kernels::Kernels;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::service::Service;
+use crate::settings::Settings;
 use crate::system::System;
 
 /// How long streams may take to end when the worker does.
 const GRACE: Duration = Duration::from_secs(5);
 /// Streams of one connection. Each has a few messages under way.
 const STREAMS: u32 = 64;
-
-/// How a worker is set up.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Threads that compute.
-    pub threads: usize,
-    /// Memory for kept activations, in bytes.
-    pub cache_bytes: u64,
-    /// How it finds out which BLAS kernels it has.
-    pub tester: Tester,
-}
 
 /// Why a worker no longer serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,14 +60,14 @@ where
 {
     let (close, closing) = watch::channel(false);
     let compute = Compute::new(settings.threads)?;
-    let Settings { cache_bytes, tester, .. } = settings;
-    let (system, kernels) = (System::of_the_machine(), Kernels::new(tester));
+    let (system, kernels) = (System::of_the_machine(), Kernels::new(settings.tester.clone()));
     let silence = dialer.silence;
-    let node = Node::new(Machine::look(), compute, system, dialer, cache_bytes, kernels, closing.clone());
+    let node = Node::new(Machine::look(), compute, system, dialer, &settings, kernels, closing.clone());
     let node = Arc::new(node);
     let service = WorkerServer::new(Service::new(Arc::clone(&node))).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<Service>>().await;
+    settings.observed.set_ready(true);
     let server = Server::builder()
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(STREAMS)
@@ -107,6 +96,9 @@ where
         }
         tracing::info!("shutting down");
         ended = Ended::ShutDown;
+        // Before the streams end, so that whoever asks sends nothing new.
+        settings.observed.set_ready(false);
+        health.set_not_serving::<WorkerServer<Service>>().await;
         let _ = close.send(true);
         tokio::time::sleep(GRACE).await;
     };

@@ -13,6 +13,7 @@ use crate::activity::Call;
 use crate::assembly::Assembly;
 use crate::drive::{Channels, drive};
 use crate::group::{Below, Up};
+use crate::meters::LayerMeters;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::session::{Instruction, Session};
@@ -34,6 +35,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
     // Room for the last word is set aside: a client that reads nothing must not hold the session.
     let last = client.clone().try_reserve_owned().expect("the channel is new");
     tokio::spawn(async move {
+        node.meters.training.inc();
         let refusal = tokio::select! {
             result = converse(&node, requests, &client, &call) => result.err(),
             () = node.closing() => Some(Refusal::Closing),
@@ -42,6 +44,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
                 None
             }
         };
+        node.meters.training.dec();
         if let Some(refusal) = refusal {
             tracing::warn!(%refusal, "a training stream ends");
             last.send(Err(refusal.into()));
@@ -81,12 +84,13 @@ async fn converse(
         below: thread_sums,
         down: below.as_ref().map(Below::down),
     };
+    let meters = node.meters.of_layer(plan.layer, plan.shape.size);
     let session = Session::new(plan.shape, plan.share.link, state);
     let (name, compute, system) = (format!("train-{}", plan.layer.0), Arc::clone(&node.compute), node.system);
     let work = move || drive(plan, compute, system, turn, channels, &thread_replies);
     (system.spawn)(name, Box::new(work)).map_err(|error| Refusal::Panicked(error.to_string()))?;
     let (down, up) = below.map(Below::split).unzip();
-    let taking_in = TakingIn { session, instructions, totals, patient: first, down };
+    let taking_in = TakingIn { session, instructions, totals, patient: first, down, meters };
     let ended = tokio::select! {
         result = relay(taking_in, requests, replies, up, sums, client) => result,
         () = seat.evicted() => Err(Refusal::Preempted),
@@ -104,11 +108,14 @@ async fn relay(
     sums: mpsc::Sender<wire::Sums>,
     client: &Client,
 ) -> Result<(), Refusal> {
+    let meters = taking_in.meters.clone();
     let taking_in = taking_in.run(requests);
     let giving_out = async {
         let own = async {
             while let Some(reply) = replies.recv().await {
-                let reply = wire::TrainReply { reply: Some(reply?) };
+                let reply = reply?;
+                meters.sent(&reply);
+                let reply = wire::TrainReply { reply: Some(reply) };
                 if client.send(Ok(reply)).await.is_err() {
                     break;
                 }
@@ -163,11 +170,13 @@ struct TakingIn {
     patient: bool,
     /// To the worker below.
     down: Option<mpsc::Sender<wire::TrainRequest>>,
+    meters: LayerMeters,
 }
 
 impl TakingIn {
     async fn run(mut self, mut requests: Streaming<wire::TrainRequest>) -> Result<(), Refusal> {
         while let Some(request) = requests.message().await? {
+            self.meters.received(&request);
             if let Some(down) = &self.down {
                 // One that has ended has said why.
                 let _ = down.send(request.clone()).await;

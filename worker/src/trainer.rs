@@ -226,6 +226,7 @@ impl Trainer {
             // Up and down every link of the chain.
             exchanged_bytes: 2 * self.plan.share.below.len() as u64 * exchanged,
             forwarded_bytes: half.forwarded_bytes,
+            kept_bytes: self.cache.used() as u64,
             ..report_message(&report)
         };
         let replies = std::iter::once(Reply::Step(report)).chain(half.passed_on.into_iter().map(Reply::Rows));

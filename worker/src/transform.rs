@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
+use prost::Message;
 use proto::limits::{HEAD_BYTES, MESSAGE_BYTES};
 use proto::row_bytes::{RowBytes, RowLength};
 use proto::rows::{Precision, Unfit};
@@ -36,6 +37,7 @@ pub type Replies = Pin<Box<dyn Stream<Item = Result<wire::Rows, Status>> + Send>
 /// Answers every message of `requests` by one of the result, while `call` lasts.
 pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call: Call) -> Replies {
     let (queue, pending) = mpsc::channel(AHEAD);
+    let meters = node.meters.clone();
     tokio::spawn(async move {
         let _call = call;
         let refusal = tokio::select! {
@@ -51,7 +53,8 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call
     });
     Box::pin(
         ReceiverStream::new(pending)
-            .then(|pending: Result<PendingRows, Refusal>| async { Ok(pending?.wait().await??) }),
+            .then(|pending: Result<PendingRows, Refusal>| async { Ok(pending?.wait().await??) })
+            .map(move |reply: Result<wire::Rows, Status>| reply.inspect(|rows| meters.sent_rows(rows))),
     )
 }
 
@@ -70,6 +73,8 @@ async fn take_in(
         let Request::Rows(rows) = request else {
             return Err(WireError::new("request", "another `begin`", "`rows`").into());
         };
+        node.meters.received_bytes("rows", rows.encoded_len());
+        node.meters.transformed.inc_by(u64::from(rows.rows));
         let rows = RowBytes::parse(rows, RowLength::Fixed(passage.inputs), passage.precision, passage.limit)?;
         // Room first: what is started counts as under way.
         let Ok(room) = queue.reserve().await else { break };

@@ -102,7 +102,9 @@ impl Listener for Meters {
             Event::Started { frozen, .. } => self.frozen.set(*frozen as i64),
             Event::PhaseStarted { layers } => {
                 self.observed.set_ready(true);
-                layers.iter().for_each(|layer| self.started(layer));
+                for layer in layers {
+                    self.started(layer);
+                }
             }
             Event::Step { layer, taken } => {
                 self.steps.with_label_values(&[&layer.0.to_string()]).set(taken.0 as i64);

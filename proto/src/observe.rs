@@ -65,9 +65,10 @@ impl Default for Observed {
 }
 
 async fn ready(State(observed): State<Observed>) -> Response {
-    match *observed.ready.borrow() {
-        true => "ready\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+    if *observed.ready.borrow() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
     }
 }
 

@@ -1,4 +1,8 @@
 //! How long a peer may say nothing.
+//!
+//! HTTP/2 asks after a third of that time and waits for two thirds. That is not the same as bytes that do not come: a coordinator
+//! whose batches are all under way has nothing to send for minutes. A connection only notes when its peer was last heard, so that
+//! what HTTP/2 reports as broken can be told as silent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -43,6 +43,17 @@ impl Activity {
         self.end.clone().cancelled_owned()
     }
 
+    /// Has the connection end.
+    pub fn finish(&self) {
+        self.end.cancel();
+    }
+
+    /// Since when there has been no call; nothing where there is one, or where the connection is about to end.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        (calls.open == 0 && !self.end.is_cancelled()).then_some(calls.last)
+    }
+
     fn change(&self, change: impl FnOnce(&mut usize)) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut calls.open);
@@ -90,7 +101,7 @@ pub async fn end_when_idle(activity: Weak<Activity>, peer: SocketAddr, idle: Dur
         let idle_at = open.idle_at(idle);
         if idle_at <= Instant::now() {
             tracing::info!(%peer, "a connection is closed: no call for {} s", idle.as_secs());
-            return open.end.cancel();
+            return open.finish();
         }
         drop(open);
         tokio::time::sleep_until(idle_at).await;

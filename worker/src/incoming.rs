@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -64,7 +64,8 @@ pub fn incoming(
 ) -> ReceiverStream<io::Result<Visitor>> {
     let (admitted, stream) = mpsc::channel(1);
     let room = Arc::new(Semaphore::new(limits.connections));
-    let door = Door { limits, tls, room, admitted, complaints: Complaints::default() };
+    let (guests, complaints) = (Guests::default(), Complaints::default());
+    let door = Door { limits, tls, room, guests, admitted, complaints };
     tokio::spawn(keep(door, listener));
     ReceiverStream::new(stream)
 }
@@ -74,6 +75,7 @@ struct Door {
     limits: ConnectionLimits,
     tls: Option<Arc<Tls>>,
     room: Arc<Semaphore>,
+    guests: Guests,
     admitted: mpsc::Sender<io::Result<Visitor>>,
     complaints: Complaints,
 }
@@ -107,14 +109,16 @@ async fn keep(door: Door, listener: TcpListener) {
 
 impl Door {
     async fn greet(self, stream: TcpStream, peer: SocketAddr) {
-        let Self { limits, tls, room, admitted, complaints } = self;
+        let Self { limits, tls, room, guests, admitted, complaints } = self;
         let refused = match tokio::time::timeout(limits.greeting, greeted(stream, tls)).await {
             Err(_) => Refused::silent(limits.greeting),
             Ok(Err(refused)) => refused,
-            Ok(Ok((stream, role))) => match room.try_acquire_owned() {
-                Err(_) => Refused::new(format!("there are {} already", limits.connections), stream),
-                Ok(place) => {
-                    let visitor = Visitor::new(stream, place, Activity::new(role), peer, limits.idle);
+            Ok(Ok((stream, role))) => match place(room, &guests).await {
+                None => Refused::new(format!("there are {} at work already", limits.connections), stream),
+                Some(place) => {
+                    let activity = Arc::new(Activity::new(role));
+                    guests.add(&activity);
+                    let visitor = Visitor::new(stream, place, activity, peer, limits.idle);
                     // Nobody takes it where the worker is about to end.
                     let _ = admitted.send(Ok(visitor)).await;
                     return;
@@ -123,6 +127,38 @@ impl Door {
         };
         complaints.tell(format!("a connection of {} is closed: {}", peer.ip(), refused.reason));
         refused.part().await;
+    }
+}
+
+/// A place for one more connection: where all are taken, that of the one that has idled longest.
+async fn place(room: Arc<Semaphore>, guests: &Guests) -> Option<OwnedSemaphorePermit> {
+    match room.clone().try_acquire_owned() {
+        Ok(place) => Some(place),
+        Err(_) if guests.show_out() => tokio::time::timeout(PARTING, room.acquire_owned()).await.ok()?.ok(),
+        Err(_) => None,
+    }
+}
+
+/// The connections that were let in.
+#[derive(Clone, Default)]
+struct Guests(Arc<Mutex<Vec<Weak<Activity>>>>);
+
+impl Guests {
+    fn add(&self, activity: &Arc<Activity>) {
+        let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.retain(|guest| guest.strong_count() > 0);
+        guests.push(Arc::downgrade(activity));
+    }
+
+    /// Ends the connection that has idled longest; returns whether one idled at all.
+    fn show_out(&self) -> bool {
+        let guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = guests.iter().filter_map(|guest| {
+            let guest = guest.upgrade()?;
+            Some((guest.idle_since()?, guest))
+        });
+        let longest = idle.min_by_key(|(since, _)| *since);
+        longest.inspect(|(_, guest)| guest.finish()).is_some()
     }
 }
 
@@ -229,11 +265,10 @@ impl Visitor {
     fn new(
         stream: Stream,
         place: OwnedSemaphorePermit,
-        activity: Activity,
+        activity: Arc<Activity>,
         peer: SocketAddr,
         idle: Duration,
     ) -> Self {
-        let activity = Arc::new(activity);
         tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, idle));
         let ended = Box::pin(activity.ended());
         Self { unread: PREFACE, stream, activity, ended, _place: place }

@@ -66,16 +66,34 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
 #[tokio::test]
 async fn no_more_connections_are_let_in_than_there_is_room_for() {
     let server = server_with(ConnectionLimits { connections: 2, ..ConnectionLimits::default() }).await;
-    let mut clients = [server.client().await, server.client().await];
-    for client in &mut clients {
-        soon(client.describe(wire::DescribeRequest {})).await.unwrap();
+    let stage = Stage::plain();
+    let calls = [(); 2].map(|()| async { Training::ready(&mut server.client().await, &stage).await });
+    let mut streams = Vec::new();
+    for call in calls {
+        streams.push(call.await);
     }
-    let mut third = connect(&server).await;
-    third.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    closed(third).await;
+    closed(greeting(&server).await).await;
     // Once one of them goes, there is room.
-    drop(clients);
+    drop(streams);
     assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn connections_that_idle_make_room() {
+    let server = server_with(ConnectionLimits { connections: 2, ..ConnectionLimits::default() }).await;
+    let mut idle = Vec::new();
+    for _ in 0..5 {
+        idle.push(greeting(&server).await);
+    }
+    assert_serves(&server).await;
+    closed(idle.swap_remove(0)).await;
+}
+
+/// A connection that speaks HTTP/2 and asks for nothing.
+async fn greeting(server: &Server) -> TcpStream {
+    let mut stream = connect(server).await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    stream
 }
 
 #[tokio::test]
@@ -84,9 +102,7 @@ async fn an_idle_connection_ends_but_none_with_a_call() {
     let server = server_with(limits).await;
     let stage = Stage::plain();
     let training = Training::ready(&mut server.client().await, &stage).await;
-    let mut idle = connect(&server).await;
-    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    closed(idle).await;
+    closed(greeting(&server).await).await;
     // The training stream, which has said nothing meanwhile, goes on.
     let mut training = training;
     training.send_all(stage.requests(1)).await;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proto::dial::Dialer;
+use proto::logs::{LogArgs, LogFormat};
 use proto::machine::{Cores, Memory};
 use proto::output::print;
 use proto::process::KernelChoice;
@@ -50,6 +51,9 @@ pub struct Cli {
     /// the same bits on all; and for a run that goes on the one that it began with. Another kernel gives other bits.
     #[arg(long, global = true, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,
+    /// How it logs, and its local workers.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -334,7 +338,7 @@ impl PlannedArgs {
 impl Cli {
     /// Does it; ends with [`crate::stop::Stopped`] where `stop` is asked for.
     pub async fn execute(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { blas_kernel: kernel, command } = self;
+        let Self { blas_kernel: kernel, command, .. } = self;
         match command {
             Command::Run { config: file, out, set, metrics, cluster } => {
                 let config = config::load(&file, &set)?;
@@ -407,7 +411,8 @@ fn certs_command(command: CertsCommand) -> anyhow::Result<()> {
 fn data_command(command: DataCommand) -> anyhow::Result<()> {
     match command {
         DataCommand::Fetch { name, data } => {
-            let options = FetchOptions { base_url: None, progress: true };
+            let options =
+                FetchOptions { base_url: None, progress: LogFormat::of_this_process() == LogFormat::Text };
             print(source::fetch(name, &data, &options)?)?;
         }
         DataCommand::List { data } => {

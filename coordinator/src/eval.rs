@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::bail;
 
+use crate::event_log::teller;
 use crate::events::Events;
 use crate::features::Taps;
 use crate::run_dir::RunDirReader;
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
 use crate::summary::ReadoutSummary;
-use crate::terminal::Terminal;
 
 /// What a readout of a finished run reads, and how it is trained.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ pub async fn eval(
     let config = crate::config::load(&dir.config_file(), &wanted.readout)?;
     let (plan, set) = prepare(&config, &surroundings.data)?;
     let splits = split(&plan, set);
-    let events = Events::new(vec![Box::new(Terminal::new())]);
+    let events = Events::new(vec![teller()]);
     let mut sitting = Sitting::evaluating(plan, splits, dir, surroundings, events)?;
     if wanted.input {
         let (_, summary) = sitting.read_out(&[], &Taps::Input).await?;

@@ -34,6 +34,8 @@ pub mod events;
 
 pub mod terminal;
 
+pub mod event_log;
+
 pub mod metrics_log;
 
 pub mod meters;

@@ -1,30 +1,22 @@
 //! `coordinator`: plans a run, streams activations to the workers, freezes layers, reads them out.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use coordinator::cli::Cli;
 use coordinator::stop::{CONTINUE_ME, Stop, Stopped};
-use proto::output::{Log, say};
+use proto::logs;
 use proto::signals::Signals;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| Log)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    logs::begin(cli.log.log_format, false);
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // It has been said already.
         Err(error) if error.is::<Stopped>() => ExitCode::from(CONTINUE_ME),
         Err(error) => {
-            say(format_args!("error: {}", said(&error)));
+            logs::fail("error", said(&error));
             ExitCode::FAILURE
         }
     }

@@ -13,6 +13,7 @@ use scff::seed::Purpose;
 
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
+use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
 use crate::meters::Meters;
@@ -27,7 +28,6 @@ use crate::split::{prepare, split};
 use crate::stop::{Stop, Stopped};
 use crate::stream::Views;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
-use crate::terminal::Terminal;
 use crate::totals::Carried;
 use crate::worker_id::WorkerId;
 
@@ -35,8 +35,7 @@ use crate::worker_id::WorkerId;
 pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
     let (plan, set) = prepare(config, &surroundings.data)?;
     let dir = Arc::new(RunDir::open(out, config)?);
-    let mut listeners: Vec<Box<dyn Listener>> =
-        vec![Box::new(MetricsLog::new(dir.clone())), Box::new(Terminal::new())];
+    let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(MetricsLog::new(dir.clone())), teller()];
     if let Some(address) = surroundings.metrics {
         let observed = Observed::new();
         let shown = observed.clone().show(address).await;

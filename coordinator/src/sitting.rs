@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proto::kernels::Digest;
+use proto::logs;
 use scff::batch::LayerIndex;
 use scff::layer::Tensors;
 
@@ -174,6 +175,7 @@ impl<D> Sitting<D> {
 /// The workers of a run, which keeps to the kernel that it has begun with.
 fn cluster(identity: &RunIdentity, surroundings: &Surroundings) -> Cluster {
     let RunIdentity { id, blas, blas_digest, .. } = identity.clone();
+    logs::always("run", &id);
     let digest = (!blas_digest.is_empty()).then_some(Digest(blas_digest));
     let began = (!blas.is_empty()).then_some(Began { blas, digest });
     Cluster::new(id, began, surroundings.cluster.clone())

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
-use proto::output::say;
+use proto::logs::say;
 use proto::signals::{Signals, leave};
 use tokio::sync::watch;
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use proto::output::say;
+use proto::logs::say;
 use scff::batch::{Epoch, LayerIndex, Step};
 
 use crate::clock::Stopwatch;
@@ -14,8 +14,8 @@ use crate::events::{Event, LayerStarted, Listener};
 use crate::run_dir::RunDirError;
 use crate::totals::{Measures, Metrics};
 
-/// Plain lines of a layer, where there is no terminal: at most one in this time.
-const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Lines of a layer, where there is no terminal: at most one in this time.
+pub const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Words and draws on standard error.
 pub struct Terminal {

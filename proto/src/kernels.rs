@@ -38,10 +38,11 @@ pub fn parse(list: wire::KernelList) -> Result<Vec<Kernel>, WireError> {
     list.kernels
         .into_iter()
         .map(|wire::Kernel { name, digest }| {
+            let name = text("kernels.name", name)?;
             if !names.insert(name.clone()) {
                 return Err(WireError::new("kernels.name", format_args!("`{name}` twice"), "each name once"));
             }
-            Ok(Kernel { name: text("kernels.name", name)?, digest: Digest(text("kernels.digest", digest)?) })
+            Ok(Kernel { name, digest: Digest(text("kernels.digest", digest)?) })
         })
         .collect()
 }

@@ -9,6 +9,7 @@ pub mod dial;
 pub mod kernels;
 pub mod layer;
 pub mod limits;
+pub mod logs;
 pub mod machine;
 pub mod observe;
 pub mod output;

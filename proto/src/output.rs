@@ -6,8 +6,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Says a line on standard error, if anybody hears it.
-pub fn say(line: impl Display) {
+/// Writes a line on standard error, if anybody reads it.
+pub fn write_line(line: impl Display) {
     // At once, so that the lines of several threads and processes do not mix.
     let _ = Log.write_all(format!("{line}\n").as_bytes());
 }

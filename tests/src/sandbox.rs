@@ -69,7 +69,10 @@ impl Sandbox {
         self.started.set(self.started.get() + 1);
         let log = self.path(&format!("logs/{name}-{}", self.started.get()));
         command.current_dir(self.folder.path());
-        command.env("STRATA_DATA", self.path("data")).env_remove("RUST_LOG").env_remove("STRATA_BLAS_KERNEL");
+        command.env("STRATA_DATA", self.path("data"));
+        for variable in ["RUST_LOG", "STRATA_BLAS_KERNEL", "STRATA_LOG_FORMAT"] {
+            command.env_remove(variable);
+        }
         // What workers remember of their kernels, they remember for all tests.
         command.env("XDG_CACHE_HOME", program("worker").with_file_name("test-cache"));
         Process::start(command, &log)

@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 pub struct Activity {
     /// In which role the peer has come, where there are certificates.
     role: Option<Role>,
+    peer: SocketAddr,
     calls: Mutex<Calls>,
     end: CancellationToken,
 }
@@ -33,9 +34,9 @@ pub struct Call(Option<Arc<Activity>>);
 
 impl Activity {
     /// No calls yet, of a peer that has come in this role.
-    pub fn new(role: Option<Role>) -> Self {
+    pub fn new(role: Option<Role>, peer: SocketAddr) -> Self {
         let calls = Mutex::new(Calls { open: 0, last: Instant::now() });
-        Self { role, calls, end: CancellationToken::new() }
+        Self { role, peer, calls, end: CancellationToken::new() }
     }
 
     /// Returns once the connection is to end.
@@ -78,6 +79,11 @@ impl Call {
         Self(activity)
     }
 
+    /// Where the peer called from.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.as_ref().map(|activity| activity.peer)
+    }
+
     /// Refuses `what` to workers.
     pub fn by_coordinator(&self, what: &'static str) -> Result<(), Refusal> {
         match &self.0 {
@@ -96,11 +102,11 @@ impl Drop for Call {
 }
 
 /// Ends a connection that has had no call for as long as `idle`.
-pub async fn end_when_idle(activity: Weak<Activity>, peer: SocketAddr, idle: Duration) {
+pub async fn end_when_idle(activity: Weak<Activity>, idle: Duration) {
     while let Some(open) = activity.upgrade() {
         let idle_at = open.idle_at(idle);
         if idle_at <= Instant::now() {
-            tracing::info!(%peer, "a connection is closed: no call for {} s", idle.as_secs());
+            tracing::info!(peer = %open.peer, "a connection is closed: no call for {} s", idle.as_secs());
             return open.finish();
         }
         drop(open);
@@ -114,6 +120,10 @@ mod tests {
 
     const IDLE: Duration = Duration::from_mins(5);
 
+    fn activity() -> Arc<Activity> {
+        Arc::new(Activity::new(None, "127.0.0.1:1".parse().unwrap()))
+    }
+
     fn request(activity: &Arc<Activity>) -> Request<()> {
         let mut request = Request::new(());
         request.extensions_mut().insert(activity.clone());
@@ -122,9 +132,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_ends_once_it_has_idled() {
-        let activity = Arc::new(Activity::new(None));
-        let peer = "127.0.0.1:1".parse().unwrap();
-        let watch = tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, IDLE));
+        let activity = activity();
+        let watch = tokio::spawn(end_when_idle(Arc::downgrade(&activity), IDLE));
         let call = Call::of(&request(&activity));
         tokio::time::sleep(10 * IDLE).await;
         assert!(!activity.end.is_cancelled(), "a call goes on");
@@ -141,9 +150,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_watches_a_connection_that_is_gone() {
-        let activity = Arc::new(Activity::new(None));
-        let peer = "127.0.0.1:1".parse().unwrap();
-        let watch = tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, IDLE));
+        let activity = activity();
+        let watch = tokio::spawn(end_when_idle(Arc::downgrade(&activity), IDLE));
         drop(activity);
         tokio::time::timeout(2 * IDLE, watch).await.unwrap().unwrap();
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Parser;
 use proto::dial::Dialer;
+use proto::logs::LogArgs;
 use proto::observe::Observed;
 use proto::process::KernelChoice;
 use proto::self_test::{Tester, cache_folder};
@@ -59,6 +60,9 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", default_value_t = ConnectionLimits::default().idle.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=MONTH))]
     pub idle: u64,
+    /// How it logs.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// OpenBLAS kernel that it starts with, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names,
     /// or else what OpenBLAS chooses for this processor. A coordinator may have it change to another that it has.
     #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto, env = "STRATA_BLAS_KERNEL")]

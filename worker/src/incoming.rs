@@ -116,9 +116,9 @@ impl Door {
             Ok(Ok((stream, role))) => match place(room, &guests).await {
                 None => Refused::new(format!("there are {} at work already", limits.connections), stream),
                 Some(place) => {
-                    let activity = Arc::new(Activity::new(role));
+                    let activity = Arc::new(Activity::new(role, peer));
                     guests.add(&activity);
-                    let visitor = Visitor::new(stream, place, activity, peer, limits.idle);
+                    let visitor = Visitor::new(stream, place, activity, limits.idle);
                     // Nobody takes it where the worker is about to end.
                     let _ = admitted.send(Ok(visitor)).await;
                     return;
@@ -262,14 +262,8 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    fn new(
-        stream: Stream,
-        place: OwnedSemaphorePermit,
-        activity: Arc<Activity>,
-        peer: SocketAddr,
-        idle: Duration,
-    ) -> Self {
-        tokio::spawn(end_when_idle(Arc::downgrade(&activity), peer, idle));
+    fn new(stream: Stream, place: OwnedSemaphorePermit, activity: Arc<Activity>, idle: Duration) -> Self {
+        tokio::spawn(end_when_idle(Arc::downgrade(&activity), idle));
         let ended = Box::pin(activity.ended());
         Self { unread: PREFACE, stream, activity, ended, _place: place }
     }

@@ -1,28 +1,28 @@
 //! The `worker` program.
 
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use proto::output::{self, Log};
 use proto::signals::{Signals, leave};
 use proto::tls::{Role, Tls};
-use proto::{process, self_test};
+use proto::{logs, output, process, self_test};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 use worker::Ended;
 use worker::cli::Cli;
 use worker::incoming::incoming;
 use worker::machine::Machine;
 
 fn main() -> ExitCode {
-    match start(&Cli::parse()) {
+    let cli = Cli::parse();
+    logs::begin(cli.log.log_format, true);
+    match start(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::say(format_args!("worker: {error:#}"));
+            logs::fail("worker", format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -36,10 +36,8 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
     let tls = cli.tls.load(Role::Worker)?;
     // It may execute this program anew, so nothing else may have begun.
     process::use_blas_kernel(&cli.blas_kernel)?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(ansi).init();
     let listener = listen(address)?;
+    logs::always("worker", listener.local_addr()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match runtime.block_on(run(cli, tls, listener.try_clone()?))? {
         Ended::ShutDown => Ok(()),

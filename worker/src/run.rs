@@ -14,11 +14,14 @@ pub struct RunName(String);
 impl RunName {
     /// Checks a name from the wire.
     pub fn parse(name: String) -> Result<Self, WireError> {
-        if (1..=NAME_BYTES).contains(&name.len()) {
-            return Ok(Self(name));
+        let expected = format_args!("a name of 1 to {NAME_BYTES} bytes on one line").to_string();
+        if !(1..=NAME_BYTES).contains(&name.len()) {
+            return Err(WireError::new("run", format_args!("{} bytes", name.len()), expected));
         }
-        let found = format_args!("{} bytes", name.len()).to_string();
-        Err(WireError::new("run", found, format_args!("a name of 1 to {NAME_BYTES} bytes")))
+        if name.contains(char::is_control) {
+            return Err(WireError::new("run", "a control character", expected));
+        }
+        Ok(Self(name))
     }
 }
 

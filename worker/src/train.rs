@@ -8,6 +8,8 @@ use proto::{WireError, wire};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 use crate::activity::Call;
 use crate::assembly::Assembly;
@@ -34,7 +36,15 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
     let (client, replies) = mpsc::channel(REPLIES_AHEAD);
     // Room for the last word is set aside: a client that reads nothing must not hold the session.
     let last = client.clone().try_reserve_owned().expect("the channel is new");
-    tokio::spawn(async move {
+    let span = tracing::info_span!(
+        "train",
+        peer = call.peer().map(display),
+        run = Empty,
+        layer = Empty,
+        name = Empty,
+        attempt = Empty
+    );
+    let session = async move {
         node.meters.training.inc();
         let refusal = tokio::select! {
             result = converse(&node, requests, &client, &call) => result.err(),
@@ -49,7 +59,8 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
             tracing::warn!(%refusal, "a training stream ends");
             last.send(Err(refusal.into()));
         }
-    });
+    };
+    tokio::spawn(session.instrument(span));
     ReceiverStream::new(replies)
 }
 
@@ -65,13 +76,16 @@ async fn converse(
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;
+    let span = Span::current();
+    span.record("run", display(&plan.run)).record("layer", plan.layer.0);
+    span.record("name", &plan.spec.name).record("attempt", plan.attempt);
     if plan.share.link.first() {
         call.by_coordinator("training, but as a lower part of a group,")?;
     }
     let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
     let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
     let below = Below::open(&node.dialer, &plan.share, begin).await?;
-    tracing::info!(run = %plan.run, layer = plan.layer.0, name = %plan.spec.name, "training begins");
+    tracing::info!("training begins");
     let first = plan.share.link.first();
     let (instructions, thread_instructions) =
         mpsc::channel(if first { BATCHES_AHEAD } else { BATCHES_AHEAD_BELOW });

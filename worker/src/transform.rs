@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 use crate::activity::Call;
 use crate::compute::Pending;
@@ -38,7 +40,8 @@ pub type Replies = Pin<Box<dyn Stream<Item = Result<wire::Rows, Status>> + Send>
 pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call: Call) -> Replies {
     let (queue, pending) = mpsc::channel(AHEAD);
     let meters = node.meters.clone();
-    tokio::spawn(async move {
+    let span = tracing::info_span!("transform", peer = call.peer().map(display), run = Empty, layers = Empty);
+    let session = async move {
         let _call = call;
         let refusal = tokio::select! {
             result = take_in(&node, requests, &queue) => result.err(),
@@ -50,7 +53,8 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call
             // Nobody is listening any more where sending fails.
             let _ = queue.send(Err(refusal)).await;
         }
-    });
+    };
+    tokio::spawn(session.instrument(span));
     Box::pin(
         ReceiverStream::new(pending)
             .then(|pending: Result<PendingRows, Refusal>| async { Ok(pending?.wait().await??) })
@@ -67,6 +71,7 @@ async fn take_in(
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
     let run = RunName::parse(begin.run.clone())?;
+    Span::current().record("run", display(&run)).record("layers", begin.layers);
     let _passing = node.slot.pass(&run)?;
     let passage = Arc::new(Passage::parse(begin, &run, node)?);
     while let Some(request) = next(&mut requests).await? {

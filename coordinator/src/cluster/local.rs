@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use proto::logs::LogFormat;
 use proto::silence::Silence;
 use proto::tls_args::TlsArgs;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -97,6 +98,7 @@ async fn start(options: &LocalOptions, silence: Silence) -> Result<Process, Loca
     if let Some(kernel) = &options.blas_kernel {
         command.arg("--blas-kernel").arg(kernel);
     }
+    command.env(LogFormat::VARIABLE, LogFormat::of_this_process().to_string());
     for variable in TlsArgs::VARIABLES {
         command.env_remove(variable);
     }

@@ -74,6 +74,10 @@ impl LayerSpec {
         check(length <= NAME_BYTES, SpecField::Name, format_args!("{length} bytes"), || {
             format!("at most {NAME_BYTES}")
         })?;
+        // It would write lines of its own into logs.
+        check(!self.name.contains(char::is_control), SpecField::Name, "a control character", || {
+            "a name on one line".to_owned()
+        })?;
         match &self.map {
             LinearMap::Dense(dense) => check_dense(dense)?,
             LinearMap::Conv(conv) => check_conv(conv)?,
@@ -248,6 +252,10 @@ mod tests {
         assert_eq!(
             refused(LayerSpec { name: " ".into(), ..dense(1, 1) }),
             "name: found \"\", expected a name"
+        );
+        assert_eq!(
+            refused(LayerSpec { name: "a\nb".into(), ..dense(1, 1) }),
+            "name: found a control character, expected a name on one line"
         );
     }
 }

@@ -27,10 +27,14 @@ fn shard(start: u64, end: u64) -> wire::Shard {
 #[tokio::test]
 async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
     type Change = fn(&mut wire::TrainBegin);
-    let field: [(&str, Change); 23] = [
+    let field: [(&str, Change); 25] = [
         ("run: found 0 bytes", |begin| begin.run.clear()),
         ("run: found 100000 bytes", |begin| begin.run = "x".repeat(100_000)),
+        ("run: found a control character", |begin| begin.run = "a\nERROR b".to_owned()),
         ("spec: found nothing", |begin| begin.spec = None),
+        ("spec.name: found a control character", |begin| {
+            begin.spec.as_mut().unwrap().name = "\x1b[2J".to_owned();
+        }),
         ("spec.block", |begin| begin.spec.as_mut().unwrap().block = 0),
         ("spec.pairs", |begin| begin.spec.as_mut().unwrap().pairs = wire::PairSource::Makes.into()),
         ("hyperparameters: found nothing", |begin| begin.hyperparameters = None),

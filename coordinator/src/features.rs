@@ -36,6 +36,8 @@ pub enum Taps {
 pub struct LayerTaps {
     /// Of each frozen layer, whether it is read.
     pub read: Vec<bool>,
+    /// Elements of a sample's features.
+    pub features: usize,
     /// Elements of the widest of a sample, its activations and its features.
     pub widest: usize,
 }
@@ -119,7 +121,9 @@ pub async fn layer_features(
         Ok::<_, FeaturesError>(matrix)
     };
     let bytes_sent = AtomicU64::new(0);
-    let (sent, matrix) = tokio::join!(through(workers, &begin, prepared, results, &bytes_sent), collect);
+    let row_bytes = taps.features * precision.bytes();
+    let through = through(workers, &begin, row_bytes, prepared, results, &bytes_sent);
+    let (sent, matrix) = tokio::join!(through, collect);
     events.tell(&Event::FeaturesEnded)?;
     sent?;
     produced.await.expect("samples are written without a panic")?;

@@ -90,7 +90,7 @@ impl Sitting {
 
     /// Keeps the peak of memory, for a sitting may end at any time.
     pub async fn note_memory(&mut self) -> Result<(), RunDirError> {
-        let now = self.cluster.peak_rss_bytes().await + proto::machine::peak_rss_bytes();
+        let now = self.cluster.peak_rss_bytes().await.saturating_add(proto::machine::peak_rss_bytes());
         if now > self.identity.peak_rss_bytes {
             self.identity.peak_rss_bytes = now;
             self.dir.save_identity(&self.identity)?;
@@ -148,7 +148,7 @@ impl<D> Sitting<D> {
         let stages = || self.plan.stages.iter().zip(&read);
         let features = stages().filter(|(_, read)| **read).map(|(stage, _)| stage.spec.features()).sum();
         let widest = stages().map(|(stage, _)| stage.spec.outputs()).fold(features, usize::max);
-        Taps::Layers(LayerTaps { widest: widest.max(self.plan.shape.len()), read })
+        Taps::Layers(LayerTaps { features, widest: widest.max(self.plan.shape.len()), read })
     }
 
     /// Trains and measures a readout of what `taps` names; its parameters, and what it reached.

@@ -47,8 +47,8 @@ impl Totals {
         self.measures.goodness_pos += step.goodness_pos;
         self.measures.goodness_neg += step.goodness_neg;
         self.spent.waiting_seconds += step.waiting_seconds;
-        self.spent.bytes_exchanged += step.exchanged_bytes;
-        self.spent.bytes_forwarded += step.forwarded_bytes;
+        self.spent.bytes_exchanged = self.spent.bytes_exchanged.saturating_add(step.exchanged_bytes);
+        self.spent.bytes_forwarded = self.spent.bytes_forwarded.saturating_add(step.forwarded_bytes);
     }
 
     /// The means over the steps; zeros where there are none.

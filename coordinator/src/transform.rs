@@ -34,10 +34,11 @@ struct Station {
 /// Sends the rows of all `jobs` through the layers that `begin` names, and passes them on to `results`.
 ///
 /// Ends when `jobs` does. A job without rows passes untouched. `bytes_sent` grows with every message, before its result
-/// can be seen.
+/// can be seen. `row_bytes`: bytes of a row that comes back.
 pub async fn through<T: Send + 'static>(
     workers: &[Worker],
     begin: &wire::TransformBegin,
+    row_bytes: usize,
     jobs: mpsc::Receiver<Job<T>>,
     results: mpsc::Sender<Job<T>>,
     bytes_sent: &AtomicU64,
@@ -60,18 +61,18 @@ pub async fn through<T: Send + 'static>(
         Ok(())
     };
     // A failure is told at once: whoever waits for results sees their end, and would take the blame.
-    tokio::try_join!(sending, collect(stations, expected, results)).map(|_| ())
+    tokio::try_join!(sending, collect(stations, row_bytes, expected, results)).map(|_| ())
 }
 
 fn failed(worker: &Worker, status: &tonic::Status) -> WorkerFailure {
     WorkerFailure::of(worker, status).during("while it transformed samples")
 }
 
-/// A job under way: its tag, which station has it, and how many messages it is cut into.
+/// A job under way: its tag, which station has it, and how many rows each message has that it is cut into.
 struct UnderWay<T> {
     tag: T,
     station: usize,
-    messages: usize,
+    messages: Vec<u32>,
 }
 
 async fn send<T>(
@@ -82,7 +83,8 @@ async fn send<T>(
 ) {
     let mut station = 0;
     while let Some(job) = jobs.recv().await {
-        let expected = UnderWay { tag: job.tag, station, messages: job.rows.len() };
+        let messages = job.rows.iter().map(|rows| rows.rows).collect();
+        let expected = UnderWay { tag: job.tag, station, messages };
         if under_way.send(expected).await.is_err() {
             break;
         }
@@ -100,15 +102,23 @@ async fn send<T>(
 
 async fn collect<T>(
     mut stations: Vec<Station>,
+    row_bytes: usize,
     mut expected: mpsc::Receiver<UnderWay<T>>,
     results: mpsc::Sender<Job<T>>,
 ) -> Result<(), WorkerFailure> {
     while let Some(UnderWay { tag, station, messages }) = expected.recv().await {
         let Station { worker, replies, .. } = &mut stations[station];
-        let mut rows = Vec::with_capacity(messages);
-        for _ in 0..messages {
+        let mut rows = Vec::with_capacity(messages.len());
+        for count in messages {
             let reply = replies.message().await.map_err(|status| failed(worker, &status))?;
-            rows.push(reply.ok_or_else(|| WorkerFailure::gone(worker))?);
+            let reply = reply.ok_or_else(|| WorkerFailure::gone(worker))?;
+            let (found, expected) = (reply.payload.len(), count as usize * row_bytes);
+            if (reply.rows, found) != (count, expected) || !reply.lengths.is_empty() {
+                let found = format!("{} rows of {found} bytes", reply.rows);
+                let message = format!("{found}, expected {count} of {expected}");
+                return Err(WorkerFailure::protocol(worker, message));
+            }
+            rows.push(reply);
         }
         if results.send(Job { tag, rows }).await.is_err() {
             break;

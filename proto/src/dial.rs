@@ -107,9 +107,9 @@ impl Dialer {
             message: format!("it does not say who it is within {} s", within.as_secs()),
         };
         let described = described.map_err(late)?;
-        let description = described.map_err(|status| connection.unknown(address, &status))?.into_inner();
+        let description = fit(described.map_err(|status| connection.unknown(address, &status))?.into_inner());
         if description.protocol_version != PROTOCOL_VERSION {
-            let (found, version) = (description.protocol_version, printable(&description.version));
+            let (found, version) = (description.protocol_version, description.version);
             return Err(DialError::Version { address: address.to_string(), found, version });
         }
         Ok((connection, description))
@@ -144,6 +144,14 @@ impl Dialer {
             .max_encoding_message_size(limits::MESSAGE_BYTES);
         Ok(Connection { client, heard, silence: self.silence, encrypted: self.tls.is_some() })
     }
+}
+
+/// What a worker says of itself, fit to be printed and kept.
+pub fn fit(description: wire::WorkerDescription) -> wire::WorkerDescription {
+    let wire::WorkerDescription { version, cpu, blas, blas_kernel, training, .. } = &description;
+    let [version, cpu, blas, blas_kernel, training] =
+        [version, cpu, blas, blas_kernel, training].map(|text| printable(text));
+    wire::WorkerDescription { version, cpu, blas, blas_kernel, training, ..description }
 }
 
 /// `made`: whether it has been before. Another time another process might listen there.

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod batch;
 pub mod dial;
+mod http;
 pub mod kernels;
 pub mod layer;
 pub mod limits;

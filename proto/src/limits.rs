@@ -4,6 +4,8 @@
 pub const PAYLOAD_BYTES: usize = 1 << 20;
 /// No message may be larger: a row of activations and its head.
 pub const MESSAGE_BYTES: usize = 64 << 20;
+/// The first message of a call says what is wanted, and may not be larger.
+pub const FIRST_MESSAGE_BYTES: usize = 1 << 20;
 /// Room for all of a message of rows that is not payload.
 pub const HEAD_BYTES: usize = 64;
 /// HTTP/2 frames; without it they are 16 KiB and the rate halves.

@@ -65,8 +65,7 @@ impl Display for LogFormat {
 /// they come from.
 pub fn begin(format: LogFormat, targets: bool) {
     let format = *FORMAT.get_or_init(|| format);
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log);
+    let log = tracing_subscriber::fmt().with_env_filter(filter()).with_writer(|| Log);
     match format {
         LogFormat::Text => {
             let text = Format::default().with_target(targets);
@@ -77,6 +76,17 @@ pub fn begin(format: LogFormat, targets: bool) {
             std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         }
     }
+}
+
+/// What RUST_LOG says. Who breaks the rules of HTTP/2 can have `h2` write a line for each frame: that is asked for by its name.
+fn filter() -> EnvFilter {
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::try_new(if wanted.is_empty() { "info" } else { &wanted });
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    if wanted.contains("h2") {
+        return filter;
+    }
+    filter.add_directive("h2=error".parse().expect("a directive"))
 }
 
 /// Has every JSON object say this, such as which run the process works for.

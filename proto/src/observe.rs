@@ -13,6 +13,7 @@ use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::http::serve;
 use crate::machine::resident_bytes;
 
 /// A process that can be watched.
@@ -52,7 +53,7 @@ impl Observed {
             .route("/live", get(async || "live\n"))
             .route("/ready", get(ready))
             .with_state(self);
-        tokio::spawn(async { axum::serve(listener, routes).await });
+        tokio::spawn(serve(listener, routes));
         tracing::info!("metrics on http://{address}/metrics, probes on /live and /ready");
         Ok(address)
     }

@@ -85,9 +85,10 @@ impl Refused {
             return Self::by_socket(error);
         }
         // A message that is too large now is as large the next time.
-        let passing = status.code() != Code::OutOfRange;
+        let passing = !matches!(status.code(), Code::OutOfRange | Code::InvalidArgument);
         let reason = if passing { Reason::Broken } else { Reason::Malformed };
         let said = match status.message() {
+            message if !passing => printable(message),
             _ if status.source().is_some() => innermost(status),
             "" => status.code().description().to_owned(),
             message => printable(message),

@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
 
 mod data;
+mod impostor;
 mod other_version;
 mod process;
 mod run_dir;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use procfs::Current;
 
+pub use impostor::{Impostor, Manners};
 pub use other_version::OtherVersion;
 pub use process::{Ended, Pid, Process, program};
 pub use run_dir::{RunDir, weights};

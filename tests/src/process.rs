@@ -73,6 +73,12 @@ impl Process {
         1024 * process.status().expect("its status").vmhwm.expect("a living process")
     }
 
+    /// The same of a process that may have ended; then it is not known any more.
+    pub fn peak_rss_bytes_so_far(&self) -> Option<u64> {
+        let process = procfs::process::Process::new(self.child.id() as i32).ok()?;
+        Some(1024 * process.status().ok()?.vmhwm?)
+    }
+
     /// It, as something that outlives this handle.
     pub fn pid(&self) -> Pid {
         Pid::of(&stat(self.child.id() as i32).expect("it has not been waited for"))

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use proto::address::Address;
 use proto::dial::Dialer;
@@ -9,6 +10,11 @@ use proto::tls::{Role, Tls, TlsFiles};
 use proto::wire;
 use rcgen::{CertificateParams, Issuer, KeyPair, SanType, date_time_ymd};
 use strata_tests::{Ended, Sandbox, Worker, reference, until, weights};
+use tokio::io::AsyncReadExt;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A folder of certificates of one authority, made with `coordinator certs`.
 struct Certificates<'a> {
@@ -37,6 +43,15 @@ impl<'a> Certificates<'a> {
 
     fn file(&self, name: &str) -> PathBuf {
         self.sandbox.path(&format!("{}/{name}.pem", self.folder))
+    }
+
+    /// A worker's certificate that no authority has signed.
+    fn sign_itself(&self, out: &str) {
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.subject_alt_names.push(SanType::URI(Role::Worker.uri().try_into().unwrap()));
+        let key = KeyPair::generate().unwrap();
+        fs::write(self.file(out), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(self.file(&format!("{out}-key")), key.serialize_pem()).unwrap();
     }
 
     /// A worker's certificate that is valid between these years.
@@ -141,6 +156,40 @@ fn a_coordinator_whose_certificate_has_expired_is_told_so() {
     let error = block_on(dialer.dial(&Address::given(&worker.address))).unwrap_err().to_string();
     assert!(error.contains("it does not accept our certificate: it has expired"), "{error}");
     worker_says(&worker, &["a connection of 127.0.0.1 is closed: its certificate has expired"]);
+}
+
+#[test]
+fn a_certificate_that_nobody_has_signed_is_refused() {
+    let sandbox = Sandbox::new();
+    let certificates = Certificates::new(&sandbox, "certs");
+    certificates.sign_itself("own");
+    let worker = certificates.worker("worker");
+    let dialer = Dialer { tls: Some(certificates.tls("own", Role::Worker).into()), ..Dialer::default() };
+    let error = block_on(dialer.dial(&Address::given(&worker.address))).unwrap_err().to_string();
+    assert!(error.contains("it does not accept our certificate"), "{error}");
+    worker_says(&worker, &["is closed: its certificate is of another certificate authority"]);
+    let impostor = certificates.worker("own");
+    let ended = certificates.run("coordinator", &impostor.address);
+    ended.expect_error(&[&impostor.address, "its certificate is of another certificate authority"]);
+}
+
+#[test]
+fn who_has_no_certificate_is_refused() {
+    let sandbox = Sandbox::new();
+    let certificates = Certificates::new(&sandbox, "certs");
+    let worker = certificates.worker("worker");
+    let mut authorities = RootCertStore::empty();
+    authorities.add(CertificateDer::from_pem_file(certificates.file("ca")).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(authorities).with_no_client_auth();
+    let said = block_on(async {
+        let stream = tokio::net::TcpStream::connect(&worker.address).await.unwrap();
+        let name = "127.0.0.1".try_into().unwrap();
+        // A client is through before its server has looked for a certificate.
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap_err().to_string()
+    });
+    assert!(said.contains("CertificateRequired"), "{said}");
+    worker_says(&worker, &["a connection of 127.0.0.1 is closed: it has no certificate"]);
 }
 
 #[test]

@@ -39,6 +39,11 @@ impl Activity {
         Self { role, peer, calls, end: CancellationToken::new() }
     }
 
+    /// Where the peer called from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// Returns once the connection is to end.
     pub fn ended(&self) -> WaitForCancellationFutureOwned {
         self.end.clone().cancelled_owned()

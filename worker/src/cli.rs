@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
@@ -16,7 +15,7 @@ use proto::silence::Silence;
 use proto::tls::Tls;
 use proto::tls_args::TlsArgs;
 
-use crate::incoming::ConnectionLimits;
+use crate::limits::LimitArgs;
 use crate::machine::Machine;
 use crate::settings::Settings;
 
@@ -52,14 +51,9 @@ pub struct Cli {
     /// Give up a peer that is silent for so long, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub silence: u16,
-    /// Connections at the same time.
-    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections,
-        value_parser = connections)]
-    pub connections: usize,
-    /// Close a connection on which nothing has been asked for so long, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = ConnectionLimits::default().idle.as_secs(),
-        value_parser = clap::value_parser!(u64).range(1..=MONTH))]
-    pub idle: u64,
+    /// What it puts up with.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// How it logs.
     #[command(flatten)]
     pub log: LogArgs,
@@ -84,26 +78,10 @@ const SELF_TEST: &str = "--self-test-blas";
 )]
 pub struct OpenToAnybody(SocketAddr);
 
-/// In seconds.
-const MONTH: u64 = 30 * 24 * 60 * 60;
-
-fn connections(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number @ 1..=1_000_000) => Ok(number),
-        _ => Err("expected a number from 1 to 1,000,000".to_owned()),
-    }
-}
-
 impl Cli {
     /// How it reaches others.
     pub fn dialer(&self, tls: Option<Arc<Tls>>) -> Dialer {
         Dialer { silence: Silence::seconds(self.silence), tls }
-    }
-
-    /// Which connections it lets in.
-    pub fn connection_limits(&self) -> ConnectionLimits {
-        let (connections, idle) = (self.connections, Duration::from_secs(self.idle));
-        ConnectionLimits { connections, idle, ..ConnectionLimits::default() }
     }
 
     /// The address to listen on, which is loopback unless there are certificates or the user insists.
@@ -121,6 +99,7 @@ impl Cli {
             cache_bytes: self.cache_memory.map_or(machine.memory.bytes / 4, |size| size.as_u64()),
             tester: Tester { argument: Some(SELF_TEST), folder: cache_folder() },
             observed: Observed::new(),
+            limits: self.limits.into(),
         }
     }
 }

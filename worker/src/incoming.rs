@@ -1,6 +1,6 @@
 //! The door: connections that come in, as many as there is room for, and none that say nothing or idle for long.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,13 +14,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::activity::{Activity, end_when_idle};
+use crate::complaints::Complaints;
+use crate::farewell::Farewell;
+use crate::limits::Limits;
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,33 +36,12 @@ const PARTING: Duration = Duration::from_secs(1);
 const LAST_WORDS: u64 = 64 << 10;
 /// Before trying again, where no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
-/// At most one line about the same trouble in this time.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
-/// Of so many troubles it is known when they were told.
-const TROUBLES: usize = 100;
-
-/// How many connections a worker has, and how long it puts up with them.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    /// Connections at the same time.
-    pub connections: usize,
-    /// How long one may take to speak HTTP/2.
-    pub greeting: Duration,
-    /// How long one may be open without a call.
-    pub idle: Duration,
-}
-
-impl Default for ConnectionLimits {
-    fn default() -> Self {
-        Self { connections: 256, greeting: Duration::from_secs(10), idle: Duration::from_mins(5) }
-    }
-}
 
 /// A stream of connections that speak HTTP/2, within TLS where there are certificates.
 pub fn incoming(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    limits: ConnectionLimits,
+    limits: Limits,
 ) -> ReceiverStream<io::Result<Visitor>> {
     let (admitted, stream) = mpsc::channel(1);
     let room = Arc::new(Semaphore::new(limits.connections));
@@ -72,7 +53,7 @@ pub fn incoming(
 
 #[derive(Clone)]
 struct Door {
-    limits: ConnectionLimits,
+    limits: Limits,
     tls: Option<Arc<Tls>>,
     room: Arc<Semaphore>,
     guests: Guests,
@@ -90,7 +71,12 @@ async fn keep(door: Door, listener: TcpListener) {
             () = door.admitted.closed() => return,
         };
         strangers.retain(|stranger| !stranger.is_finished());
-        if (accepted.is_err() || strangers.len() >= STRANGERS)
+        let crowded = strangers.len() >= STRANGERS;
+        if crowded {
+            door.complaints
+                .tell(&format!("{STRANGERS} connections have said nothing yet; the oldest is closed"));
+        }
+        if (accepted.is_err() || crowded)
             && let Some(oldest) = strangers.pop_front()
         {
             oldest.abort();
@@ -100,7 +86,7 @@ async fn keep(door: Door, listener: TcpListener) {
                 strangers.push_back(tokio::spawn(door.clone().greet(stream, peer)).abort_handle());
             }
             Err(error) => {
-                door.complaints.tell(format!("no connection can be accepted: {error}"));
+                door.complaints.tell(&format!("no connection can be accepted: {error}"));
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -118,14 +104,15 @@ impl Door {
                 Some(place) => {
                     let activity = Arc::new(Activity::new(role, peer));
                     guests.add(&activity);
-                    let visitor = Visitor::new(stream, place, activity, limits.idle);
+                    tokio::spawn(end_when_idle(Arc::downgrade(&activity), limits.idle));
+                    let visitor = Visitor::new(stream, place, activity, complaints);
                     // Nobody takes it where the worker is about to end.
                     let _ = admitted.send(Ok(visitor)).await;
                     return;
                 }
             },
         };
-        complaints.tell(format!("a connection of {} is closed: {}", peer.ip(), refused.reason));
+        complaints.tell(&format!("a connection of {} is closed: {}", peer.ip(), refused.reason));
         refused.part().await;
     }
 }
@@ -233,39 +220,36 @@ async fn expect_preface(stream: &mut Stream) -> Result<(), String> {
     Ok(())
 }
 
-/// Says what is the matter, but not all the time.
-#[derive(Clone, Default)]
-struct Complaints(Arc<Mutex<HashMap<String, Instant>>>);
-
-impl Complaints {
-    fn tell(&self, what: String) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&what).is_some_and(|told| told.elapsed() < COMPLAIN_EVERY) {
-            return;
-        }
-        if told.len() >= TROUBLES {
-            told.clear();
-        }
-        tracing::warn!("{what}");
-        told.insert(what, Instant::now());
-    }
-}
-
 /// A connection. It ends when it has idled for too long.
 pub struct Visitor {
     /// What was read for the greeting.
     unread: &'static [u8],
     stream: Stream,
     activity: Arc<Activity>,
+    farewell: Farewell,
+    complaints: Complaints,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Visitor {
-    fn new(stream: Stream, place: OwnedSemaphorePermit, activity: Arc<Activity>, idle: Duration) -> Self {
-        tokio::spawn(end_when_idle(Arc::downgrade(&activity), idle));
-        let ended = Box::pin(activity.ended());
-        Self { unread: PREFACE, stream, activity, ended, _place: place }
+    fn new(
+        stream: Stream,
+        place: OwnedSemaphorePermit,
+        activity: Arc<Activity>,
+        complaints: Complaints,
+    ) -> Self {
+        let (ended, farewell) = (Box::pin(activity.ended()), Farewell::default());
+        Self { unread: PREFACE, stream, activity, farewell, complaints, ended, _place: place }
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        if let Some(rule) = self.farewell.broken_rule() {
+            let peer = self.activity.peer().ip();
+            self.complaints.tell(&format!("a connection of {peer} broke the rules of HTTP/2: {rule}"));
+        }
     }
 }
 
@@ -302,7 +286,11 @@ impl AsyncWrite for Visitor {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
+            self.farewell.note(&bytes[..*count]);
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -310,7 +298,15 @@ impl AsyncWrite for Visitor {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(mut count)) = written {
+            for slice in slices {
+                let of_slice = count.min(slice.len());
+                self.farewell.note(&slice[..of_slice]);
+                count -= of_slice;
+            }
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,7 +1,7 @@
 //! A Strata worker: hosts the frozen layers of a run, transforms activations through them, and trains layers, alone or
 //! its part of one that a group shares.
 //!
-//! Modules stand in the order in which a message travels: `incoming` lets its connection in, `service` takes it, `hosting` and `transform` answer for frozen
+//! Modules stand in the order in which a message travels: `incoming` lets its connection in, `calls` and `service` take it, `hosting` and `transform` answer for frozen
 //! layers, `train` runs a training stream; `session` says what that stream is doing, `group` reaches those who share the
 //! layer, `drive` runs `trainer` on a thread, and `compute` has the threads that compute.
 //!
@@ -9,10 +9,14 @@
 //! most that peer's stream.
 
 pub mod cli;
+pub mod limits;
+mod complaints;
+mod farewell;
 pub mod incoming;
 mod activity;
 mod settings;
 pub mod server;
+mod calls;
 mod service;
 pub mod machine;
 mod describe;

@@ -88,7 +88,7 @@ async fn run(cli: &Cli, tls: Option<Arc<Tls>>, listener: TcpListener) -> anyhow:
         tokio::spawn(async move { leave(signals.next().await.status()) });
     };
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let incoming = incoming(listener, tls.clone(), cli.connection_limits());
+    let incoming = incoming(listener, tls.clone(), settings.limits);
     Ok(worker::serve(incoming, cli.dialer(tls), settings, shutdown).await?)
 }
 

@@ -1,15 +1,20 @@
 //! What the streams of one worker share.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use proto::WireError;
 use proto::dial::Dialer;
 use tokio::sync::watch;
+use tonic::Streaming;
 
+use crate::complaints::Complaints;
 use crate::compute::Compute;
 use crate::hosted::Hosted;
 use crate::kernels::Kernels;
 use crate::machine::Machine;
 use crate::meters::Meters;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::slot::Slot;
 use crate::stage::Budget;
@@ -35,7 +40,10 @@ pub struct Node {
     pub slot: Slot,
     /// What it can compute with.
     pub kernels: Kernels,
+    /// What it says of calls that it does not serve.
+    pub complaints: Complaints,
     hosted: Mutex<Hosted>,
+    greeting: Duration,
     closing: watch::Receiver<bool>,
 }
 
@@ -55,8 +63,32 @@ impl Node {
         let meters = Meters::new(settings.observed.registry(), settings.cache_bytes);
         let compute = Arc::new(compute);
         let identity = getrandom::u64().expect("the system has random numbers");
-        let (slot, hosted) = (Slot::new(), Mutex::default());
-        Self { machine, budget, compute, system, dialer, meters, identity, slot, kernels, hosted, closing }
+        let greeting = settings.limits.greeting;
+        let (slot, hosted, complaints) = (Slot::new(), Mutex::default(), Complaints::default());
+        Self {
+            machine,
+            budget,
+            compute,
+            system,
+            dialer,
+            meters,
+            identity,
+            slot,
+            kernels,
+            complaints,
+            hosted,
+            greeting,
+            closing,
+        }
+    }
+
+    /// The first message of a call, for which nobody waits long; nothing where there is none.
+    pub async fn first<T>(&self, requests: &mut Streaming<T>) -> Result<Option<T>, Refusal> {
+        let late = |_| {
+            let found = format!("nothing within {} s", self.greeting.as_secs());
+            WireError::new("request", found, "`begin` first")
+        };
+        Ok(tokio::time::timeout(self.greeting, requests.message()).await.map_err(late)??)
     }
 
     /// Does `work` with the hosted layers; nobody else has them meanwhile, so it must be short.

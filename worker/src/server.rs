@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
+use tower::layer::layer_fn;
 
+use crate::calls::Calls;
 use crate::compute::Compute;
 use crate::kernels::Kernels;
 use crate::machine::Machine;
@@ -24,8 +26,6 @@ use crate::system::System;
 
 /// How long streams may take to end when the worker does.
 const GRACE: Duration = Duration::from_secs(5);
-/// Streams of one connection. Each has a few messages under way.
-const STREAMS: u32 = 64;
 
 /// Why a worker no longer serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +68,15 @@ where
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<Service>>().await;
     settings.observed.set_ready(true);
+    let limits = settings.limits;
+    let complaints = node.complaints.clone();
     let server = Server::builder()
+        .layer(layer_fn(move |methods| Calls { methods, complaints: complaints.clone() }))
         .max_frame_size(FRAME_BYTES)
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(limits.streams)
+        .http2_max_header_list_size(limits.headers)
+        .http2_max_pending_accept_reset_streams(Some(limits.resets))
+        .http2_max_local_error_reset_streams(Some(limits.resets))
         .initial_stream_window_size(WINDOW_BYTES)
         // One stream that waits must not keep the others of its connection waiting.
         .initial_connection_window_size(4 * WINDOW_BYTES)

@@ -3,6 +3,8 @@
 use proto::observe::Observed;
 use proto::self_test::Tester;
 
+use crate::limits::Limits;
+
 /// How a worker is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -14,4 +16,6 @@ pub struct Settings {
     pub tester: Tester,
     /// What it shows to whoever watches it.
     pub observed: Observed,
+    /// What it puts up with.
+    pub limits: Limits,
 }

@@ -50,13 +50,13 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
             result = converse(&node, requests, &client, &call) => result.err(),
             () = node.closing() => Some(Refusal::Closing),
             () = client.closed() => {
-                tracing::info!("the client of a training stream is gone");
+                node.complaints.mention("the client of a training stream is gone");
                 None
             }
         };
         node.meters.training.dec();
         if let Some(refusal) = refusal {
-            tracing::warn!(%refusal, "a training stream ends");
+            node.complaints.tell(&format!("a training stream ends: {refusal}"));
             last.send(Err(refusal.into()));
         }
     };
@@ -72,7 +72,8 @@ async fn converse(
     client: &Client,
     call: &Call,
 ) -> Result<(), Refusal> {
-    let Some(Request::Begin(begin)) = requests.message().await?.and_then(|message| message.request) else {
+    let Some(Request::Begin(begin)) = node.first(&mut requests).await?.and_then(|message| message.request)
+    else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;

@@ -49,7 +49,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call
             () = queue.closed() => None,
         };
         if let Some(refusal) = refusal {
-            tracing::warn!(%refusal, "a transform stream ends");
+            node.complaints.tell(&format!("a transform stream ends: {refusal}"));
             // Nobody is listening any more where sending fails.
             let _ = queue.send(Err(refusal)).await;
         }
@@ -67,7 +67,8 @@ async fn take_in(
     mut requests: Streaming<wire::TransformRequest>,
     queue: &mpsc::Sender<Result<PendingRows, Refusal>>,
 ) -> Result<(), Refusal> {
-    let Some(Request::Begin(begin)) = next(&mut requests).await? else {
+    let first = node.first(&mut requests).await?.and_then(|first| first.request);
+    let Some(Request::Begin(begin)) = first else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };
     let run = RunName::parse(begin.run.clone())?;

@@ -2,7 +2,6 @@
 
 use proto::dial::DialError;
 use proto::process::KernelChoice;
-use proto::refusal::printable;
 
 use super::participant::Worker;
 use crate::kernels::Agreed;
@@ -51,7 +50,6 @@ impl Admission {
     pub fn check(&self, worker: &Worker) -> Result<(), LeftOut> {
         let busy = &worker.description.training;
         if !busy.is_empty() && *busy != self.run {
-            let busy = printable(busy);
             return Err(LeftOut::for_now(format!("{worker} is training for run `{busy}`")));
         }
         Ok(())

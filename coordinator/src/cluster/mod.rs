@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proto::address::Address;
-use proto::dial::Dialer;
+use proto::dial::{Dialer, fit};
 use proto::process::KernelChoice;
+use proto::refusal::printable;
 use proto::wire;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -98,6 +99,8 @@ pub struct Cluster {
 /// What has been said of those who are left out, so that it is not said again.
 type Warned = Arc<Mutex<HashSet<String>>>;
 
+/// Warnings that are kept, and so said: a worker may say something else each time.
+const WARNINGS: usize = 1000;
 /// How long one round of dialling may take.
 const ROUND: Duration = Duration::from_secs(5);
 /// Pause between two looks for workers that have come since.
@@ -213,7 +216,7 @@ impl Cluster {
                 let dialled = timeout(ROUND, self.dialer.dial(&worker.address)).await;
                 description = dialled.ok().and_then(Result::ok).map(|(_, description)| description);
             }
-            total += description.map_or(0, |description| description.peak_rss_bytes);
+            total = description.map_or(0, |description| description.peak_rss_bytes).saturating_add(total);
         }
         total
     }
@@ -356,7 +359,7 @@ async fn participant(
 async fn described(worker: &Worker) -> Option<wire::WorkerDescription> {
     let mut client = worker.client();
     let described = timeout(ROUND, client.describe(wire::DescribeRequest {})).await;
-    Some(described.ok()?.ok()?.into_inner())
+    Some(fit(described.ok()?.ok()?.into_inner()))
 }
 
 async fn dial(dialer: &Dialer, admission: &Admission, address: &Address) -> Result<Worker, LeftOut> {
@@ -372,7 +375,10 @@ async fn dial(dialer: &Dialer, admission: &Admission, address: &Address) -> Resu
 }
 
 fn warn_once(warned: &Warned, reason: &str) {
-    if warned.lock().unwrap_or_else(PoisonError::into_inner).insert(reason.to_owned()) {
-        tracing::warn!("{reason}; going on without it");
+    let reason = printable(reason);
+    let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.len() < WARNINGS && warned.insert(reason.clone()) {
+        let last = if warned.len() == WARNINGS { "; no more is said of such workers" } else { "" };
+        tracing::warn!("{reason}; going on without it{last}");
     }
 }

@@ -153,6 +153,9 @@ impl PhaseRun<'_> {
             rows: Vec::new(),
             missing: 0,
             passed_on: passed_on_rows(plan, stage, member.pass_on),
+            row_bytes: stage.spec.outputs() * plan.precision.bytes(),
+            checkpoint_every: plan.checkpoint_every,
+            ready: false,
             above,
             arrived: arrived.clone(),
         };
@@ -281,7 +284,10 @@ impl PhaseRun<'_> {
             };
             let jobs = std::mem::replace(&mut batches, results);
             let bytes_sent = bytes_sent.clone();
-            tasks.spawn(async move { Ok(through(&workers, &begin, jobs, transformed, &bytes_sent).await?) });
+            let row_bytes = plan.row_bytes(stage) as usize;
+            tasks.spawn(async move {
+                Ok(through(&workers, &begin, row_bytes, jobs, transformed, &bytes_sent).await?)
+            });
         }
         batches
     }

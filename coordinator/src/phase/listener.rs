@@ -28,6 +28,11 @@ use super::shares::WorkerRates;
 /// Seconds that a worker may say it computes for a part of a layer.
 const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
 
+/// More than any number of a report.
+const LARGEST: f64 = 1e100;
+/// Room for what stands in a state besides numbers.
+const STATE_HEAD_BYTES: usize = 64 << 10;
+
 /// A member's state, as it has come.
 pub struct Arrived {
     pub place: usize,
@@ -69,6 +74,12 @@ pub struct Listener {
     pub missing: u64,
     /// Rows that every step passes on.
     pub passed_on: u64,
+    /// Bytes of each of them.
+    pub row_bytes: usize,
+    /// After how many steps a state is asked for, now and then.
+    pub checkpoint_every: u64,
+    /// Whether the worker has said that it is ready.
+    pub ready: bool,
     pub above: mpsc::Sender<PassedOn>,
     pub arrived: mpsc::Sender<Arrived>,
 }
@@ -80,7 +91,10 @@ impl Listener {
             let reply = self.replies.message().await;
             let reply = reply.map_err(|status| self.failed(WorkerFailure::of(&self.trainer, &status)))?;
             match reply.map(|reply| reply.reply) {
-                Some(Some(Reply::Ready(_))) => {}
+                Some(Some(Reply::Ready(_))) if !self.ready => self.ready = true,
+                Some(Some(Reply::Ready(_))) => {
+                    return Err(WorkerFailure::protocol(&self.trainer, "that it is ready, twice").into());
+                }
                 Some(Some(Reply::Step(report))) => {
                     self.missing = self.passed_on;
                     self.step(&report)?;
@@ -112,6 +126,11 @@ impl Listener {
             let message = format!("a report on step {} after {taken} steps", report.step);
             return Err(WorkerFailure::protocol(&self.trainer, message).into());
         }
+        let end = self.end.load(Ordering::Relaxed);
+        if taken >= end {
+            let message = format!("a report on step {taken}, of {end} that there are");
+            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+        }
         if !finite(report) {
             let message = format!("step {} with numbers that are not finite", report.step);
             return Err(WorkerFailure::protocol(&self.trainer, message).into());
@@ -135,6 +154,11 @@ impl Listener {
             let message = format!("{count} rows of a step that lacks {}", self.missing);
             return Err(WorkerFailure::protocol(&self.trainer, message).into());
         }
+        let (found, expected) = (rows.payload.len() as u64, count * self.row_bytes as u64);
+        if found != expected || !rows.lengths.is_empty() {
+            let message = format!("{count} rows of {found} bytes, expected {expected}");
+            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+        }
         self.missing -= count;
         self.rows.push(rows);
         if self.missing == 0 {
@@ -144,9 +168,36 @@ impl Listener {
         Ok(())
     }
 
+    /// Whether a part is of a state that was asked for, and no longer than that can be.
+    fn asked_for(&self, part: &wire::StatePart) -> Result<(), String> {
+        let wire::StatePart { step, length, start, part, .. } = part;
+        let (taken, end) = (self.reporter.taken().0, self.end.load(Ordering::Relaxed));
+        // Those further down a chain may be ahead of the report of who hands their states on.
+        let due = self.reached.0 < *step && *step <= taken + 1;
+        if !due || !(step.is_multiple_of(self.checkpoint_every) || *step == end) {
+            return Err(format!("a state after step {step} that was not asked for"));
+        }
+        let known = if self.shards.is_empty() { *start == 0 } else { self.shards.contains_key(start) };
+        if !known {
+            return Err(format!("the state of a shard at {start}, which nobody has"));
+        }
+        let come = match self.arriving.get(step).and_then(|shards| shards.get(start)) {
+            Some(Shard::Arriving(bytes)) => bytes.len(),
+            Some(Shard::Whole(_)) | None => 0,
+        };
+        // Weights and two moments.
+        let longest = (3 * size_of::<f32>() * self.stage.spec.map.parameters() + STATE_HEAD_BYTES) as u64;
+        let bytes = (come + part.len()) as u64;
+        if part.is_empty() || bytes > *length || *length > longest {
+            return Err(format!("{bytes} bytes of a state of {length}, which has at most {longest}"));
+        }
+        Ok(())
+    }
+
     /// Takes in a part of the state; returns whether it was the last part of the last state.
     async fn state(&mut self, part: wire::StatePart) -> Result<bool, PhaseError> {
         let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
+        self.asked_for(&part).map_err(|error| broken(&error))?;
         let shards = self.arriving.entry(part.step).or_default();
         let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
         let Shard::Arriving(bytes) = shard else {
@@ -192,6 +243,9 @@ impl Listener {
             }
         };
         state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
+        if !state.is_finite() {
+            return Err(broken(&"a state with numbers that are not finite").into());
+        }
         let carried = Carried {
             seconds: self.seconds_before + self.began.seconds(),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
@@ -205,7 +259,7 @@ impl Listener {
     }
 }
 
-/// Whether a report can be kept and read back.
+/// Whether a report can be added up, kept and read back.
 fn finite(report: &wire::StepReport) -> bool {
     let wire::StepReport {
         learning_rate,
@@ -219,5 +273,5 @@ fn finite(report: &wire::StepReport) -> bool {
     } = *report;
     [learning_rate, loss_positive, loss_negative, loss_penalty, goodness_pos, goodness_neg, waiting_seconds]
         .iter()
-        .all(|number| number.is_finite())
+        .all(|number| number.abs() < LARGEST)
 }

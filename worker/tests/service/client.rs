@@ -20,7 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
-use worker::incoming::{ConnectionLimits, incoming};
+use worker::incoming::incoming;
+use worker::limits::Limits;
 use worker::{Ended, ServeError, Settings, serve};
 
 use crate::fixture::{Stage, frozen, spec, state_of};
@@ -49,23 +50,24 @@ pub struct Server {
 pub const CACHE_BYTES: u64 = 10_000;
 
 pub async fn server() -> Server {
-    server_with(ConnectionLimits::default()).await
+    server_with(Limits::default()).await
 }
 
 /// A worker that lets in no more than `limits` say.
-pub async fn server_with(limits: ConnectionLimits) -> Server {
+pub async fn server_with(limits: Limits) -> Server {
     server_at("127.0.0.1:0".parse().unwrap(), limits).await
 }
 
 /// The same at this address.
-pub async fn server_at(address: SocketAddr, limits: ConnectionLimits) -> Server {
+pub async fn server_at(address: SocketAddr, limits: Limits) -> Server {
     scff::blas::use_one_thread_per_call();
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let incoming = incoming(listener, None, limits);
     let observed = Observed::new();
-    let settings = Settings { observed, threads: 2, cache_bytes: CACHE_BYTES, tester: Tester::default() };
+    let tester = Tester::default();
+    let settings = Settings { observed, threads: 2, cache_bytes: CACHE_BYTES, tester, limits };
     let ended = tokio::spawn(serve(incoming, Dialer::default(), settings, async { drop(stopped.await) }));
     Server { address, stop, ended }
 }

@@ -9,7 +9,7 @@ use proto::refusal::Reason;
 use proto::wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use worker::incoming::ConnectionLimits;
+use worker::limits::Limits;
 
 use crate::client::{Server, Training, assert_serves, server, server_at, server_with, soon};
 use crate::fixture::Stage;
@@ -29,7 +29,7 @@ async fn closed(mut stream: TcpStream) {
 
 #[tokio::test]
 async fn who_says_nothing_is_let_go() {
-    let limits = ConnectionLimits { greeting: Duration::from_millis(100), ..ConnectionLimits::default() };
+    let limits = Limits { greeting: Duration::from_millis(100), ..Limits::default() };
     let server = server_with(limits).await;
     closed(connect(&server).await).await;
     // The beginning of what HTTP/2 begins with, and then nothing.
@@ -65,7 +65,7 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
 
 #[tokio::test]
 async fn no_more_connections_are_let_in_than_there_is_room_for() {
-    let server = server_with(ConnectionLimits { connections: 2, ..ConnectionLimits::default() }).await;
+    let server = server_with(Limits { connections: 2, ..Limits::default() }).await;
     let stage = Stage::plain();
     let calls = [(); 2].map(|()| async { Training::ready(&mut server.client().await, &stage).await });
     let mut streams = Vec::new();
@@ -80,7 +80,7 @@ async fn no_more_connections_are_let_in_than_there_is_room_for() {
 
 #[tokio::test]
 async fn connections_that_idle_make_room() {
-    let server = server_with(ConnectionLimits { connections: 2, ..ConnectionLimits::default() }).await;
+    let server = server_with(Limits { connections: 2, ..Limits::default() }).await;
     let mut idle = Vec::new();
     for _ in 0..5 {
         idle.push(greeting(&server).await);
@@ -98,7 +98,7 @@ async fn greeting(server: &Server) -> TcpStream {
 
 #[tokio::test]
 async fn an_idle_connection_ends_but_none_with_a_call() {
-    let limits = ConnectionLimits { idle: Duration::from_millis(300), ..ConnectionLimits::default() };
+    let limits = Limits { idle: Duration::from_millis(300), ..Limits::default() };
     let server = server_with(limits).await;
     let stage = Stage::plain();
     let training = Training::ready(&mut server.client().await, &stage).await;
@@ -118,7 +118,7 @@ async fn a_connection_comes_to_one_process_only() {
     let (connection, description) = soon(Dialer::default().dial(&address)).await.unwrap();
     first.stop.send(()).unwrap();
     soon(first.ended).await.unwrap().unwrap();
-    let second = server_at(first.address, ConnectionLimits::default()).await;
+    let second = server_at(first.address, Limits::default()).await;
     for _ in 0..3 {
         let status = soon(connection.client().describe(wire::DescribeRequest {})).await.unwrap_err();
         assert_eq!(connection.refused(&status).reason, Reason::Broken, "{status}");

@@ -1,0 +1,280 @@
+//! Workers that are none of ours, or broken: a coordinator leaves them out or ends with one clear line, and keeps to its memory.
+
+use std::io::Write;
+use std::iter;
+use std::net::TcpListener;
+
+use proto::limits::MESSAGE_BYTES;
+use proto::{PROTOCOL_VERSION, wire};
+use strata_tests::{Ended, Impostor, Manners, Process, Sandbox, until};
+use tonic::Status;
+use tonic::codegen::BoxStream;
+use wire::train_reply::Reply;
+
+/// What a coordinator may need more for a worker that says too much.
+const MEMORY: u64 = 400 << 20;
+
+/// What comes back for some rows, and how often.
+type Transform = fn(wire::Rows) -> (wire::Rows, usize);
+
+/// How a run over such a worker ends.
+fn ended(mut process: Process) -> Ended {
+    let mut most = 0;
+    until("the end of a run", || {
+        if !process.is_running() {
+            return Some(());
+        }
+        most = most.max(process.peak_rss_bytes_so_far().unwrap_or(0));
+        None
+    });
+    assert!(most < MEMORY, "it has taken {most} bytes");
+    let ended = process.end();
+    assert!(ended.errors.lines().all(|line| line.len() < 10_000), "a long line");
+    assert!(ended.errors.lines().count() < 50, "{}", ended.errors);
+    ended
+}
+
+fn run(sandbox: &Sandbox, manners: Manners) -> Ended {
+    let impostor = Impostor::new(manners);
+    ended(sandbox.start_run("run", &["--workers", &impostor.address, "--wait", "1"]))
+}
+
+/// A worker that trains so ends the run with one line that says this.
+fn check_training(name: &str, train: fn(wire::TrainBegin) -> BoxStream<wire::TrainReply>, says: &[&str]) {
+    let ended = run(&Sandbox::new(), Manners { train, ..Manners::default() });
+    assert_eq!(ended.status.code(), Some(1), "{name}: {}", ended.errors);
+    println!("{name}: {}", ended.errors);
+    ended.expect_error(says);
+}
+
+fn replies(replies: impl Iterator<Item = Reply> + Send + 'static) -> BoxStream<wire::TrainReply> {
+    Box::pin(tokio_stream::iter(replies.map(|reply| Ok(wire::TrainReply { reply: Some(reply) }))))
+}
+
+/// The same, and then nothing, for ever.
+fn and_wait(first: impl Iterator<Item = Reply> + Send + 'static) -> BoxStream<wire::TrainReply> {
+    Box::pin(tokio_stream::StreamExt::chain(replies(first), tokio_stream::pending()))
+}
+
+fn report(step: u64) -> Reply {
+    Reply::Step(wire::StepReport {
+        step,
+        loss_positive: 1.0,
+        goodness_pos: 1.0,
+        ..wire::StepReport::default()
+    })
+}
+
+/// Reports up to the first checkpoint.
+fn reports() -> impl Iterator<Item = Reply> {
+    iter::once(Reply::Ready(wire::Ready {})).chain((0..20).map(report))
+}
+
+fn part(step: u64, length: u64, bytes: Vec<u8>) -> Reply {
+    Reply::State(wire::StatePart { step, length, part: bytes.into(), start: 0, block_seconds: 1e-3 })
+}
+
+/// A megabyte of a state, again and again.
+fn endless(step: u64, length: u64) -> impl Iterator<Item = Reply> {
+    iter::repeat_with(move || part(step, length, vec![0; 1 << 20]))
+}
+
+#[test]
+fn a_training_stream_that_breaks_the_protocol_ends_the_run_with_what_was_found() {
+    check_training(
+        "ready without end",
+        |_| replies(iter::repeat_with(|| Reply::Ready(wire::Ready {}))),
+        &["broke the protocol: that it is ready, twice"],
+    );
+    check_training(
+        "nothing",
+        |_| Box::pin(tokio_stream::iter(iter::repeat_with(|| Ok(wire::TrainReply { reply: None })))),
+        &["broke the protocol: a reply that says nothing"],
+    );
+    check_training(
+        "sums",
+        |_| and_wait(iter::once(Reply::Sums(wire::Sums::default()))),
+        &["broke the protocol"],
+    );
+    check_training(
+        "a report that skips",
+        |_| and_wait(iter::once(report(5))),
+        &["broke the protocol: a report on step 5 after 0 steps"],
+    );
+    check_training(
+        "a report of no numbers",
+        |_| and_wait(iter::once(not_finite(f64::NAN))),
+        &["broke the protocol: step 0 with numbers that are not finite"],
+    );
+    check_training(
+        "a report of numbers beyond all",
+        |_| and_wait(iter::once(not_finite(1e300))),
+        &["broke the protocol: step 0 with numbers that are not finite"],
+    );
+    check_training(
+        "rows that nobody asked for",
+        |_| and_wait(iter::once(Reply::Rows(wire::Rows::alike(1, vec![0; 400])))),
+        &["broke the protocol: 1 rows of a step that lacks 0"],
+    );
+    check_training(
+        "reports without end",
+        |_| replies((0..).map(report)),
+        &["broke the protocol: ", " that there are"],
+    );
+}
+
+fn not_finite(loss: f64) -> Reply {
+    Reply::Step(wire::StepReport { loss_positive: loss, ..wire::StepReport::default() })
+}
+
+#[test]
+fn a_state_is_taken_in_only_where_it_was_asked_for_and_as_long_as_it_can_be() {
+    check_training(
+        "a state before any step",
+        |_| replies(endless(1, 1 << 40)),
+        &["broke the protocol: a state after step 1 that was not asked for"],
+    );
+    check_training(
+        "states of many steps",
+        |_| replies((20..).step_by(20).map(|step| part(step, 9, vec![0]))),
+        &["broke the protocol: a state after step 20 that was not asked for"],
+    );
+    check_training(
+        "a state without end",
+        |_| replies(reports().chain(endless(20, u64::MAX))),
+        &["broke the protocol: 1048576 bytes of a state of 18446744073709551615, which has at most "],
+    );
+    check_training(
+        "more bytes than it says",
+        |_| replies(reports().chain(endless(20, 100))),
+        &["broke the protocol: 1048576 bytes of a state of 100, "],
+    );
+    check_training(
+        "parts without bytes",
+        |_| replies(reports().chain(iter::repeat_with(|| part(20, 9, vec![])))),
+        &["broke the protocol: 0 bytes of a state of 9"],
+    );
+    check_training(
+        "bytes that are no state",
+        |_| and_wait(reports().chain(iter::once(part(20, 9, vec![7; 9])))),
+        &["broke the protocol: ", "safetensors"],
+    );
+    check_training(
+        "a shard of nobody",
+        |_| and_wait(reports().chain(iter::once(shard_at(5)))),
+        &["broke the protocol: the state of a shard at 5, which nobody has"],
+    );
+}
+
+fn shard_at(start: u64) -> Reply {
+    Reply::State(wire::StatePart { step: 20, length: 9, part: vec![0].into(), start, block_seconds: 0.0 })
+}
+
+#[test]
+fn a_training_stream_that_ends_is_tried_again_and_not_for_ever() {
+    check_training("an end at once", |_| replies(iter::empty()), &["ended the stream"]);
+    check_training(
+        "a status of many lines",
+        |_| Box::pin(tokio_stream::iter([Err(Status::internal("a\nerror: b\x1b[2J".repeat(50)))])),
+        &["the connection broke (a error: b"],
+    );
+    check_training(
+        "a message beyond the limit",
+        |_| and_wait(iter::once(part(1, 1, vec![0; MESSAGE_BYTES + 1]))),
+        &["too large"],
+    );
+}
+
+#[test]
+fn what_a_worker_says_of_itself_is_cut_and_printable() {
+    let own = Manners::default().description;
+    let huge = "\x1b]0;owned\x07\n".repeat(1 << 20);
+    let version = wire::WorkerDescription {
+        protocol_version: PROTOCOL_VERSION + 1,
+        version: huge.clone(),
+        ..own.clone()
+    };
+    let busy = wire::WorkerDescription { training: huge.clone(), ..own.clone() };
+    for (description, says) in [(version, "speaks protocol version"), (busy, "is training for run `")] {
+        let ended = run(&Sandbox::new(), Manners { description, ..Manners::default() });
+        ended.expect_error(&[says]);
+        assert!(!ended.errors.contains('\x1b') && !ended.errors.contains('\x07'), "{says}");
+    }
+    let boastful = wire::WorkerDescription {
+        threads: u32::MAX,
+        cores: u32::MAX,
+        memory_bytes: u64::MAX,
+        cache_bytes: u64::MAX,
+        peak_rss_bytes: u64::MAX,
+        cpu: huge.clone(),
+        blas: huge,
+        ..own
+    };
+    let train = |_| replies(iter::empty());
+    let sandbox = Sandbox::new();
+    let ended = run(&sandbox, Manners { description: boastful, train, ..Manners::default() });
+    ended.expect_error(&["ended the stream"]);
+    assert!(sandbox.run_dir("run").read("run.json").len() < 10_000);
+}
+
+#[test]
+fn kernels_that_there_cannot_be_are_refused() {
+    let kernel = |name: &str, digest: &str| wire::Kernel { name: name.to_owned(), digest: digest.to_owned() };
+    let long = "x".repeat(10 << 20);
+    for (kernels, says) in [
+        (vec![kernel("a", "b"); 101], "kernels: found 101, expected at most 100"),
+        (vec![kernel("a", "b"); 2], "kernels.name: found `a` twice"),
+        (vec![kernel(&long, "b"); 2], "kernels.name: found 10485760 bytes"),
+        (vec![kernel("a", &long)], "kernels.digest: found 10485760 bytes"),
+        (vec![kernel("a\nerror: b", "c")], "kernels.name: found 10 bytes"),
+        (vec![], "BLAS kernel"),
+    ] {
+        run(&Sandbox::new(), Manners { kernels, ..Manners::default() }).expect_error(&[says]);
+    }
+}
+
+#[test]
+fn features_that_nobody_asked_for_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.finished("run");
+    let identity: serde_json::Value =
+        serde_json::from_slice(&sandbox.run_dir("run").read("run.json")).unwrap();
+    let digest = identity["blas_digest"].as_str().unwrap().to_owned();
+    let kernels = vec![wire::Kernel { name: "Nonesuch".to_owned(), digest }];
+    let cases: [(Transform, &str); 4] = [
+        (|rows| (rows, 1), "rows of "),
+        (
+            |rows| (wire::Rows::alike(rows.rows as usize, vec![0; 60 << 20]), 1),
+            "rows of 62914560 bytes, expected ",
+        ),
+        (
+            |_| (wire::Rows { rows: u32::MAX, ..wire::Rows::default() }, 1),
+            "4294967295 rows of 0 bytes, expected ",
+        ),
+        (|_| (wire::Rows::default(), 1000), "0 rows of 0 bytes, expected "),
+    ];
+    for (transform, says) in cases {
+        let impostor = Impostor::new(Manners { kernels: kernels.clone(), transform, ..Manners::default() });
+        let words = ["eval", "run", "--workers", &impostor.address, "--wait", "1"];
+        let ended = ended(sandbox.start("coordinator", &words));
+        ended.expect_error(&["broke the protocol: ", says]);
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a server of the test's own")]
+fn who_listens_and_speaks_no_http2_is_named() {
+    for words in
+        [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &[0xff; 1000], b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b"]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = stream.unwrap().write_all(words);
+            }
+        });
+        let ended = ended(Sandbox::new().start_run("run", &["--workers", &address, "--wait", "1"]));
+        ended.expect_error(&["no worker was to be had within 1 s", &address]);
+    }
+}

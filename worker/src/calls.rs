@@ -1,0 +1,116 @@
+//! What holds for all calls, whichever method they are of: what they say first is short, and a refusal is logged.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use proto::limits::FIRST_MESSAGE_BYTES;
+use tonic::codegen::http::{Request, Response};
+use tonic::codegen::{BoxFuture, Service};
+use tonic::{Code, Status, body};
+
+use crate::activity::Activity;
+use crate::complaints::Complaints;
+
+/// Bytes before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// All calls, before they come to a method.
+#[derive(Clone)]
+pub struct Calls<S> {
+    /// The methods.
+    pub methods: S,
+    /// Where refusals are told.
+    pub complaints: Complaints,
+}
+
+impl<S> Service<Request<body::Body>> for Calls<S>
+where
+    S: Service<Request<body::Body>, Response = Response<body::Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.methods.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<body::Body>) -> Self::Future {
+        let peer = request.extensions().get::<Arc<Activity>>().map(|activity| activity.peer().ip());
+        let peer = peer.map(|peer| format!(" of {peer}")).unwrap_or_default();
+        let (method, complaints) = (request.uri().path().to_owned(), self.complaints.clone());
+        let answer = self.methods.call(request.map(|body| body::Body::new(ShortAtFirst::new(body))));
+        Box::pin(async move {
+            let answer = answer.await?;
+            // Streams that were taken up log their ends themselves, with what they were at.
+            if let Some(status) = Status::from_header_map(answer.headers())
+                && status.code() != Code::Ok
+            {
+                let reason = match status.message() {
+                    "" => status.code().description(),
+                    message => message,
+                };
+                complaints.tell(&format!("a call{peer} to {method} is refused: {reason}"));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// The messages of a call. The first one says what is wanted: room for more than that is given only to who may want it.
+struct ShortAtFirst {
+    messages: body::Body,
+    /// What has come of what stands before the first message.
+    prefix: Vec<u8>,
+}
+
+impl ShortAtFirst {
+    fn new(messages: body::Body) -> Self {
+        Self { messages, prefix: Vec::with_capacity(PREFIX) }
+    }
+
+    fn check(&mut self, data: &[u8]) -> Result<(), Status> {
+        let missing = PREFIX - self.prefix.len();
+        if missing == 0 {
+            return Ok(());
+        }
+        self.prefix.extend_from_slice(&data[..missing.min(data.len())]);
+        let Ok([_, length @ ..]) = <[u8; PREFIX]>::try_from(self.prefix.as_slice()) else { return Ok(()) };
+        let length = u32::from_be_bytes(length) as usize;
+        if length <= FIRST_MESSAGE_BYTES {
+            return Ok(());
+        }
+        let message = format!("a first message of {length} bytes, expected at most {FIRST_MESSAGE_BYTES}");
+        Err(Status::invalid_argument(message))
+    }
+}
+
+impl Body for ShortAtFirst {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.messages).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.check(data)?;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.messages.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.messages.size_hint()
+    }
+}

@@ -1,6 +1,7 @@
 //! Mutual TLS: who has a certificate for it takes part, and everybody else is told why not, on both sides.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -171,6 +172,20 @@ fn a_certificate_that_nobody_has_signed_is_refused() {
     let impostor = certificates.worker("own");
     let ended = certificates.run("coordinator", &impostor.address);
     ended.expect_error(&[&impostor.address, "its certificate is of another certificate authority"]);
+}
+
+#[test]
+fn a_handshake_that_does_not_end_is_given_up() {
+    let sandbox = Sandbox::new();
+    let certificates = Certificates::new(&sandbox, "certs");
+    let words = certificates.words("worker");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let worker = sandbox.worker(&[&["--greeting", "1"], &words[..]].concat());
+    // The head of a greeting of 512 bytes, and then nothing.
+    let mut stream = std::net::TcpStream::connect(&worker.address).unwrap();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    worker_says(&worker, &["a connection of 127.0.0.1 is closed: it said nothing for 1 s"]);
 }
 
 #[test]

@@ -7,16 +7,16 @@ mod kernel;
 mod local;
 mod participant;
 mod waiting;
+mod warned;
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::address::Address;
 use proto::dial::{Dialer, fit};
 use proto::process::KernelChoice;
-use proto::refusal::printable;
 use proto::wire;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -35,6 +35,7 @@ use admission::{Admission, LeftOut};
 use local::LocalWorkers;
 use participant::Participant;
 use waiting::Waiting;
+use warned::Warned;
 
 /// The address of a worker that comes.
 pub type Newcomer = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -96,11 +97,6 @@ pub struct Cluster {
     warned: Warned,
 }
 
-/// What has been said of those who are left out, so that it is not said again.
-type Warned = Arc<Mutex<HashSet<String>>>;
-
-/// Warnings that are kept, and so said: a worker may say something else each time.
-const WARNINGS: usize = 1000;
 /// How long one round of dialling may take.
 const ROUND: Duration = Duration::from_secs(5);
 /// Pause between two looks for workers that have come since.
@@ -150,7 +146,7 @@ impl Cluster {
             }
             if !self.participants.is_empty() {
                 for LeftOut { reason, .. } in left_out {
-                    warn_once(&self.warned, &reason);
+                    self.warned.once(&reason);
                 }
                 return Ok(self.workers());
             }
@@ -237,7 +233,7 @@ impl Cluster {
                     }
                     match dial(&dialer, &admission, &address).await {
                         Ok(worker) if !ids.contains(&worker.id) => return address.to_string(),
-                        Err(LeftOut { reason, passing: false }) => warn_once(&warned, &reason),
+                        Err(LeftOut { reason, passing: false }) => warned.once(&reason),
                         Ok(_) | Err(_) => {}
                     }
                 }
@@ -372,13 +368,4 @@ async fn dial(dialer: &Dialer, admission: &Admission, address: &Address) -> Resu
     let Some(agreed) = agreed else { return Ok(worker) };
     let offer = kernel::offer(&worker, *in_use).await?;
     kernel::agreeing(dialer, worker, &offer, agreed, wanted).await
-}
-
-fn warn_once(warned: &Warned, reason: &str) {
-    let reason = printable(reason);
-    let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
-    if warned.len() < WARNINGS && warned.insert(reason.clone()) {
-        let last = if warned.len() == WARNINGS { "; no more is said of such workers" } else { "" };
-        tracing::warn!("{reason}; going on without it{last}");
-    }
 }

@@ -53,7 +53,7 @@ pub const WORDS: [Throw; 8] = [
 ];
 
 /// What comes after a good beginning.
-pub const FRAMES: [Throw; 26] = [
+pub const FRAMES: [Throw; 28] = [
     ("a frame of 16 MiB", |raw| raw.write(&[0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 1]), Fate::Closed),
     ("data on no stream", |raw| raw.frame(DATA, 0, 0, b"x"), Fate::Closed),
     ("data on a stream that nobody opened", |raw| raw.frame(DATA, 0, 7, b"x"), Fate::Closed),
@@ -65,6 +65,8 @@ pub const FRAMES: [Throw; 26] = [
     ),
     ("headers that are none", |raw| raw.frame(HEADERS, END_HEADERS, 1, &[0xff; 64]), Fate::Closed),
     ("headers that grow by reference", grown_headers, Fate::Closed),
+    ("headers of 20 KB, whose call gets status 431", |raw| long_headers(raw, 200), Fate::Answered),
+    ("headers of 1 MB", |raw| long_headers(raw, 10_000), Fate::Closed),
     ("a continuation of nothing", |raw| raw.frame(CONTINUATION, END_HEADERS, 1, b"x"), Fate::Closed),
     ("headers without end", endless_headers, Fate::Closed),
     ("continuations without content", empty_continuations, Fate::Closed),
@@ -243,6 +245,12 @@ fn grown_headers(raw: &mut Raw) {
     block.extend([(rest & 0x7f) as u8 | 0x80, (rest >> 7) as u8]);
     block.extend(vec![b'y'; 3900]);
     block.extend(vec![0xbe; 4096]);
+    raw.frame(HEADERS, END_HEADERS | END_STREAM, 1, &block);
+}
+
+/// A hundred bytes each.
+fn long_headers(raw: &mut Raw, count: usize) {
+    let block = [headers(&[]), [&[0, 1, b'a', 97][..], &[b'b'; 97]].concat().repeat(count)].concat();
     raw.frame(HEADERS, END_HEADERS | END_STREAM, 1, &block);
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Ended, Process, program};
-use crate::{RunDir, data, until};
+use crate::{RunDir, data, fastest_kernel, until};
 
 /// A folder with a data set and a configuration; run directories come to lie in it.
 pub struct Sandbox {
@@ -65,13 +65,17 @@ impl Sandbox {
         self.spawn(name, Command::new(program(name)).args(words))
     }
 
-    fn spawn(&self, name: &str, command: &mut Command) -> Process {
+    /// Starts a command in its folder, with its data and without what the environment says otherwise.
+    pub fn spawn(&self, name: &str, command: &mut Command) -> Process {
         self.started.set(self.started.get() + 1);
         let log = self.path(&format!("logs/{name}-{}", self.started.get()));
         command.current_dir(self.folder.path());
         command.env("STRATA_DATA", self.path("data"));
         for variable in ["RUST_LOG", "STRATA_BLAS_KERNEL", "STRATA_LOG_FORMAT"] {
             command.env_remove(variable);
+        }
+        if let (None, Some(kernel)) = (std::env::var_os("OPENBLAS_CORETYPE"), fastest_kernel()) {
+            command.env("OPENBLAS_CORETYPE", kernel);
         }
         // What workers remember of their kernels, they remember for all tests.
         command.env("XDG_CACHE_HOME", program("worker").with_file_name("test-cache"));

@@ -145,9 +145,7 @@ fn first_process(sandbox: &Sandbox, name: &str, words: &[&str], log: &str) -> Op
         return None;
     }
     let mut command = Command::new("unshare");
-    command.args(namespace).arg(program(name)).args(words).current_dir(sandbox.path(""));
-    command.env("STRATA_DATA", sandbox.path("data")).env_remove("RUST_LOG").env_remove("STRATA_BLAS_KERNEL");
-    Some(Process::start(&mut command, &sandbox.path(&format!("logs/{log}"))))
+    Some(sandbox.spawn(log, command.args(namespace).arg(program(name)).args(words)))
 }
 
 #[test]

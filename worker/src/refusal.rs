@@ -1,11 +1,13 @@
 //! Why a request is not served.
 
+use std::error::Error;
+
 use proto::WireError;
-use proto::refusal::{Reason, Refused};
+use proto::refusal::{Reason, Refused, printable};
 use proto::rows::Unfit;
 use proto::state::StateError;
 use scff::layer::ShapeError;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::run::RunName;
 
@@ -155,7 +157,13 @@ impl Refusal {
 
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
-        Self::Stream(Refused::read(&status))
+        let refused = Refused::read(&status);
+        // Of what comes and is no message, the library says that by itself.
+        if status.code() == Code::Internal && status.source().is_none() && status.details().is_empty() {
+            let message = printable(status.message());
+            return Self::Stream(Refused { reason: Reason::Malformed, passing: false, message });
+        }
+        Self::Stream(refused)
     }
 }
 

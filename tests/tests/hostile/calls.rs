@@ -31,7 +31,6 @@ const INVALID: u16 = 3;
 const UNIMPLEMENTED: u16 = 12;
 const INTERNAL: u16 = 13;
 const PRECONDITION: u16 = 9;
-const UNAVAILABLE: u16 = 14;
 
 /// A message after its five bytes.
 fn message(content: &[u8]) -> Vec<u8> {
@@ -127,7 +126,7 @@ pub fn calls() -> Vec<Call> {
             "training with bytes that are no message",
             TRAIN,
             message(&[0xff; 9]),
-            UNAVAILABLE,
+            INVALID,
             "failed to decode Protobuf message",
         ),
         call("samples for nobody", TRANSFORM, vec![], INVALID, "`begin` first"),

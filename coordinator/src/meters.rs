@@ -13,6 +13,7 @@ pub struct Meters {
     observed: Observed,
     steps: IntGaugeVec,
     planned: IntGaugeVec,
+    trainers: IntGaugeVec,
     rate: GaugeVec,
     loss: GaugeVec,
     goodness: GaugeVec,
@@ -42,6 +43,7 @@ impl Meters {
         Self {
             steps: counts("strata_layer_steps", "Steps that a layer has taken."),
             planned: counts("strata_layer_planned_steps", "Steps that a layer is to take in all."),
+            trainers: counts("strata_trainers", "Workers that train a layer."),
             rate: of(
                 "strata_samples_per_second",
                 "Samples a second, over the last second or so.",
@@ -64,10 +66,11 @@ impl Meters {
         }
     }
 
-    fn started(&self, LayerStarted { layer, from, steps, .. }: &LayerStarted) {
+    fn started(&self, LayerStarted { layer, from, steps, trainers, .. }: &LayerStarted) {
         let layer = layer.0.to_string();
         self.steps.with_label_values(&[&layer]).set(from.0 as i64);
         self.planned.with_label_values(&[&layer]).set(steps.0 as i64);
+        self.trainers.with_label_values(&[&layer]).set(trainers.len() as i64);
     }
 
     fn report(&self, metrics: &Metrics) {
@@ -113,7 +116,10 @@ impl Listener for Meters {
             Event::Checkpoint { .. } => {
                 self.checkpoint.set((nanoseconds_since_1970() / 1_000_000_000) as i64);
             }
-            Event::LayerFrozen { .. } => self.frozen.inc(),
+            Event::LayerFrozen { layer, .. } => {
+                self.trainers.with_label_values(&[&layer.0.to_string()]).set(0);
+                self.frozen.inc();
+            }
             Event::WorkerLost { .. } => self.lost.inc(),
             Event::WorkerCame { .. } => self.came.inc(),
             Event::FeaturesStarted { .. } => self.observed.set_ready(true),

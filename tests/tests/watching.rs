@@ -68,6 +68,7 @@ fn a_run_and_its_worker_can_be_watched() {
     });
     assert!(value::<u64>(&shown, "strata_layer_steps{layer=\"0\"}") > 0);
     assert_eq!(value::<u64>(&shown, "strata_layer_planned_steps{layer=\"0\"}"), 60_000);
+    assert_eq!(value::<u64>(&shown, "strata_trainers{layer=\"0\"}"), 1);
     assert!(value::<f64>(&shown, "strata_samples_per_second{layer=\"0\"}") > 0.0);
     assert!(value::<u64>(&shown, "process_resident_memory_bytes") > 1_000_000);
     check(&shown);

@@ -5,9 +5,13 @@
 mod shell;
 
 mod packages;
+mod roots;
 mod summary;
 
 mod bench;
+mod dist;
+mod image;
+mod deploy_test;
 mod quickstart;
 mod results;
 mod scaling;
@@ -37,6 +41,12 @@ enum Command {
     ///
     /// Hosts are network namespaces whose links tc slows down; where they may not be made, this says so.
     Scaling(scaling::Arguments),
+    /// Pack both programs, with OpenBLAS in them, for machines that have nothing installed.
+    Dist(dist::Arguments),
+    /// Build the container image. Base images that cannot be pulled are made here.
+    Image(image::Arguments),
+    /// Test what is under deploy/: run it where its parts are at hand, and say what was skipped and why.
+    DeployTest(deploy_test::Arguments),
     /// Run a configuration with several seeds and write docs/results/<name>.md.
     Results(results::Arguments),
 }
@@ -47,6 +57,9 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
+        Command::Dist(arguments) => dist::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
+        Command::DeployTest(arguments) => deploy_test::run(&arguments),
         Command::Results(arguments) => results::run(&arguments),
     };
     match done {

@@ -1,6 +1,6 @@
 //! What must be installed before anything can be built.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
@@ -14,11 +14,14 @@ enum Need {
     Compiler,
     PkgConfig,
     OpenBlas,
+    StaticFortran,
     FashionMnist,
 }
 
 /// What a build needs.
 const BUILD: [Need; 3] = [Need::Compiler, Need::PkgConfig, Need::OpenBlas];
+/// What a build needs whose programs contain OpenBLAS.
+const PACKING: [Need; 4] = [Need::Compiler, Need::PkgConfig, Need::OpenBlas, Need::StaticFortran];
 
 impl Need {
     fn is_met(self, shell: &Shell) -> bool {
@@ -26,6 +29,7 @@ impl Need {
             Self::Compiler => succeeds(cmd!(shell, "cc --version")),
             Self::PkgConfig => succeeds(cmd!(shell, "pkg-config --version")),
             Self::OpenBlas => succeeds(cmd!(shell, "pkg-config --exists openblas")),
+            Self::StaticFortran => static_library(shell, "gfortran").is_some(),
             Self::FashionMnist => has_fashion_mnist(shell),
         }
     }
@@ -36,9 +40,17 @@ impl Need {
             Self::Compiler => ["build-essential", "gcc", "base-devel"],
             Self::PkgConfig => ["pkg-config", "pkgconf-pkg-config", "pkgconf"],
             Self::OpenBlas => ["libopenblas-dev", "openblas-devel", "openblas"],
+            Self::StaticFortran => ["gfortran", "libgfortran-static", "gcc-fortran"],
             Self::FashionMnist => ["dataset-fashion-mnist", "", ""],
         }
     }
+}
+
+/// Where the compiler finds a library that can be linked in.
+pub fn static_library(shell: &Shell, name: &str) -> Option<PathBuf> {
+    let file = format!("lib{name}.a");
+    let found = cmd!(shell, "cc -print-file-name={file}").quiet().ignore_stderr().read();
+    found.ok().map(PathBuf::from).filter(|found| found.is_absolute() && found.exists())
 }
 
 fn has_fashion_mnist(shell: &Shell) -> bool {
@@ -50,7 +62,33 @@ fn has_fashion_mnist(shell: &Shell) -> bool {
 
 /// Installs what a build needs where this is possible, and says what to install where it is not.
 pub fn for_building(shell: &Shell) -> anyhow::Result<()> {
-    let missing = missing(shell, &BUILD);
+    install_missing(shell, &BUILD)
+}
+
+/// The same for a build whose programs contain OpenBLAS.
+pub fn for_packing(shell: &Shell) -> anyhow::Result<()> {
+    install_missing(shell, &PACKING)
+}
+
+/// Installs the Debian packages of what is missing, given as (program or path, package); an error names those that cannot be.
+pub fn for_testing(shell: &Shell, tools: &[(&str, &str)]) -> anyhow::Result<()> {
+    let is_there = |tool: &str| match Path::new(tool) {
+        path if path.is_absolute() => path.exists(),
+        _ => succeeds(cmd!(shell, "which {tool}")),
+    };
+    let missing = tools.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package);
+    let missing: Vec<&str> = missing.collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !can_install(shell) {
+        bail!("not installed, and not to be installed without root and apt-get: {}", missing.join(", "));
+    }
+    install_packages(shell, &missing)
+}
+
+fn install_missing(shell: &Shell, needs: &[Need]) -> anyhow::Result<()> {
+    let missing = missing(shell, needs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -91,8 +129,12 @@ fn can_install(shell: &Shell) -> bool {
 }
 
 fn install(shell: &Shell, needs: &[Need]) -> anyhow::Result<()> {
+    let names: Vec<&str> = needs.iter().map(|need| need.names()[0]).collect();
+    install_packages(shell, &names)
+}
+
+fn install_packages(shell: &Shell, names: &[&str]) -> anyhow::Result<()> {
     cmd!(shell, "apt-get update").run()?;
-    let names = needs.iter().map(|need| need.names()[0]);
     let install = cmd!(shell, "apt-get install -y --no-install-recommends {names...}");
     Ok(install.env("DEBIAN_FRONTEND", "noninteractive").run()?)
 }

@@ -25,8 +25,12 @@ pub fn succeeds(command: Cmd) -> bool {
 /// Builds coordinator and worker; returns the path of the coordinator.
 pub fn build_release(shell: &Shell) -> anyhow::Result<PathBuf> {
     cmd!(shell, "cargo build --release -p coordinator -p worker").run()?;
+    Ok(target()?.join("release/coordinator"))
+}
+
+/// The folder that everything is built in.
+pub fn target() -> anyhow::Result<PathBuf> {
     // This program is TARGET/debug/xtask.
     let own = std::env::current_exe()?;
-    let target = own.ancestors().nth(2).context("xtask lies in no target folder")?;
-    Ok(target.join("release/coordinator"))
+    Ok(own.ancestors().nth(2).context("xtask lies in no target folder")?.to_owned())
 }

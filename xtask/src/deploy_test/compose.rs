@@ -41,7 +41,7 @@ pub fn test(bench: &Bench) -> anyhow::Result<Outcome> {
     let (one, three) = faults(bench)?;
     Ok(Outcome::Passed(format!(
         "the image has {megabytes:.0} MB besides its base; 3 workers froze the quickstart's first layer {soon:.0} s after \
-         `up`; 1, then 3 workers took {one:.0}, then {three:.0} steps/s; a killed, a paused and a disconnected worker and \
+         `up`; 1, then 3 workers took {one:.0}, then {three:.0} steps/s; a worker that crashed, one killed, one paused and one disconnected, and \
          a restarted head left the weights of a local run"
     )))
 }
@@ -155,6 +155,7 @@ fn faults(bench: &Bench) -> anyhow::Result<(f64, f64)> {
     let watched = &cluster.watched;
     cluster.scale(1)?;
     watched.until_trainers(1)?;
+    check_limits(&cluster)?;
     let one = watched.rate(50.0)?;
     cluster.scale(3)?;
     watched.until_trainers(3)?;
@@ -177,11 +178,36 @@ fn faults(bench: &Bench) -> anyhow::Result<(f64, f64)> {
     Ok((one, three))
 }
 
-/// One of four workers is killed and started again, another paused, a third disconnected, and the head restarted.
+/// What a worker found to be its own must be its container's limits.
+fn check_limits(cluster: &Cluster) -> anyhow::Result<()> {
+    let worker = container("worker", 1);
+    let log = cmd!(cluster.shell, "docker logs {worker}").output()?;
+    let said = String::from_utf8_lossy(&log.stderr);
+    // A quarter of 2 GiB.
+    for limit in ["threads=1 ", "CPU quota", "memory=2.0 GiB", "cache_bytes=536870912 "] {
+        if !said.contains(limit) {
+            bail!("a worker of 0.2 cores and 2 GiB does not say `{limit}`: {said}");
+        }
+    }
+    Ok(())
+}
+
+/// A worker's process dies, and the container is started again without anybody's help.
+fn crash(cluster: &Cluster) -> anyhow::Result<()> {
+    let (shell, worker) = (cluster.shell, container("worker", 4));
+    let process = cmd!(shell, "docker inspect {worker}").args(["--format", "{{.State.Pid}}"]).read()?;
+    let lost = cluster.watched.total("strata_workers_lost_total").unwrap_or(0.0);
+    cmd!(shell, "kill -KILL {process}").run()?;
+    cluster.watched.until("strata_workers_lost_total", lost + 1.0)?;
+    cluster.watched.until_trainers(4)
+}
+
+/// One of four workers crashes. Then one is killed and started again, another paused, a third disconnected, and the head restarted.
 fn endure(cluster: &Cluster) -> anyhow::Result<()> {
     let watched = &cluster.watched;
     let network = format!("{PROJECT}_default");
     let [killed, paused, cut_off] = [1, 2, 3].map(|number| container("worker", number));
+    crash(cluster)?;
     cluster.docker(&["kill", &killed])?;
     watched.until_trainers(3)?;
     cluster.docker(&["start", &killed])?;

@@ -24,6 +24,7 @@ use crate::config;
 use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
 use crate::eval::{Wanted, eval};
 use crate::plan::Plan;
+use crate::retries::Retries;
 use crate::run::run;
 use crate::sitting::Surroundings;
 use crate::split::prepare;
@@ -47,7 +48,8 @@ const SELF_TEST: &str = "self-test-blas";
 #[command(version, about, arg_required_else_help = true, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// BLAS kernel of this process and of its workers, such as Haswell or SkylakeX. `auto` takes for this process and for local
-    /// workers the one that OPENBLAS_CORETYPE names, or else what OpenBLAS chooses; for running workers the fastest that gives
+    /// workers the one that OPENBLAS_CORETYPE names, or else what OpenBLAS chooses, or a
+    /// faster one where it does not know the processor; for running workers the fastest that gives
     /// the same bits on all; and for a run that goes on the one that it began with. Another kernel gives other bits.
     #[arg(long, global = true, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,
@@ -168,6 +170,13 @@ pub struct ClusterArgs {
     /// Give up a worker that is silent for so long, in seconds; the run goes on without it.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     silence: u16,
+    /// Give up after so many tries in a row that came no further.
+    #[arg(long, value_name = "N", default_value_t = Retries::default().tries, value_parser = clap::value_parser!(u32).range(1..))]
+    retries: u32,
+    /// Pause for so long after a try that came no further than the one before, in seconds; from one to the next it doubles, up
+    /// to a minute. A worker that failed is left out for as long, if there are others.
+    #[arg(long, value_name = "SECONDS", default_value_t = Retries::default().pause.as_secs() as u16)]
+    retry_pause: u16,
     /// Certificates, for running workers.
     #[command(flatten)]
     tls: TlsArgs,
@@ -283,6 +292,7 @@ impl ClusterArgs {
             Discovery::Local(count) => (count as u64, None),
             _ => (1, self.tls.load(Role::Coordinator)?),
         };
+        let retries = Retries { tries: self.retries, pause: Duration::from_secs(self.retry_pause.into()) };
         let shared = || Memory::look().bytes / 4 / count;
         let cluster = ClusterOptions {
             discovery,
@@ -294,9 +304,10 @@ impl ClusterArgs {
             },
             dialer: Dialer { silence: Silence::seconds(self.silence), tls },
             patience: Duration::from_secs(self.wait),
+            retries,
             kernel: kernel.clone(),
         };
-        Ok(Surroundings { data: self.data, cluster, shards: self.shards, metrics: None, stop })
+        Ok(Surroundings { data: self.data, cluster, shards: self.shards, retries, metrics: None, stop })
     }
 }
 

@@ -117,6 +117,19 @@ fn log(event: &Event) {
         Event::WorkerCame { address } => {
             info!(event = "worker_came", worker = address, "a worker has come; going on from the checkpoint");
         }
+        Event::SlowWorker { layer, slow } => warn!(
+            event = "slow_worker",
+            worker = %slow.pace.worker,
+            name = layer,
+            seconds = slow.pace.seconds,
+            others_seconds = slow.others,
+            held_up_seconds = slow.held_up(),
+            "a worker takes longer in each step than the others, who wait for it"
+        ),
+        Event::WorkerLeft { address, step } => {
+            let (worker, step) = (address, step.0);
+            info!(event = "worker_left", %worker, step, "a worker leaves; going on without it from the step");
+        }
         Event::WorkerLost { failure, again_from } => {
             let (worker, step) = (&failure.address, again_from.0);
             warn!(event = "worker_lost", %worker, reason = failure.message, step, "trying again from the step");

@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use proto::address::Address;
 use scff::batch::{Epoch, LayerIndex, Step};
 
 use crate::cluster::{WaitedFor, WorkerFailure};
+use crate::pace::Slow;
 use crate::run_dir::RunDirError;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 use crate::totals::Metrics;
@@ -57,6 +59,20 @@ pub enum Event {
     WorkerCame {
         /// Where it listens.
         address: String,
+    },
+    /// Of those who share a layer, one takes much longer in each step than the others, who wait for it.
+    SlowWorker {
+        /// The layer's name.
+        layer: String,
+        /// Who, and how much it holds up the others.
+        slow: Slow,
+    },
+    /// A worker is about to end, and what it had under way is kept.
+    WorkerLeft {
+        /// Where it listens.
+        address: Address,
+        /// The step that is gone on from.
+        step: Step,
     },
     /// A worker has failed. What it did is tried again.
     WorkerLost {

@@ -10,6 +10,8 @@ pub mod certs;
 
 mod mistyped;
 
+pub mod retries;
+
 pub mod config;
 
 pub mod plan;
@@ -25,6 +27,8 @@ pub mod summary;
 pub mod run_dir;
 
 pub mod worker_id;
+
+pub mod pace;
 
 pub mod kernels;
 

@@ -37,9 +37,6 @@ fn said(error: &anyhow::Error) -> String {
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
     proto::process::use_blas_kernel(&cli.blas_kernel)?;
-    if let Some(hint) = proto::process::faster_kernel_hint() {
-        tracing::info!("{hint}");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stop = Stop::new();
     runtime.block_on(async {

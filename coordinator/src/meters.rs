@@ -24,6 +24,7 @@ pub struct Meters {
     frozen: IntGauge,
     checkpoint: IntGauge,
     lost: IntCounter,
+    left: IntCounter,
     came: IntCounter,
 }
 
@@ -61,6 +62,7 @@ impl Meters {
             frozen: gauge("strata_frozen_layers", "Layers that are trained and frozen."),
             checkpoint: gauge("strata_checkpoint_timestamp_seconds", "When the last checkpoint was written."),
             lost: counter("strata_workers_lost_total", "Workers that failed."),
+            left: counter("strata_workers_left_total", "Workers that left and had their work taken over."),
             came: counter("strata_workers_came_total", "Workers that came while a layer trained."),
             observed,
         }
@@ -121,9 +123,11 @@ impl Listener for Meters {
                 self.frozen.inc();
             }
             Event::WorkerLost { .. } => self.lost.inc(),
+            Event::WorkerLeft { .. } => self.left.inc(),
             Event::WorkerCame { .. } => self.came.inc(),
             Event::FeaturesStarted { .. } => self.observed.set_ready(true),
             Event::PhaseEnded
+            | Event::SlowWorker { .. }
             | Event::Features { .. }
             | Event::FeaturesEnded
             | Event::ReadoutStarted { .. }

@@ -21,6 +21,7 @@ use crate::metrics_log::MetricsLog;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
 use crate::plan::{Member, Phase, Plan, Stage};
 use crate::readout::ReadoutError;
+use crate::retries::Retries;
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
 use crate::schedule::{Command, Outcome, Schedule, Task};
 use crate::sitting::{Sitting, Surroundings};
@@ -61,6 +62,8 @@ struct Run {
     local: bool,
     /// How fast workers have been.
     rates: WorkerRates,
+    /// How often what fails is tried again.
+    retries: Retries,
     /// Whether to end early.
     stop: Stop,
 }
@@ -74,6 +77,7 @@ impl Run {
             shards: surroundings.shards,
             local: matches!(surroundings.cluster.discovery, Discovery::Local(_)),
             rates: WorkerRates::default(),
+            retries: surroundings.retries,
             stop: surroundings.stop.clone(),
         }
     }
@@ -93,14 +97,15 @@ impl Run {
         let tasks = |phase: &Phase| {
             phase.members.iter().map(|member| self.task(self.sitting.plan.stage(member))).collect::<Vec<_>>()
         };
-        let mut schedule = Schedule::new(self.sitting.plan.phases.iter().map(tasks).collect());
+        let mut schedule =
+            Schedule::new(self.sitting.plan.phases.iter().map(tasks).collect(), self.retries.tries);
         let frozen = self.sitting.frozen.iter().flatten().count();
         self.tell(&Event::Started { folder: self.sitting.dir.path().to_owned(), frozen })?;
         let mut outcome = Outcome::Started { over: self.sitting.over };
         let mut readout = None;
         loop {
             outcome = match schedule.handle(outcome) {
-                Command::Gather => self.gather().await?,
+                Command::Gather { failures } => self.gather(failures).await?,
                 Command::Train { phase, groups, transformers } => {
                     self.train_or_stop(phase, &groups, &transformers).await?
                 }
@@ -110,7 +115,7 @@ impl Run {
                         Outcome::ReadOut
                     }
                     Err(ReadoutError::Features(FeaturesError::Worker(failure))) => {
-                        self.failed(failure, Step(0))?
+                        self.failed(failure, Step(0)).await?
                     }
                     Err(error) => return Err(error.into()),
                 },
@@ -126,7 +131,8 @@ impl Run {
         self.sitting.events.tell(event)
     }
 
-    async fn gather(&mut self) -> anyhow::Result<Outcome> {
+    async fn gather(&mut self, failures: u32) -> anyhow::Result<Outcome> {
+        tokio::time::sleep(self.retries.pause(failures)).await;
         let workers = self.sitting.gather().await?;
         Ok(Outcome::Gathered(workers.iter().map(|worker| worker.id).collect()))
     }
@@ -139,17 +145,22 @@ impl Run {
         transformers: &[WorkerId],
     ) -> anyhow::Result<Outcome> {
         if let Err(failure) = self.sitting.host().await {
-            return Ok(self.failed(failure, self.reached(phase)?)?);
+            return Ok(self.failed(failure, self.reached(phase)?).await?);
         }
         let at_work = self.stop.at_work();
         let trained = self.train(phase, groups, transformers).await;
         self.tell(&Event::PhaseEnded)?;
         let outcome = match trained {
             Ok(()) => Some(Outcome::PhaseOver),
-            Err(PhaseError::Worker(failure)) => Some(self.failed(failure, self.reached(phase)?)?),
+            Err(PhaseError::Worker(failure)) => Some(self.failed(failure, self.reached(phase)?).await?),
             Err(PhaseError::Newcomer { address }) => {
                 self.tell(&Event::WorkerCame { address })?;
-                Some(Outcome::Newcomer)
+                Some(Outcome::Regrouping)
+            }
+            Err(PhaseError::Left { id, address }) => {
+                self.sitting.cluster.forget(id);
+                self.tell(&Event::WorkerLeft { address, step: self.reached(phase)? })?;
+                Some(Outcome::Regrouping)
             }
             Err(PhaseError::RunDir(error)) => return Err(error.into()),
             Err(PhaseError::Sample(error)) => return Err(error.into()),
@@ -166,8 +177,8 @@ impl Run {
     }
 
     /// Lets go of a worker that failed; the task at hand is tried again from a step on.
-    fn failed(&mut self, failure: WorkerFailure, reached: Step) -> Result<Outcome, RunDirError> {
-        self.sitting.cluster.forget(failure.id);
+    async fn failed(&mut self, failure: WorkerFailure, reached: Step) -> Result<Outcome, RunDirError> {
+        self.sitting.cluster.give_up(&failure).await;
         let (passing, reason) = (failure.passing, failure.to_string());
         if passing {
             self.tell(&Event::WorkerLost { failure, again_from: reached })?;

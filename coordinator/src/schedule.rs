@@ -7,9 +7,6 @@ use scff::batch::{LayerIndex, Step};
 
 use crate::worker_id::WorkerId;
 
-/// Tries in a row that may come no further before the run gives up.
-const TRIES: u32 = 5;
-
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -22,8 +19,8 @@ pub enum Outcome {
     Gathered(Vec<WorkerId>),
     /// The phase at hand is over.
     PhaseOver,
-    /// The phase at hand has stopped at a checkpoint for a worker that has come.
-    Newcomer,
+    /// The phase at hand has stopped at a checkpoint for a worker that has come, or one that leaves.
+    Regrouping,
     /// The readout is trained and measured.
     ReadOut,
     /// The task at hand failed.
@@ -41,7 +38,10 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Find out which workers are there.
-    Gather,
+    Gather {
+        /// How often in a row the task at hand has failed without coming any further.
+        failures: u32,
+    },
     /// Train the layers of a phase, from their checkpoint if there is one.
     Train {
         /// Which phase.
@@ -65,6 +65,9 @@ pub enum Command {
     },
 }
 
+/// Nothing has failed.
+const GATHER: Command = Command::Gather { failures: 0 };
+
 /// A layer in training during a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
@@ -80,6 +83,8 @@ pub struct Task {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     phases: Vec<Vec<Task>>,
+    /// Tries in a row that may come no further before the run gives up.
+    tries: u32,
     over: usize,
     /// How far the task at hand had come when it last failed, and how often it has failed there.
     stuck: (Step, u32),
@@ -87,8 +92,8 @@ pub struct Schedule {
 
 impl Schedule {
     /// A run of these phases, and a readout in the end.
-    pub fn new(phases: Vec<Vec<Task>>) -> Self {
-        Self { phases, over: 0, stuck: (Step(0), 0) }
+    pub fn new(phases: Vec<Vec<Task>>, tries: u32) -> Self {
+        Self { phases, tries, over: 0, stuck: (Step(0), 0) }
     }
 
     /// What to do after `outcome`.
@@ -96,25 +101,25 @@ impl Schedule {
         match outcome {
             Outcome::Started { over } => {
                 self.over = over;
-                Command::Gather
+                GATHER
             }
             Outcome::Gathered(workers) => self.assign(&workers),
             Outcome::PhaseOver => {
                 self.over += 1;
                 self.stuck = (Step(0), 0);
-                Command::Gather
+                GATHER
             }
-            Outcome::Newcomer => Command::Gather,
+            Outcome::Regrouping => GATHER,
             Outcome::ReadOut => Command::Finish,
             Outcome::Failed { passing: false, reason, .. } => Command::GiveUp { reason },
             Outcome::Failed { reached, reason, .. } => {
                 let failures = if reached > self.stuck.0 { 1 } else { self.stuck.1 + 1 };
                 self.stuck = (reached, failures);
-                if failures < TRIES {
-                    return Command::Gather;
+                if failures < self.tries {
+                    return Command::Gather { failures };
                 }
                 Command::GiveUp {
-                    reason: format!("{TRIES} tries in a row came no further; the last: {reason}"),
+                    reason: format!("{failures} tries in a row came no further; the last: {reason}"),
                 }
             }
         }
@@ -162,6 +167,8 @@ pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
 mod tests {
     use super::*;
 
+    const TRIES: u32 = 5;
+
     fn workers(ids: &[u64]) -> Outcome {
         Outcome::Gathered(ids.iter().map(|&id| WorkerId(id)).collect())
     }
@@ -176,7 +183,7 @@ mod tests {
 
     /// Two layers, one after the other.
     fn greedy() -> Schedule {
-        Schedule::new(vec![vec![task(0, 1)], vec![task(1, 1)]])
+        Schedule::new(vec![vec![task(0, 1)], vec![task(1, 1)]], TRIES)
     }
 
     fn ids(ids: &[u64]) -> Vec<WorkerId> {
@@ -186,19 +193,19 @@ mod tests {
     #[test]
     fn layers_go_round_the_workers_and_the_others_transform() {
         let mut schedule = greedy();
-        assert_eq!(schedule.handle(Outcome::Started { over: 0 }), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::Started { over: 0 }), GATHER);
         let train = |phase, trainer: u64, transformers: &[u64]| Command::Train {
             phase,
             groups: vec![ids(&[trainer])],
             transformers: ids(transformers),
         };
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(0, 0, &[1, 2]));
-        assert_eq!(schedule.handle(Outcome::PhaseOver), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::PhaseOver), GATHER);
         assert_eq!(schedule.handle(workers(&[0, 1, 2])), train(1, 1, &[0, 2]));
         // Worker 1 is lost; layer 1 goes to who is left.
-        assert_eq!(schedule.handle(failed(0)), Command::Gather);
+        assert_eq!(schedule.handle(failed(0)), Command::Gather { failures: 1 });
         assert_eq!(schedule.handle(workers(&[2])), train(1, 2, &[2]));
-        assert_eq!(schedule.handle(Outcome::PhaseOver), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::PhaseOver), GATHER);
         assert_eq!(schedule.handle(workers(&[2])), Command::ReadOut { transformers: vec![WorkerId(2)] });
         assert_eq!(schedule.handle(Outcome::ReadOut), Command::Finish);
     }
@@ -207,7 +214,7 @@ mod tests {
     fn a_layer_is_shared_by_as_many_workers_as_may() {
         let shared = |layer, shards, workers: &[u64]| {
             let task = Task { shards, ..task(layer, 1) };
-            match Schedule::new(vec![vec![task]]).assign(&ids(workers)) {
+            match Schedule::new(vec![vec![task]], TRIES).assign(&ids(workers)) {
                 Command::Train { groups, transformers, .. } => (groups.concat(), transformers),
                 other => panic!("{other:?}"),
             }
@@ -219,7 +226,7 @@ mod tests {
 
     #[test]
     fn layers_that_train_together_are_shared_out_by_their_operations() {
-        let together = Schedule::new(vec![vec![task(0, 3), task(1, 20), task(2, 40)]]);
+        let together = Schedule::new(vec![vec![task(0, 3), task(1, 20), task(2, 40)]], TRIES);
         let shared = |workers: &[u64]| match together.assign(&ids(workers)) {
             Command::Train { phase: 0, groups, transformers } => (groups.concat(), transformers),
             other => panic!("{other:?}"),
@@ -239,26 +246,25 @@ mod tests {
     #[test]
     fn a_worker_that_has_come_takes_part() {
         let task = Task { shards: 4, ..task(0, 1) };
-        let mut schedule = Schedule::new(vec![vec![task]]);
+        let mut schedule = Schedule::new(vec![vec![task]], TRIES);
         schedule.handle(Outcome::Started { over: 0 });
         let groups = |command| match command {
             Command::Train { groups, .. } => groups.concat(),
             other => panic!("{other:?}"),
         };
         assert_eq!(groups(schedule.handle(workers(&[0]))), ids(&[0]));
-        assert_eq!(schedule.handle(Outcome::Newcomer), Command::Gather);
+        assert_eq!(schedule.handle(Outcome::Regrouping), GATHER);
         assert_eq!(groups(schedule.handle(workers(&[0, 1]))), ids(&[0, 1]));
     }
 
     #[test]
     fn failures_count_only_while_nothing_advances() {
-        let mut schedule = Schedule::new(vec![vec![task(0, 1)]]);
+        let mut schedule = Schedule::new(vec![vec![task(0, 1)]], TRIES);
         schedule.handle(Outcome::Started { over: 0 });
-        for reached in [0, 0, 0, 0, 10, 10, 10, 10, 20] {
-            assert_eq!(schedule.handle(failed(reached)), Command::Gather, "at {reached}");
-        }
-        for _ in 0..3 {
-            assert_eq!(schedule.handle(failed(20)), Command::Gather);
+        let (reached, failures) =
+            ([0, 0, 0, 0, 10, 10, 10, 10, 20, 20, 20, 20], [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
+        for (reached, failures) in reached.into_iter().zip(failures) {
+            assert_eq!(schedule.handle(failed(reached)), Command::Gather { failures }, "at {reached}");
         }
         let last = schedule.handle(failed(20));
         assert!(
@@ -269,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_cannot_pass_is_not_tried_again() {
-        let mut schedule = Schedule::new(vec![vec![task(0, 1)]]);
+        let mut schedule = Schedule::new(vec![vec![task(0, 1)]], TRIES);
         let outcome = Outcome::Failed { reached: Step(0), passing: false, reason: "no".into() };
         assert_eq!(schedule.handle(outcome), Command::GiveUp { reason: "no".into() });
     }

@@ -16,6 +16,7 @@ use crate::features::{LayerTaps, Taps};
 use crate::kernels::{Agreed, Began};
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, ReadoutRun};
+use crate::retries::Retries;
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunDirReader, RunIdentity};
 use crate::split::Splits;
 use crate::stop::Stop;
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub cluster: ClusterOptions,
     /// How many workers share each layer, whatever its configuration says.
     pub shards: Option<Shards>,
+    /// How often what fails is tried again.
+    pub retries: Retries,
     /// Where to show metrics.
     pub metrics: Option<SocketAddr>,
     /// Whether the process was asked to end.

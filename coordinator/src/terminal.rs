@@ -135,6 +135,17 @@ impl Listener for Terminal {
             Event::WorkerCame { address } => {
                 self.say(format_args!("{address}: a worker has come; going on with it from the checkpoint"));
             }
+            Event::SlowWorker { layer, slow } => {
+                let (worker, seconds, held_up) = (&slow.pace.worker, slow.pace.seconds, slow.held_up());
+                self.say(format_args!(
+                    "worker {worker} is slow: it computes {seconds:.3} s of each step of {layer}, the others {:.3} s at most, \
+                     and wait {held_up:.3} s for it",
+                    slow.others
+                ));
+            }
+            Event::WorkerLeft { address, step } => {
+                self.say(format_args!("worker {address} leaves; going on without it from step {}", step.0));
+            }
             Event::WorkerLost { failure, again_from } => {
                 self.say(format_args!("{failure}; trying again from step {}", again_from.0));
             }

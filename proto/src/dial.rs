@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::address::Address;
 use crate::refusal::{Reason, Refused, innermost, printable};
@@ -21,6 +24,7 @@ use crate::silence::{Heard, Silence};
 use crate::stream::Stream;
 use crate::tls::{Tls, distrust};
 use crate::wire::worker_client::WorkerClient;
+use crate::wire::worker_server::SERVICE_NAME;
 use crate::{PROTOCOL_VERSION, limits, wire};
 
 /// What calls go through.
@@ -43,6 +47,7 @@ pub struct Dialer {
 #[derive(Clone, Debug)]
 pub struct Connection {
     client: Client,
+    channel: Channel,
     heard: Heard,
     silence: Silence,
     encrypted: bool,
@@ -139,10 +144,10 @@ impl Dialer {
                 None => DialError::Connect { address, reason },
             }
         })?;
-        let client = WorkerClient::new(channel)
+        let client = WorkerClient::new(channel.clone())
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
-        Ok(Connection { client, heard, silence: self.silence, encrypted: self.tls.is_some() })
+        Ok(Connection { client, channel, heard, silence: self.silence, encrypted: self.tls.is_some() })
     }
 }
 
@@ -194,6 +199,26 @@ impl Connection {
         self.client.clone()
     }
 
+    /// How long the worker may be silent.
+    pub fn silence(&self) -> Silence {
+        self.silence
+    }
+
+    /// Returns once the worker's health says that it is about to end; never, where its connection ends before that.
+    pub async fn leaving(&self) {
+        let service = SERVICE_NAME.to_owned();
+        let watched = HealthClient::new(self.channel.clone()).watch(HealthCheckRequest { service }).await;
+        if let Ok(watched) = watched {
+            let mut changes = watched.into_inner();
+            while let Ok(Some(change)) = changes.message().await {
+                if change.status == ServingStatus::NotServing as i32 {
+                    return;
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
     /// Why a peer that was just connected to does not say who it is.
     fn unknown(&self, address: &Address, status: &Status) -> DialError {
         let address = address.to_string();
@@ -215,8 +240,7 @@ impl Connection {
         // HTTP/2 gives up a peer that is silent as one whose connection broke.
         let given_up = refused.reason == Reason::Broken && status.details().is_empty();
         if given_up && silent >= self.silence.answer_within() {
-            let message = format!("silent for {} s", silent.as_secs());
-            return Refused { reason: Reason::Silent, passing: true, message };
+            return Refused::passing(Reason::Silent, format!("silent for {} s", silent.as_secs()));
         }
         refused
     }

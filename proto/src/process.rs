@@ -22,7 +22,8 @@ const ANEW_VARIABLE: &str = "STRATA_EXECUTED_ANEW";
 /// Which BLAS kernel a process is to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelChoice {
-    /// The one that OpenBLAS has chosen, by its environment or by the processor.
+    /// The one that the environment names; or else what OpenBLAS chooses for the processor, or a faster one where it does not
+    /// know the processor.
     Auto,
     /// The one of this name, and no other.
     Named(String),
@@ -58,10 +59,12 @@ pub fn use_blas_kernel(choice: &KernelChoice) -> io::Result<()> {
         check_runs(name)?;
     }
     let anew = Anew::of_this_process();
-    if anew.is_none_or(|anew| anew.listener.is_none())
-        && let Some(name) = missing(choice, anew.is_some(), &kernel())?
-    {
-        return Err(execute_anew(name, None));
+    if anew.is_none_or(|anew| anew.listener.is_none()) {
+        let named = std::env::var_os(KERNEL_VARIABLE).is_some_and(|name| !name.is_empty());
+        let faster = if named || anew.is_some() { None } else { faster_kernel() };
+        if let Some(name) = missing(choice, anew.is_some(), &kernel(), faster)? {
+            return Err(execute_anew(name, None));
+        }
     }
     check_runs(&kernel())?;
     use_one_thread_per_call();
@@ -87,15 +90,6 @@ pub fn inherited_listener() -> Option<TcpListener> {
     Some(unsafe { TcpListener::from_raw_fd(listener) })
 }
 
-/// What to tell a person who could have the same machine compute faster.
-pub fn faster_kernel_hint() -> Option<String> {
-    let faster = faster_kernel()?;
-    Some(format!(
-        "BLAS computes with its {} kernel; --blas-kernel {faster} is up to twice as fast on this processor",
-        kernel()
-    ))
-}
-
 /// A program that has executed itself anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Anew {
@@ -115,8 +109,14 @@ impl Anew {
     }
 }
 
-/// The kernel that the program must be executed anew for, if any; `anew`: whether it has been.
-fn missing<'a>(choice: &'a KernelChoice, anew: bool, running: &str) -> io::Result<Option<&'a str>> {
+/// The kernel that the program must be executed anew for, if any; `anew`: whether it has been; `faster`: one that is faster than
+/// the running one, which nobody has asked for.
+fn missing<'a>(
+    choice: &'a KernelChoice,
+    anew: bool,
+    running: &str,
+    faster: Option<&'a str>,
+) -> io::Result<Option<&'a str>> {
     match choice {
         KernelChoice::Named(name) if !name.eq_ignore_ascii_case(running) => {
             if anew {
@@ -127,7 +127,8 @@ fn missing<'a>(choice: &'a KernelChoice, anew: bool, running: &str) -> io::Resul
             }
             Ok(Some(name))
         }
-        _ => Ok(None),
+        KernelChoice::Named(_) => Ok(None),
+        KernelChoice::Auto => Ok(faster),
     }
 }
 
@@ -192,16 +193,20 @@ mod tests {
     fn the_library_chooses_unless_a_kernel_is_named() {
         for unsaid in ["auto", "Auto", "", " "] {
             assert_eq!(named(unsaid), KernelChoice::Auto);
-            assert_eq!(missing(&named(unsaid), false, "Haswell").unwrap(), None);
+            assert_eq!(missing(&named(unsaid), false, "Haswell", None).unwrap(), None);
+            assert_eq!(
+                missing(&named(unsaid), false, "Prescott", Some("SkylakeX")).unwrap(),
+                Some("SkylakeX")
+            );
         }
     }
 
     #[test]
     fn a_named_kernel_is_used_or_refused() {
         let zen = named("Zen");
-        assert_eq!(missing(&zen, false, "ZEN").unwrap(), None);
-        assert_eq!(missing(&zen, false, "Haswell").unwrap(), Some("Zen"));
-        let error = missing(&zen, true, "Haswell").unwrap_err().to_string();
+        assert_eq!(missing(&zen, false, "ZEN", Some("SkylakeX")).unwrap(), None);
+        assert_eq!(missing(&zen, false, "Haswell", None).unwrap(), Some("Zen"));
+        let error = missing(&zen, true, "Haswell", None).unwrap_err().to_string();
         assert!(error.contains("`Zen`") && error.contains("`Haswell`"), "{error}");
     }
 

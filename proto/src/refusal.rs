@@ -52,6 +52,8 @@ pub enum Reason {
     Panicked,
     /// Nothing was heard for too long.
     Silent,
+    /// Something is computed that does not end.
+    Stuck,
     /// The connection is gone.
     Broken,
 }
@@ -66,15 +68,23 @@ pub struct Refused {
     pub passing: bool,
     /// The same in words.
     pub message: String,
+    /// The number of the worker that is the reason, where it is another than who says so.
+    pub whose: Option<u64>,
 }
 
 impl Refused {
+    /// What passes, and is nobody else's doing.
+    pub fn passing(reason: Reason, message: String) -> Self {
+        Self { reason, passing: true, message, whose: None }
+    }
+
     /// What a status says.
     pub fn read(status: &Status) -> Self {
         if let Ok(details) = wire::Refusal::decode(status.details())
             && let Some(reason) = reason(details.kind(), &details)
         {
-            return Self { reason, passing: details.passing, message: printable(status.message()) };
+            let whose = (details.identity != 0).then_some(details.identity);
+            return Self { reason, passing: details.passing, message: printable(status.message()), whose };
         }
         Self::by_transport(status)
     }
@@ -94,7 +104,7 @@ impl Refused {
             message => printable(message),
         };
         let message = if passing { format!("the connection broke ({said})") } else { said };
-        Self { reason, passing, message }
+        Self { reason, passing, message, whose: None }
     }
 
     fn by_socket(error: &io::Error) -> Self {
@@ -105,16 +115,16 @@ impl Refused {
             }
             kind => (Reason::Broken, format!("the connection broke ({kind})")),
         };
-        Self { reason, passing: true, message }
+        Self::passing(reason, message)
     }
 }
 
 impl From<Refused> for Status {
-    fn from(Refused { reason, passing, mut message }: Refused) -> Self {
+    fn from(Refused { reason, passing, mut message, whose }: Refused) -> Self {
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
         let code = code(&reason);
-        let details = Bytes::from(details(reason, passing).encode_to_vec());
-        Self::with_details(code, message, details)
+        let details = wire::Refusal { identity: whose.unwrap_or(0), ..details(reason, passing) };
+        Self::with_details(code, message, Bytes::from(details.encode_to_vec()))
     }
 }
 
@@ -127,7 +137,7 @@ fn code(reason: &Reason) -> Code {
         Reason::Memory => Code::ResourceExhausted,
         Reason::Forbidden => Code::PermissionDenied,
         Reason::Preempted => Code::Aborted,
-        Reason::Closing | Reason::Silent | Reason::Broken => Code::Unavailable,
+        Reason::Closing | Reason::Silent | Reason::Stuck | Reason::Broken => Code::Unavailable,
         Reason::Panicked => Code::Internal,
     }
 }
@@ -147,6 +157,7 @@ fn details(reason: Reason, passing: bool) -> wire::Refusal {
         Reason::Panicked => of(Kind::Panicked),
         Reason::Silent => of(Kind::Silent),
         Reason::Broken => of(Kind::Broken),
+        Reason::Stuck => of(Kind::Stuck),
     }
 }
 
@@ -160,6 +171,7 @@ fn reason(kind: wire::RefusalKind, details: &wire::Refusal) -> Option<Reason> {
         Kind::Closing => Reason::Closing,
         Kind::Memory => Reason::Memory,
         Kind::Forbidden => Reason::Forbidden,
+        Kind::Stuck => Reason::Stuck,
         Kind::Malformed => Reason::Malformed,
         Kind::NotFinite => Reason::NotFinite,
         Kind::Panicked => Reason::Panicked,
@@ -199,11 +211,12 @@ mod tests {
             Reason::NotFinite,
             Reason::Panicked,
             Reason::Silent,
+            Reason::Stuck,
             Reason::Broken,
         ];
         for reason in reasons {
-            for passing in [true, false] {
-                let sent = Refused { reason: reason.clone(), passing, message: "in words".into() };
+            for (passing, whose) in [(true, None), (false, Some(7))] {
+                let sent = Refused { reason: reason.clone(), passing, message: "in words".into(), whose };
                 assert_eq!(Refused::read(&Status::from(sent.clone())), sent);
             }
         }
@@ -211,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let refused = |message| Refused { reason: Reason::Malformed, passing: false, message };
+        let refused = |message| Refused { reason: Reason::Malformed, passing: false, message, whose: None };
         let status = Status::from(refused("ä".repeat(MESSAGE_BYTES)));
         assert_eq!(Refused::read(&status).message, "ä".repeat(MESSAGE_BYTES / 2));
     }

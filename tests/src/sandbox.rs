@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Ended, Process, program};
-use crate::{RunDir, data, fastest_kernel, until};
+use crate::{RunDir, data, until};
 
 /// A folder with a data set and a configuration; run directories come to lie in it.
 pub struct Sandbox {
@@ -73,9 +73,6 @@ impl Sandbox {
         command.env("STRATA_DATA", self.path("data"));
         for variable in ["RUST_LOG", "STRATA_BLAS_KERNEL", "STRATA_LOG_FORMAT"] {
             command.env_remove(variable);
-        }
-        if let (None, Some(kernel)) = (std::env::var_os("OPENBLAS_CORETYPE"), fastest_kernel()) {
-            command.env("OPENBLAS_CORETYPE", kernel);
         }
         // What workers remember of their kernels, they remember for all tests.
         command.env("XDG_CACHE_HOME", program("worker").with_file_name("test-cache"));

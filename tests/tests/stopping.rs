@@ -1,8 +1,11 @@
 //! SIGTERM and SIGINT: a checkpoint, exit status 75, and the same command continues to the same weights.
 
-use std::process::Command;
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
 
-use strata_tests::{Pid, Process, RunDir, Sandbox, program, reference, until, weights};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use strata_tests::{Pid, Process, RunDir, Sandbox, program, random, reference, until, weights};
 
 const WORDS: [&str; 4] = ["--local", "2", "--threads", "1"];
 const CONTINUE_ME: Option<i32> = Some(75);
@@ -71,6 +74,65 @@ fn signals_again_and_again_cost_no_step() {
     }
     stop(&sandbox, &WORDS, "TERM", |run| run.reports_on(2) >= 9);
     finish_and_compare(&sandbox, &WORDS);
+}
+
+/// Where a run stands by its metrics: the last report's layer and step.
+fn standing(run: &RunDir) -> Option<(u64, u64)> {
+    let last = run.metrics().pop()?;
+    Some((last["layer"].as_u64()?, last["step"].as_u64()?))
+}
+
+/// A signal at each of 25 moments of a run that look random; were a step lost, its report would be gone.
+fn signals_at_random_moments(seed: u64) {
+    let sandbox = Sandbox::new();
+    let worker = sandbox.worker(&["--threads", "1"]);
+    let words =
+        ["--workers", &worker.address, "--set", "training.report_every=1", "--set", "layers.0.epochs=2000"];
+    let run = sandbox.run_dir("run");
+    let (mut random, mut stopped, mut last) = (random(seed), 0, None);
+    for round in 0..25 {
+        let mut process = sandbox.start_run("run", &words);
+        let (began, moment) = (Instant::now(), Duration::from_millis(random(300)));
+        until("the moment to stop the coordinator", || (began.elapsed() >= moment).then_some(()));
+        process.pid().signal(if round % 2 == 0 { "TERM" } else { "INT" });
+        let ended = process.end();
+        let now = standing(&run);
+        assert!(now >= last, "round {round}: it stands at {now:?} after {last:?}");
+        last = now;
+        match ended.status.code() {
+            CONTINUE_ME if ended.errors.contains("stopped after step ") => {
+                let step = step_of(&ended.errors);
+                assert_eq!(now.map_or(0, |(_, step)| step), step, "round {round}: {}", ended.errors);
+                stopped += 1;
+            }
+            CONTINUE_ME => {}
+            // It came before the program had begun to listen to signals.
+            None => assert!(ended.errors.is_empty(), "round {round}: {}", ended.errors),
+            code => panic!("round {round}: status {code:?}: {}", ended.errors),
+        }
+    }
+    assert!(stopped >= 10, "{stopped} of 25 were in training");
+    let steps = last.expect("it has trained").1 as usize;
+    let mut alone = sandbox.start_run("alone", &[&["--local", "1", "--threads", "1"], &words[2..]].concat());
+    until("as many steps", || {
+        assert!(alone.is_running(), "{:?}", alone.end());
+        (sandbox.run_dir("alone").reports_on(0) >= steps).then_some(())
+    });
+    let course = |name: &str| sandbox.run_dir(name).course().into_iter().take(steps).collect::<Vec<_>>();
+    let without_bytes = |course: Vec<serde_json::Value>| -> Vec<_> {
+        course.into_iter().map(|line| (line["step"].clone(), line["loss"].clone())).collect()
+    };
+    assert_eq!(without_bytes(course("run")), without_bytes(course("alone")));
+}
+
+#[test]
+fn signals_at_random_moments_cost_no_step() {
+    signals_at_random_moments(5);
+}
+
+#[test]
+fn signals_at_other_random_moments_cost_no_step() {
+    signals_at_random_moments(7);
 }
 
 #[test]

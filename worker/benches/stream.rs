@@ -191,6 +191,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
         live: false,
         pass_on: wire::PassOn::Nothing.into(),
         group: Vec::new(),
+        silence_seconds: 30,
     };
     let (requests, stream) = mpsc::channel(4);
     let mut replies = client.train(ReceiverStream::new(stream)).await?.into_inner();

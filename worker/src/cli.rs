@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
@@ -23,7 +24,8 @@ use crate::settings::Settings;
 /// coordinator that dials it.
 ///
 /// Once it serves, it prints one line, `listening on ADDRESS`; everything else goes to standard error (RUST_LOG
-/// chooses how much). It ends on SIGTERM and SIGINT.
+/// chooses how much). On SIGTERM and SIGINT it takes nothing new, lets its coordinator take over what it has under way, and
+/// ends; a second signal ends it at once.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
@@ -51,6 +53,9 @@ pub struct Cli {
     /// Give up a peer that is silent for so long, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub silence: u16,
+    /// Asked to end, let what is under way go on for so long, in seconds, so that nothing of it is lost.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub grace: u16,
     /// What it puts up with.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -58,9 +63,12 @@ pub struct Cli {
     #[command(flatten)]
     pub log: LogArgs,
     /// OpenBLAS kernel that it starts with, such as Haswell or SkylakeX. `auto` takes the one that OPENBLAS_CORETYPE names,
-    /// or else what OpenBLAS chooses for this processor. A coordinator may have it change to another that it has.
+    /// or else what OpenBLAS chooses for this processor, or a faster one where it does not know it. A coordinator may have it change to another that it has.
     #[arg(long, value_name = "NAME|auto", default_value_t = KernelChoice::Auto, env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,
+    /// Compute without an end in this step, so that it can be tested who notices.
+    #[arg(long, hide = true)]
+    pub hang_in_step: Option<u64>,
     /// Test the kernel in use, print its name and the digest of its bits, and end.
     #[arg(long, hide = true)]
     pub self_test_blas: bool,
@@ -96,6 +104,8 @@ impl Cli {
     pub fn settings(&self, machine: &Machine) -> Settings {
         Settings {
             threads: self.threads.map_or(machine.cores.count, NonZeroUsize::get),
+            grace: Duration::from_secs(self.grace.into()),
+            hang_in_step: self.hang_in_step,
             cache_bytes: self.cache_memory.map_or(machine.memory.bytes / 4, |size| size.as_u64()),
             tester: Tester { argument: Some(SELF_TEST), folder: cache_folder() },
             observed: Observed::new(),

@@ -2,28 +2,44 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
+use crate::busy::{Busy, Computations};
 use crate::refusal::Refusal;
 
 /// The pool.
 pub struct Compute {
     pool: ThreadPool,
+    /// How long one piece of work may take.
+    limit: Duration,
+    computations: Computations,
 }
 
 impl Compute {
-    /// A pool of `threads` threads.
-    pub fn new(threads: usize) -> Result<Self, ThreadPoolBuildError> {
+    /// A pool of `threads` threads. Work that takes longer than `limit` is given up by those who wait for it.
+    pub fn new(threads: usize, limit: Duration) -> Result<Self, ThreadPoolBuildError> {
         let pool =
             ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("compute-{i}")).build()?;
-        Ok(Self { pool })
+        Ok(Self { pool, limit, computations: Computations::default() })
     }
 
     /// How many threads the pool has.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
+    }
+
+    /// Something that computes now and then, for no longer than `limit`, nor than the pool's own.
+    pub fn busy(&self, limit: Duration) -> Arc<Busy> {
+        self.computations.begin(limit.min(self.limit))
+    }
+
+    /// For how long something has been computed that was to end sooner.
+    pub fn stuck(&self) -> Option<Duration> {
+        self.computations.stuck()
     }
 
     /// Runs `work` on the pool and waits for it: never call this from async code. Panics pass through.
@@ -33,29 +49,35 @@ impl Compute {
 
     /// Starts `work` on the pool. A panic of it becomes an error.
     pub fn start<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Pending<R> {
-        let (answer, pending) = oneshot::channel();
+        let (answer, result) = oneshot::channel();
+        let busy = self.busy(self.limit);
         self.pool.spawn(move || {
             // Nobody is waiting any more where sending fails.
-            let _ = answer.send(catch(work));
+            let _ = answer.send(busy.during(|| catch(work)));
         });
-        Pending(pending)
+        Pending { result, limit: self.limit }
     }
 }
 
 /// Work that is under way on the pool.
-pub struct Pending<R>(oneshot::Receiver<Result<R, Refusal>>);
+pub struct Pending<R> {
+    result: oneshot::Receiver<Result<R, Refusal>>,
+    limit: Duration,
+}
 
 impl<R> Pending<R> {
     /// Work that was done before it began.
     pub fn ready(result: R) -> Self {
-        let (answer, pending) = oneshot::channel();
+        let (answer, done) = oneshot::channel();
         let _ = answer.send(Ok(result));
-        Self(pending)
+        Self { result: done, limit: Duration::MAX }
     }
 
-    /// Waits for its result.
+    /// Waits for its result, but not for ever.
     pub async fn wait(self) -> Result<R, Refusal> {
-        self.0.await.unwrap_or_else(|_| Err(Refusal::Panicked("the work was dropped".to_owned())))
+        let result = tokio::time::timeout(self.limit, self.result).await;
+        let result = result.map_err(|_| Refusal::Stuck { taken: self.limit })?;
+        result.unwrap_or_else(|_| Err(Refusal::Panicked("the work was dropped".to_owned())))
     }
 }
 
@@ -76,11 +98,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_pool_goes_on() {
-        let compute = Compute::new(1).unwrap();
+        let compute = Compute::new(1, Duration::from_mins(1)).unwrap();
         let refusal = compute.start(|| -> () { panic!("boom {}", 1) }).wait().await.unwrap_err();
         assert_eq!(refusal.to_string(), "the computation failed: boom 1");
         assert_eq!(tonic::Status::from(refusal).code(), tonic::Code::Internal);
         assert!(catch(|| compute.install(|| -> () { panic!("boom") })).is_err());
         assert_eq!(compute.start(|| 7).wait().await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn work_that_does_not_end_is_waited_for_no_longer_than_it_may_take() {
+        let compute = Compute::new(1, Duration::from_millis(20)).unwrap();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let refusal = compute.start(move || wait.recv()).wait().await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Stuck { .. }), "{refusal}");
+        assert!(compute.stuck().is_some());
+        end.send(()).unwrap();
     }
 }

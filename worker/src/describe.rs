@@ -21,5 +21,7 @@ pub fn description(node: &Node) -> wire::WorkerDescription {
         peak_rss_bytes: peak_rss_bytes(),
         identity: *identity,
         training: slot.holder().map(|run| run.to_string()).unwrap_or_default(),
+        leaving: slot.is_closed(),
+        stuck_seconds: compute.stuck().map_or(0.0, |taken| taken.as_secs_f64()),
     }
 }

@@ -7,6 +7,7 @@ use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use crate::busy::Busy;
 use crate::compute::{Compute, catch};
 use crate::refusal::Refusal;
 use crate::session::Instruction;
@@ -27,16 +28,27 @@ pub struct Channels {
     pub down: Option<Sender<wire::TrainRequest>>,
 }
 
+/// What the thread works with.
+pub struct Tools {
+    /// Threads that compute.
+    pub compute: Arc<Compute>,
+    /// Its time.
+    pub system: System,
+    /// Where it notes that it computes.
+    pub busy: Arc<Busy>,
+    /// A step in which it computes without an end, for tests.
+    pub hang_in_step: Option<u64>,
+}
+
 /// Carries out instructions until there are no more or nobody listens. All memory is free before the last reply.
 pub fn drive(
     plan: StagePlan,
-    compute: Arc<Compute>,
-    system: System,
+    tools: Tools,
     turn: Turn,
     channels: Channels,
     replies: &Sender<Result<Reply, Refusal>>,
 ) {
-    let result = catch(|| obey(plan, compute, system, channels, replies)).and_then(|result| result);
+    let result = catch(|| obey(plan, &tools, channels, replies)).and_then(|result| result);
     drop(turn);
     if let Err(refusal) = result {
         let _ = replies.blocking_send(Err(refusal));
@@ -45,13 +57,13 @@ pub fn drive(
 
 fn obey(
     plan: StagePlan,
-    compute: Arc<Compute>,
-    system: System,
+    tools: &Tools,
     mut channels: Channels,
     replies: &Sender<Result<Reply, Refusal>>,
 ) -> Result<(), Refusal> {
     let Some(Instruction::Open(state)) = channels.instructions.blocking_recv() else { return Ok(()) };
-    let mut trainer = Trainer::open(plan, compute, system.now, &state)?;
+    let Tools { compute, system, busy, hang_in_step } = tools;
+    let mut trainer = busy.during(|| Trainer::open(plan, compute.clone(), system.now, &state))?;
     drop(state);
     let mut outgoing = vec![Outgoing::Up(Reply::Ready(wire::Ready {}))];
     loop {
@@ -69,7 +81,20 @@ fn obey(
         }
         let waiting = (system.now)();
         let Some(event) = channels.receive(trainer.wants())? else { return Ok(()) };
-        outgoing = trainer.handle(event, (system.now)().saturating_sub(waiting))?;
+        let waited = (system.now)().saturating_sub(waiting);
+        outgoing = busy.during(|| {
+            if matches!(&event, Event::Told(Instruction::Step(batch)) if *hang_in_step == Some(batch.step()))
+            {
+                hang();
+            }
+            trainer.handle(event, waited)
+        })?;
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

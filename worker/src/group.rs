@@ -104,6 +104,7 @@ pub struct Below {
 /// What comes up from the worker next below.
 pub struct Up {
     address: String,
+    identity: u64,
     connection: Connection,
     replies: Streaming<wire::TrainReply>,
 }
@@ -112,7 +113,7 @@ impl Up {
     /// The next reply; none once all have come.
     pub async fn next(&mut self) -> Result<Option<wire::TrainReply>, Refusal> {
         let reply = self.replies.message().await;
-        reply.map_err(|status| Refusal::below(&self.address, self.connection.refused(&status)))
+        reply.map_err(|status| Refusal::below(&self.address, self.identity, self.connection.refused(&status)))
     }
 }
 
@@ -124,25 +125,27 @@ impl Below {
         begin: wire::TrainBegin,
     ) -> Result<Option<Self>, Refusal> {
         let Some(next) = share.below.first() else { return Ok(None) };
-        let address = next.address.clone();
+        let (address, identity) = (next.address.clone(), next.identity);
         let target = Address::found(next.address.clone(), &next.name);
         let unreachable = |error: DialError| Refusal::Below {
             address: address.clone(),
-            refused: Refused { reason: Reason::Broken, passing: true, message: error.to_string() },
+            identity,
+            refused: Refused::passing(Reason::Broken, error.to_string()),
         };
         let (connection, description) = dialer.dial(&target).await.map_err(unreachable)?;
-        if description.identity != next.identity {
+        if description.identity != identity {
             let message = "another process than the one that was to share it listens there".to_owned();
-            let refused = Refused { reason: Reason::Broken, passing: true, message };
-            return Err(Refusal::Below { address, refused });
+            let refused = Refused::passing(Reason::Broken, message);
+            return Err(Refusal::Below { address, identity, refused });
         }
         let (requests, outgoing) = mpsc::channel(AHEAD);
         let begin = wire::TrainBegin { group: share.below.clone(), ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };
         requests.try_send(begin).expect("the queue is empty");
         let replies = connection.client().train(ReceiverStream::new(outgoing)).await;
-        let replies = replies.map_err(|status| Refusal::below(&address, connection.refused(&status)))?;
-        Ok(Some(Self { requests, up: Up { address, connection, replies: replies.into_inner() } }))
+        let replies =
+            replies.map_err(|status| Refusal::below(&address, identity, connection.refused(&status)))?;
+        Ok(Some(Self { requests, up: Up { address, identity, connection, replies: replies.into_inner() } }))
     }
 
     /// The way down.

@@ -37,6 +37,7 @@ mod drive;
 mod trainer;
 mod sums;
 mod cache;
+mod busy;
 mod compute;
 mod system;
 mod meters;

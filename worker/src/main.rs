@@ -36,10 +36,12 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
     let tls = cli.tls.load(Role::Worker)?;
     // It may execute this program anew, so nothing else may have begun.
     process::use_blas_kernel(&cli.blas_kernel)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Whoever has read the address may send a signal.
+    let signals = runtime.block_on(async { Signals::take() })?;
     let listener = listen(address)?;
     logs::always("worker", listener.local_addr()?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match runtime.block_on(run(cli, tls, listener.try_clone()?))? {
+    match runtime.block_on(run(cli, tls, signals, listener.try_clone()?))? {
         Ended::ShutDown => Ok(()),
         Ended::ForKernel(kernel) => {
             runtime.shutdown_background();
@@ -59,8 +61,12 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-async fn run(cli: &Cli, tls: Option<Arc<Tls>>, listener: TcpListener) -> anyhow::Result<Ended> {
-    let mut signals = Signals::take()?;
+async fn run(
+    cli: &Cli,
+    tls: Option<Arc<Tls>>,
+    mut signals: Signals,
+    listener: TcpListener,
+) -> anyhow::Result<Ended> {
     let machine = Machine::look();
     let settings = cli.settings(&machine);
     if let Some(address) = cli.metrics {

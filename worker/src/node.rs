@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::WireError;
 use proto::dial::Dialer;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tonic::Streaming;
 
 use crate::complaints::Complaints;
@@ -42,6 +43,10 @@ pub struct Node {
     pub kernels: Kernels,
     /// What it says of calls that it does not serve.
     pub complaints: Complaints,
+    /// Streams that are under way.
+    pub streams: TaskTracker,
+    /// A step in which it computes without an end, for tests.
+    pub hang_in_step: Option<u64>,
     hosted: Mutex<Hosted>,
     greeting: Duration,
     closing: watch::Receiver<bool>,
@@ -64,7 +69,6 @@ impl Node {
         let compute = Arc::new(compute);
         let identity = getrandom::u64().expect("the system has random numbers");
         let greeting = settings.limits.greeting;
-        let (slot, hosted, complaints) = (Slot::new(), Mutex::default(), Complaints::default());
         Self {
             machine,
             budget,
@@ -73,10 +77,12 @@ impl Node {
             dialer,
             meters,
             identity,
-            slot,
+            slot: Slot::new(),
             kernels,
-            complaints,
-            hosted,
+            complaints: Complaints::default(),
+            streams: TaskTracker::new(),
+            hang_in_step: settings.hang_in_step,
+            hosted: Mutex::default(),
             greeting,
             closing,
         }
@@ -96,7 +102,14 @@ impl Node {
         work(&mut self.hosted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns when the worker is about to end.
+    /// Takes nothing new; returns once what is under way has ended.
+    pub async fn leave(&self) {
+        self.slot.leave();
+        self.streams.close();
+        self.streams.wait().await;
+    }
+
+    /// Returns when streams are to end.
     pub async fn closing(&self) {
         // A closed channel means the same.
         let _ = self.closing.clone().wait_for(|closing| *closing).await;

@@ -1,6 +1,7 @@
 //! Why a request is not served.
 
 use std::error::Error;
+use std::time::Duration;
 
 use proto::WireError;
 use proto::refusal::{Reason, Refused, printable};
@@ -72,6 +73,8 @@ pub enum Refusal {
     Below {
         /// Where it listens.
         address: String,
+        /// The number that it describes itself with.
+        identity: u64,
         /// What it says.
         refused: Refused,
     },
@@ -127,6 +130,12 @@ pub enum Refusal {
     /// The worker is about to end.
     #[error("this worker is about to end, or to begin anew with another BLAS kernel")]
     Closing,
+    /// Something is computed that does not end.
+    #[error("it has computed for {} s without an end", taken.as_secs())]
+    Stuck {
+        /// How long.
+        taken: Duration,
+    },
     /// A bug of ours, caught.
     #[error("the computation failed: {0}")]
     Panicked(String),
@@ -142,10 +151,19 @@ impl Refusal {
     }
 
     /// What the worker below answered instead of what it was asked for. What is wrong with the layer is so for all who share it.
-    pub fn below(address: &str, refused: Refused) -> Self {
+    pub fn below(address: &str, identity: u64, refused: Refused) -> Self {
         match refused.reason {
             Reason::NotFinite => Self::Stream(refused),
-            _ => Self::Below { address: address.to_owned(), refused },
+            _ => Self::Below { address: address.to_owned(), identity, refused },
+        }
+    }
+
+    /// Which worker is the reason, where it is another.
+    fn whose(&self) -> Option<u64> {
+        match self {
+            Self::Below { identity, refused, .. } => Some(refused.whose.unwrap_or(*identity)),
+            Self::Stream(refused) => refused.whose,
+            _ => None,
         }
     }
 
@@ -161,7 +179,7 @@ impl From<Status> for Refusal {
         // Of what comes and is no message, the library says that by itself.
         if status.code() == Code::Internal && status.source().is_none() && status.details().is_empty() {
             let message = printable(status.message());
-            return Self::Stream(Refused { reason: Reason::Malformed, passing: false, message });
+            return Self::Stream(Refused { reason: Reason::Malformed, passing: false, message, whose: None });
         }
         Self::Stream(refused)
     }
@@ -170,6 +188,7 @@ impl From<Status> for Refusal {
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
+        let whose = refusal.whose();
         let (reason, passing) = match refusal {
             Refusal::Field(_) | Refusal::Bytes { .. } | Refusal::NoKernel { .. } => {
                 (Reason::Malformed, false)
@@ -185,9 +204,10 @@ impl From<Refusal> for Status {
             Refusal::Forbidden { .. } => (Reason::Forbidden, false),
             Refusal::Preempted => (Reason::Preempted, true),
             Refusal::Closing => (Reason::Closing, true),
+            Refusal::Stuck { .. } => (Reason::Stuck, true),
             Refusal::Panicked(_) => (Reason::Panicked, true),
         };
-        Refused { reason, passing, message }.into()
+        Refused { reason, passing, message, whose }.into()
     }
 }
 
@@ -199,11 +219,14 @@ mod tests {
     fn what_a_worker_further_down_says_comes_up_as_it_said_it() {
         let run = RunName::parse("a".to_owned()).unwrap();
         let busy = Status::from(Refusal::Busy { run, layer: 3 });
-        let above = Refused::read(&Refusal::below("b:1", Refused::read(&busy)).into());
+        let above = Refused::read(&Refusal::below("b:1", 7, Refused::read(&busy)).into());
         assert_eq!(above.reason, Reason::Busy { run: "a".to_owned(), layer: 3 });
         assert!(above.passing && above.message.starts_with("worker b:1, which shares the layer: "));
+        assert_eq!(above.whose, Some(7));
+        let further = Refused::read(&Refusal::below("a:1", 5, above).into());
+        assert_eq!(further.whose, Some(7), "the reason is who is furthest down");
         let wrong = Status::from(Refusal::from(WireError::new("spec", "nothing", "a value")));
-        let above = Refused::read(&Refusal::below("b:1", Refused::read(&wrong)).into());
+        let above = Refused::read(&Refusal::below("b:1", 7, Refused::read(&wrong)).into());
         assert_eq!((above.reason, above.passing), (Reason::Malformed, false));
         let (name, what) = ("dense".to_owned(), "its state");
         let diverged = Refusal::NotFinite { layer: 2, name, what, step: 7, learning_rate: 1e20 };
@@ -212,7 +235,7 @@ mod tests {
             said.contains("layer 2 (`dense`)") && said.contains("step 7, at a learning rate of 1.00e20"),
             "{said}"
         );
-        let above = Refused::read(&Refusal::below("b:1", Refused::read(&diverged.into())).into());
+        let above = Refused::read(&Refusal::below("b:1", 7, Refused::read(&diverged.into())).into());
         assert_eq!((above.reason, above.passing, above.message), (Reason::NotFinite, false, said));
     }
 }

@@ -59,7 +59,7 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let (close, closing) = watch::channel(false);
-    let compute = Compute::new(settings.threads)?;
+    let compute = Compute::new(settings.threads, dialer.silence.duration())?;
     let (system, kernels) = (System::of_the_machine(), Kernels::new(settings.tester.clone()));
     let silence = dialer.silence;
     let node = Node::new(Machine::look(), compute, system, dialer, &settings, kernels, closing.clone());
@@ -100,11 +100,15 @@ where
                 }
             }
         }
-        tracing::info!("shutting down");
         ended = Ended::ShutDown;
-        // Before the streams end, so that whoever asks sends nothing new.
+        // Coordinators watch this: they take over what is under way, and send nothing new.
         settings.observed.set_ready(false);
         health.set_not_serving::<WorkerServer<Service>>().await;
+        tracing::info!("leaving: nothing new begins here");
+        if tokio::time::timeout(settings.grace, node.leave()).await.is_err() {
+            tracing::warn!("what is under way is cut off after {} s", settings.grace.as_secs());
+        }
+        tracing::info!("shutting down");
         let _ = close.send(true);
         tokio::time::sleep(GRACE).await;
     };

@@ -49,6 +49,11 @@ pub struct ArrivedBatch {
 }
 
 impl ArrivedBatch {
+    /// The step that it is for.
+    pub fn step(&self) -> u64 {
+        self.message.batch.step.0
+    }
+
     /// The activations one by one, in the order of the keys.
     pub fn activations(&self) -> impl Iterator<Item = &[u8]> {
         self.rows.iter().flat_map(RowBytes::iter)

@@ -1,5 +1,7 @@
 //! How a worker is set up.
 
+use std::time::Duration;
+
 use proto::observe::Observed;
 use proto::self_test::Tester;
 
@@ -12,6 +14,10 @@ pub struct Settings {
     pub threads: usize,
     /// Memory for kept activations, in bytes.
     pub cache_bytes: u64,
+    /// How long work that is under way may go on once it is to end.
+    pub grace: Duration,
+    /// A step in which it computes without an end, for tests.
+    pub hang_in_step: Option<u64>,
     /// How it finds out which BLAS kernels it has.
     pub tester: Tester,
     /// What it shows to whoever watches it.

@@ -103,6 +103,16 @@ impl Slot {
         Ok(())
     }
 
+    /// Lets nobody in any more; whoever is in it may stay.
+    pub fn leave(&self) {
+        self.look().closed = true;
+    }
+
+    /// Whether nobody is let in any more.
+    pub fn is_closed(&self) -> bool {
+        self.look().closed
+    }
+
     fn look(&self) -> MutexGuard<'_, Holder> {
         self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }

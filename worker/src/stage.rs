@@ -1,6 +1,7 @@
 //! What a training stream is about to train, checked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::layer::hyperparameters;
 use proto::row_bytes::RowLength;
@@ -50,6 +51,8 @@ pub struct StagePlan {
     pub kept_bytes: usize,
     /// Bytes of the state that comes first.
     pub state_length: u64,
+    /// How long a step may take.
+    pub step_limit: Duration,
     memory_bytes: u64,
 }
 
@@ -140,6 +143,7 @@ impl StagePlan {
             shape,
             kept_bytes,
             state_length: begin.state_length,
+            step_limit: step_limit(begin.silence_seconds)?,
             memory_bytes: budget.memory_bytes,
         };
         plan.check_memory(1)?;
@@ -193,6 +197,13 @@ fn between(field: &'static str, number: u64, least: usize, most: usize) -> Resul
     match usize::try_from(number) {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(WireError::new(field, number, format_args!("{least} to {most}"))),
+    }
+}
+
+fn step_limit(seconds: u32) -> Result<Duration, WireError> {
+    match seconds {
+        1.. => Ok(Duration::from_secs(seconds.into())),
+        0 => Err(WireError::new("silence_seconds", 0, "at least 1")),
     }
 }
 

@@ -6,6 +6,7 @@ use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use proto::{WireError, wire};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::field::{Empty, display};
@@ -13,7 +14,7 @@ use tracing::{Instrument, Span};
 
 use crate::activity::Call;
 use crate::assembly::Assembly;
-use crate::drive::{Channels, drive};
+use crate::drive::{Channels, Tools, drive};
 use crate::group::{Below, Up};
 use crate::meters::LayerMeters;
 use crate::node::Node;
@@ -44,6 +45,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
         name = Empty,
         attempt = Empty
     );
+    let streams = node.streams.clone();
     let session = async move {
         node.meters.training.inc();
         let refusal = tokio::select! {
@@ -60,7 +62,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
             last.send(Err(refusal.into()));
         }
     };
-    tokio::spawn(session.instrument(span));
+    streams.spawn(session.instrument(span));
     ReceiverStream::new(replies)
 }
 
@@ -84,7 +86,8 @@ async fn converse(
         call.by_coordinator("training, but as a lower part of a group,")?;
     }
     let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
-    let (seat, turn) = node.slot.take(&plan.run, plan.attempt, plan.layer).await?;
+    let taken = timeout(plan.step_limit, node.slot.take(&plan.run, plan.attempt, plan.layer)).await;
+    let (seat, turn) = taken.map_err(|_| Refusal::Stuck { taken: plan.step_limit })??;
     let below = Below::open(&node.dialer, &plan.share, begin).await?;
     tracing::info!("training begins");
     let first = plan.share.link.first();
@@ -101,14 +104,21 @@ async fn converse(
     };
     let meters = node.meters.of_layer(plan.layer, plan.shape.size);
     let session = Session::new(plan.shape, plan.share.link, state);
-    let (name, compute, system) = (format!("train-{}", plan.layer.0), Arc::clone(&node.compute), node.system);
-    let work = move || drive(plan, compute, system, turn, channels, &thread_replies);
-    (system.spawn)(name, Box::new(work)).map_err(|error| Refusal::Panicked(error.to_string()))?;
+    let (name, busy) = (format!("train-{}", plan.layer.0), node.compute.busy(plan.step_limit));
+    let tools = Tools {
+        compute: Arc::clone(&node.compute),
+        system: node.system,
+        busy: busy.clone(),
+        hang_in_step: node.hang_in_step,
+    };
+    let work = move || drive(plan, tools, turn, channels, &thread_replies);
+    (node.system.spawn)(name, Box::new(work)).map_err(|error| Refusal::Panicked(error.to_string()))?;
     let (down, up) = below.map(Below::split).unzip();
     let taking_in = TakingIn { session, instructions, totals, patient: first, down, meters };
     let ended = tokio::select! {
         result = relay(taking_in, requests, replies, up, sums, client) => result,
         () = seat.evicted() => Err(Refusal::Preempted),
+        taken = busy.stuck() => Err(Refusal::Stuck { taken }),
     };
     tracing::info!("training ends");
     ended

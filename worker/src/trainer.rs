@@ -471,11 +471,12 @@ mod tests {
                 elements: self.map.inputs() as u64,
                 wire: wire::Wire::F32.into(),
                 group: group.iter().map(shard).collect(),
+                silence_seconds: 30,
                 ..wire::TrainBegin::default()
             };
             let budget = Budget { memory_bytes: u64::MAX, cache_bytes: 0 };
             let plan = StagePlan::parse(begin, &Hosted::default(), budget).unwrap();
-            let compute = Arc::new(Compute::new(1).unwrap());
+            let compute = Arc::new(Compute::new(1, Duration::from_mins(1)).unwrap());
             Trainer::open(plan, compute, ticking, &encode_state(state, Header::new())).unwrap()
         }
 

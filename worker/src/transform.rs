@@ -41,6 +41,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call
     let (queue, pending) = mpsc::channel(AHEAD);
     let meters = node.meters.clone();
     let span = tracing::info_span!("transform", peer = call.peer().map(display), run = Empty, layers = Empty);
+    let streams = node.streams.clone();
     let session = async move {
         let _call = call;
         let refusal = tokio::select! {
@@ -54,7 +55,7 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TransformRequest>, call
             let _ = queue.send(Err(refusal)).await;
         }
     };
-    tokio::spawn(session.instrument(span));
+    streams.spawn(session.instrument(span));
     Box::pin(
         ReceiverStream::new(pending)
             .then(|pending: Result<PendingRows, Refusal>| async { Ok(pending?.wait().await??) })

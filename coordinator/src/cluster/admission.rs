@@ -4,6 +4,7 @@ use proto::dial::DialError;
 use proto::process::KernelChoice;
 
 use super::participant::Worker;
+use super::troubles::Troubles;
 use crate::kernels::Agreed;
 
 /// Why a worker does not take part.
@@ -43,11 +44,24 @@ pub struct Admission {
     pub wanted: KernelChoice,
     /// Whether the kernel in use is all that a worker is asked for.
     pub in_use: bool,
+    /// Workers that have failed.
+    pub troubles: Troubles,
 }
 
 impl Admission {
     /// Whether a worker may take part, as far as it says by itself.
     pub fn check(&self, worker: &Worker) -> Result<(), LeftOut> {
+        if worker.description.leaving {
+            return Err(LeftOut::for_now(format!("{worker} is about to end")));
+        }
+        let stuck = worker.description.stuck_seconds;
+        if stuck > 0.0 {
+            return Err(LeftOut::for_now(format!("{worker} has computed for {stuck:.0} s without an end")));
+        }
+        if let Some(left) = self.troubles.left(worker.id) {
+            let left = left.as_secs_f64().ceil();
+            return Err(LeftOut::for_now(format!("{worker} has failed, and is left out for {left} s")));
+        }
         let busy = &worker.description.training;
         if !busy.is_empty() && *busy != self.run {
             return Err(LeftOut::for_now(format!("{worker} is training for run `{busy}`")));

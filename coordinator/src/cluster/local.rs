@@ -84,6 +84,17 @@ impl LocalWorkers {
     }
 }
 
+impl LocalWorkers {
+    /// Ends the worker that listens at `address`; the next look at the addresses starts it again.
+    pub async fn end(&mut self, address: &str) {
+        let there = self.processes.iter_mut().flatten().find(|process| process.address == address);
+        if let Some(process) = there {
+            // It may have ended by itself.
+            let _ = process.child.kill().await;
+        }
+    }
+}
+
 async fn start(options: &LocalOptions, silence: Silence) -> Result<Process, LocalError> {
     let program = options.program.clone().unwrap_or_else(sibling);
     let mut command = Command::new(&program);

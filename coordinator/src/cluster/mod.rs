@@ -2,14 +2,16 @@
 
 mod admission;
 mod discovery;
+mod hopeless;
 mod hosting;
 mod kernel;
 mod local;
 mod participant;
+mod troubles;
 mod waiting;
 mod warned;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +19,13 @@ use std::time::Duration;
 use proto::address::Address;
 use proto::dial::{Dialer, fit};
 use proto::process::KernelChoice;
+use proto::refusal::Reason;
 use proto::wire;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::kernels::{Agreed, Began, Disagreement, Offer, agree};
+use crate::retries::Retries;
 use crate::run_dir::RunDirError;
 use crate::worker_id::WorkerId;
 
@@ -32,8 +36,10 @@ pub use participant::{Worker, WorkerFailure};
 pub use waiting::{Tell, WaitedFor};
 
 use admission::{Admission, LeftOut};
+use hopeless::Hopeless;
 use local::LocalWorkers;
 use participant::Participant;
+use troubles::Troubles;
 use waiting::Waiting;
 use warned::Warned;
 
@@ -79,6 +85,8 @@ pub struct ClusterOptions {
     pub dialer: Dialer,
     /// How long to wait for a first one.
     pub patience: Duration,
+    /// After which pauses one that failed may take part again.
+    pub retries: Retries,
     /// What they are to compute with.
     pub kernel: KernelChoice,
 }
@@ -105,13 +113,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Cluster {
     /// The cluster of `run`; nobody is dialled yet. `began`: what it has begun to compute with.
     pub fn new(run: String, began: Option<Began>, options: ClusterOptions) -> Self {
-        let ClusterOptions { discovery, local, dialer, patience, kernel: wanted } = options;
+        let ClusterOptions { discovery, local, dialer, patience, retries, kernel: wanted } = options;
         let local = match discovery {
             Discovery::Local(count) => Some(LocalWorkers::new(count, local, dialer.silence)),
             _ => None,
         };
         let in_use = local.is_some() && began.is_none();
-        let admission = Admission { run, agreed: None, wanted, in_use };
+        let troubles = Troubles::new(retries);
+        let admission = Admission { run, agreed: None, wanted, in_use, troubles };
         let (participants, warned) = (Vec::new(), Warned::default());
         Self { discovery, dialer, local, patience, admission, began, participants, warned }
     }
@@ -150,6 +159,9 @@ impl Cluster {
                 }
                 return Ok(self.workers());
             }
+            if self.admission.troubles.forgive() {
+                continue;
+            }
             let hopeless = !left_out.is_empty() && left_out.iter().all(|left_out| !left_out.passing);
             let reasons: Vec<String> = left_out.into_iter().map(|left_out| left_out.reason).collect();
             if hopeless {
@@ -161,7 +173,20 @@ impl Cluster {
         }
     }
 
-    /// Lets go of a worker that failed; the next [`Self::gather`] dials it anew.
+    /// Lets go of a worker that failed. It is left out for a while, if there are others; a local one that does not answer is
+    /// started again.
+    pub async fn give_up(&mut self, failure: &WorkerFailure) {
+        self.admission.troubles.note(failure.id, &failure.reason);
+        if let Some(local) = &mut self.local
+            && matches!(failure.reason, Reason::Silent | Reason::Stuck)
+            && let Some(there) = self.participants.iter().find(|there| there.worker.id == failure.id)
+        {
+            local.end(&there.worker.address.socket).await;
+        }
+        self.forget(failure.id);
+    }
+
+    /// Lets go of a worker; the next [`Self::gather`] dials it anew.
     pub fn forget(&mut self, id: WorkerId) {
         self.participants.retain(|participant| participant.worker.id != id);
     }
@@ -225,15 +250,21 @@ impl Cluster {
         let known: HashSet<Address> = self.workers().into_iter().map(|worker| worker.address).collect();
         let ids: HashSet<WorkerId> = self.workers().into_iter().map(|worker| worker.id).collect();
         Box::pin(async move {
+            // Where nobody comes who fits, the looks become rarer.
+            let mut hopeless: HashMap<Address, Hopeless> = HashMap::new();
             loop {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 for address in discovery.look_up().await.unwrap_or_default() {
-                    if known.contains(&address) {
+                    let skipped = hopeless.get_mut(&address).is_some_and(Hopeless::skip);
+                    if known.contains(&address) || skipped {
                         continue;
                     }
                     match dial(&dialer, &admission, &address).await {
                         Ok(worker) if !ids.contains(&worker.id) => return address.to_string(),
-                        Err(LeftOut { reason, passing: false }) => warned.once(&reason),
+                        Err(LeftOut { reason, passing: false }) => {
+                            warned.once(&reason);
+                            hopeless.entry(address).or_default().again();
+                        }
                         Ok(_) | Err(_) => {}
                     }
                 }

@@ -53,9 +53,9 @@ pub struct Participant {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("worker {address}: {message}")]
 pub struct WorkerFailure {
-    /// Which worker.
+    /// Which worker is the reason.
     pub id: WorkerId,
-    /// Where it listens.
+    /// Where who says so listens: the same, or one that shares a layer with it.
     pub address: Address,
     /// What kind of failure it is.
     pub reason: Reason,
@@ -68,8 +68,9 @@ pub struct WorkerFailure {
 impl WorkerFailure {
     /// What a worker answered instead of what it was asked for.
     pub fn of(worker: &Worker, status: &tonic::Status) -> Self {
-        let Refused { reason, passing, message } = worker.connection.refused(status);
-        Self { id: worker.id, address: worker.address.clone(), reason, message, passing }
+        let Refused { reason, passing, message, whose } = worker.connection.refused(status);
+        let id = whose.map_or(worker.id, WorkerId);
+        Self { id, address: worker.address.clone(), reason, message, passing }
     }
 
     /// A worker that broke the protocol.
@@ -86,11 +87,20 @@ impl WorkerFailure {
         Self { id: worker.id, address: worker.address.clone(), reason, message, passing: true }
     }
 
+    /// A worker that does not answer what it was asked for.
+    pub fn late(worker: &Worker) -> Self {
+        let message = format!("no answer for {} s", worker.connection.silence().duration().as_secs());
+        let reason = Reason::Silent;
+        Self { id: worker.id, address: worker.address.clone(), reason, message, passing: true }
+    }
+
     /// The same, with what the worker was doing where it does not say so itself.
     #[must_use]
     pub fn during(self, doing: impl fmt::Display) -> Self {
         match self.reason {
-            Reason::Silent | Reason::Broken => Self { message: format!("{}, {doing}", self.message), ..self },
+            Reason::Silent | Reason::Stuck | Reason::Broken => {
+                Self { message: format!("{}, {doing}", self.message), ..self }
+            }
             _ => self,
         }
     }

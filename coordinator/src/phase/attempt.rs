@@ -11,6 +11,7 @@ use scff::train::PassOn;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Stopwatch, nanoseconds_since_1970};
 use crate::cluster::{Newcomer, Worker, WorkerFailure};
@@ -24,10 +25,11 @@ use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
 
 use super::error::PhaseError;
-use super::listener::{Arrived, Listener};
+use super::listener::{Arrived, Listener, Sharer};
 use super::reporter::Reporter;
 use super::sending::{Course, PassedOn, live_batches, send};
 use super::shares::{WorkerRates, share_out};
+use super::under_way::UnderWay;
 
 /// Who does what in a phase.
 pub struct Assignment {
@@ -68,6 +70,8 @@ struct Attempt {
     start: Step,
     /// Where states go.
     arrived: mpsc::Sender<Arrived>,
+    /// Ends the batches early.
+    halt: CancellationToken,
 }
 
 /// Steps whose outputs wait for the member above.
@@ -76,8 +80,8 @@ const PASSED_ON: usize = 2;
 impl PhaseRun<'_> {
     /// Trains the members from their states on, with a checkpoint now and then; returns the states after the last step.
     ///
-    /// Once it is asked to stop, it ends with [`PhaseError::Stopped`] after the steps that are under way and a checkpoint.
-    /// Once `newcomer` has an address, it ends with [`PhaseError::Newcomer`] at the next checkpoint.
+    /// Once it is asked to stop, it ends with [`PhaseError::Stopped`] after the steps that are under way and a checkpoint; and
+    /// likewise, with [`PhaseError::Left`], once a worker says that it is about to end. Once `newcomer` has an address, it ends with [`PhaseError::Newcomer`] at the next checkpoint.
     pub async fn train(
         self,
         states: Vec<TrainedLayer>,
@@ -89,14 +93,15 @@ impl PhaseRun<'_> {
             return Ok(states);
         }
         let (arrived, checkpoints) = mpsc::channel(QUEUE);
-        let attempt = Attempt { number: attempt(), start, arrived };
+        let halt = CancellationToken::new();
+        let attempt = Attempt { number: attempt(), start, arrived, halt: halt.clone() };
         let mut tasks = Tasks::new();
         let mut below = None;
         for (place, trained) in states.into_iter().enumerate() {
             below = Some(self.open(&mut tasks, &attempt, place, trained, below).await?);
         }
         drop(attempt);
-        self.follow(tasks, checkpoints, newcomer).await
+        self.follow(tasks, checkpoints, newcomer, halt).await
     }
 
     /// Opens the training stream of a member, to which `below` passes on; returns what it passes on itself.
@@ -109,7 +114,7 @@ impl PhaseRun<'_> {
         below: Option<mpsc::Receiver<PassedOn>>,
     ) -> Result<mpsc::Receiver<PassedOn>, PhaseError> {
         let Self { plan, phase, assignment, .. } = self;
-        let Attempt { number, start, arrived } = attempt;
+        let Attempt { number, start, arrived, halt } = attempt;
         let member = &phase.members[place];
         let stage = plan.stage(member);
         let group = &assignment.groups[place];
@@ -119,15 +124,20 @@ impl PhaseRun<'_> {
         let batches = self.batches(tasks, place, below, *start, &bytes_sent);
         let begin = self.begin(member, group, *number);
         let end = Arc::new(AtomicU64::new(phase.steps.end));
-        let course = Course { from: *start, checkpoint_every: plan.checkpoint_every, end: end.clone() };
-        // Those above have no batches without the outputs of the lowest, which decides for all after which step they stop.
-        let stop = (place == 0).then(|| self.stop.clone());
+        let under_way = Arc::new(UnderWay::new());
+        let course = Course {
+            from: *start,
+            checkpoint_every: plan.checkpoint_every,
+            end: end.clone(),
+            under_way: under_way.clone(),
+            halt: (place == 0).then(|| halt.clone()),
+        };
         // A call returns once the worker has read `begin`, so its sending must already be under way.
         tasks.spawn({
             let bytes_sent = bytes_sent.clone();
             async move {
                 // A closed channel means that the worker ended the call; its reply says why.
-                let _ = send(begin, state, batches, course, stop, &requests, &bytes_sent).await;
+                let _ = send(begin, state, batches, course, &requests, &bytes_sent).await;
                 Ok(())
             }
         });
@@ -137,6 +147,8 @@ impl PhaseRun<'_> {
         let shards = self.shards(stage, group);
         let listener = Listener {
             trainer: trainer.clone(),
+            group: group.clone(),
+            under_way,
             place,
             stage: stage.clone(),
             end,
@@ -147,7 +159,13 @@ impl PhaseRun<'_> {
             bytes_sent,
             began: Stopwatch::start(),
             seconds_before: carried.seconds,
-            shards: shards.into_iter().zip(group).map(|(shard, worker)| (shard.start, worker.id)).collect(),
+            shards: shards
+                .iter()
+                .zip(group)
+                .map(|(shard, worker)| sharer(plan, stage, shard, worker))
+                .collect(),
+            paces: BTreeMap::new(),
+            slow_told: false,
             rates: self.rates.clone(),
             arriving: BTreeMap::new(),
             rows: Vec::new(),
@@ -169,8 +187,11 @@ impl PhaseRun<'_> {
         mut tasks: Tasks,
         mut checkpoints: mpsc::Receiver<Arrived>,
         mut newcomer: Newcomer,
+        halt: CancellationToken,
     ) -> Result<Vec<TrainedLayer>, PhaseError> {
-        let Self { plan, phase, dir, events, .. } = self;
+        let mut leavers = self.leavers();
+        let mut left = None;
+        let Self { plan, phase, dir, events, stop, .. } = self;
         let mut pending: BTreeMap<Step, Vec<Option<TrainedLayer>>> = BTreeMap::new();
         let mut come = None;
         loop {
@@ -185,13 +206,25 @@ impl PhaseRun<'_> {
                     come = Some(address);
                     continue;
                 }
+                Some(Ok(leaver)) = leavers.join_next() => {
+                    left.get_or_insert(leaver);
+                    halt.cancel();
+                    continue;
+                }
+                () = stop.wait(), if !halt.is_cancelled() => {
+                    halt.cancel();
+                    continue;
+                }
             };
             let Some(Arrived { place, trained }) = arrived else {
-                // All listeners have ended before the last step: one with an error, or all since they are to stop.
+                // All listeners have ended before the last step: one with an error, or all since there was a halt.
                 while let Some(task) = tasks.join_next().await {
                     task.expect("senders and listeners do not panic")?;
                 }
-                return Err(Stopped.into());
+                return Err(match left {
+                    Some(Worker { id, address, .. }) => PhaseError::Left { id, address },
+                    None => Stopped.into(),
+                });
             };
             let step = trained.state.step;
             let set = pending.entry(step).or_insert_with(|| phase.members.iter().map(|_| None).collect());
@@ -212,6 +245,18 @@ impl PhaseRun<'_> {
                 return Err(PhaseError::Newcomer { address });
             }
         }
+    }
+
+    /// Those who take part and are about to end, as they say so.
+    fn leavers(&self) -> JoinSet<Worker> {
+        let Assignment { groups, transformers } = &self.assignment;
+        let all = groups.iter().flatten().chain(transformers);
+        let distinct: BTreeMap<_, &Worker> = all.map(|worker| (worker.id, worker)).collect();
+        let leaving = |worker: Worker| async move {
+            worker.connection.leaving().await;
+            worker
+        };
+        distinct.into_values().cloned().map(leaving).collect()
     }
 
     fn begin(&self, member: &Member, group: &[Worker], attempt: u64) -> wire::TrainBegin {
@@ -238,6 +283,7 @@ impl PhaseRun<'_> {
             }
             .into(),
             group: self.shards(stage, group),
+            silence_seconds: group[0].connection.silence().duration().as_secs() as u32,
         }
     }
 
@@ -314,6 +360,13 @@ impl PhaseRun<'_> {
         };
         group.iter().zip(counts).map(shard).collect()
     }
+}
+
+/// Who has a shard, by where it begins.
+fn sharer(plan: &Plan, stage: &Stage, shard: &wire::Shard, worker: &Worker) -> (u64, Sharer) {
+    let own = |part: &&std::ops::Range<usize>| (shard.start..shard.end).contains(&(part.start as u64));
+    let parts = plan.parts(stage).iter().filter(own).count();
+    (shard.start, Sharer { id: worker.id, address: worker.address.clone(), parts })
 }
 
 /// How many bytes of activations each of a member's trainers keeps: what is passed on is new in every step.

@@ -1,9 +1,12 @@
 //! How a phase ends other than by its last step.
 
+use proto::address::Address;
+
 use crate::cluster::WorkerFailure;
 use crate::run_dir::RunDirError;
 use crate::stop::Stopped;
 use crate::stream::UnfitSample;
+use crate::worker_id::WorkerId;
 
 /// Why a phase ended early.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,14 @@ pub enum PhaseError {
     Newcomer {
         /// Where it listens.
         address: String,
+    },
+    /// A worker is about to end, and what it had under way is in the checkpoint.
+    #[error("worker {address} leaves")]
+    Left {
+        /// Which worker.
+        id: WorkerId,
+        /// Where it listens.
+        address: Address,
     },
     /// The process was asked to end, and a checkpoint is written.
     #[error(transparent)]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use proto::address::Address;
 use proto::state::decode_state;
 use proto::wire;
 use proto::wire::train_reply::Reply;
@@ -11,12 +13,15 @@ use scff::batch::Step;
 use scff::layer::LayerState;
 use scff::train::Sharing;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clock::Stopwatch;
 use crate::cluster::{Worker, WorkerFailure};
 use crate::events::{Event, Events};
+use crate::pace::{Pace, Slow};
 use crate::plan::Stage;
-use crate::run_dir::TrainedLayer;
+use crate::run_dir::{RunDirError, TrainedLayer};
 use crate::totals::Carried;
 use crate::worker_id::WorkerId;
 
@@ -24,7 +29,11 @@ use super::error::PhaseError;
 use super::reporter::Reporter;
 use super::sending::PassedOn;
 use super::shares::WorkerRates;
+use super::under_way::UnderWay;
 
+/// A worker that notices by itself that it is late, or another of its group, is to say so first; and for an answer to
+/// whether it is there.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// Seconds that a worker may say it computes for a part of a layer.
 const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
 
@@ -39,6 +48,14 @@ pub struct Arrived {
     pub trained: TrainedLayer,
 }
 
+/// One of those who share a layer.
+pub struct Sharer {
+    pub id: WorkerId,
+    pub address: Address,
+    /// How many parts of the layer it has.
+    pub parts: usize,
+}
+
 /// A shard's state.
 pub enum Shard {
     /// Bytes of it are missing.
@@ -50,6 +67,10 @@ pub enum Shard {
 /// Hears a trainer's replies, and those of the others of its group.
 pub struct Listener {
     pub trainer: Worker,
+    /// It, and who shares the layer with it.
+    pub group: Vec<Worker>,
+    /// What it has been asked for and has not answered yet.
+    pub under_way: Arc<UnderWay>,
     pub place: usize,
     pub stage: Stage,
     /// Steps in the end: fewer, once batches have ended early.
@@ -64,7 +85,11 @@ pub struct Listener {
     /// Seconds of training in earlier sittings.
     pub seconds_before: f64,
     /// Who shares the layer, by where their parts begin; nobody where it is not shared.
-    pub shards: HashMap<u64, WorkerId>,
+    pub shards: HashMap<u64, Sharer>,
+    /// How long each of them computes in a step, by the last that it said.
+    pub paces: BTreeMap<u64, Pace>,
+    /// Whether it has been told that one of them is slow.
+    pub slow_told: bool,
     pub rates: WorkerRates,
     /// The states that are arriving: by step, and by where each shard begins.
     pub arriving: BTreeMap<u64, BTreeMap<u64, Shard>>,
@@ -87,15 +112,24 @@ pub struct Listener {
 impl Listener {
     /// Listens until the last state has come.
     pub async fn listen(mut self) -> Result<(), PhaseError> {
+        let limit = self.trainer.connection.silence().duration() + PATIENCE;
         loop {
-            let reply = self.replies.message().await;
+            let reply = tokio::select! {
+                reply = self.replies.message() => reply,
+                () = self.under_way.late(limit) => return Err(self.failed(late(&self.group).await).into()),
+            };
+            self.under_way.moved();
             let reply = reply.map_err(|status| self.failed(WorkerFailure::of(&self.trainer, &status)))?;
             match reply.map(|reply| reply.reply) {
-                Some(Some(Reply::Ready(_))) if !self.ready => self.ready = true,
+                Some(Some(Reply::Ready(_))) if !self.ready => {
+                    self.ready = true;
+                    self.under_way.answered();
+                }
                 Some(Some(Reply::Ready(_))) => {
                     return Err(WorkerFailure::protocol(&self.trainer, "that it is ready, twice").into());
                 }
                 Some(Some(Reply::Step(report))) => {
+                    self.under_way.reported();
                     self.missing = self.passed_on;
                     self.step(&report)?;
                 }
@@ -210,10 +244,12 @@ impl Listener {
         let (state, _) =
             decode_state(bytes, &self.stage.spec.map.tensors()).map_err(|error| broken(&error))?;
         *shard = Shard::Whole(Box::new(state));
-        if let Some(worker) =
+        if let Some(Sharer { id, address, parts }) =
             self.shards.get(&part.start).filter(|_| MEASURABLE.contains(&part.block_seconds))
         {
-            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*worker, part.block_seconds);
+            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, part.block_seconds);
+            let seconds = part.block_seconds * *parts as f64;
+            self.paces.insert(part.start, Pace { worker: address.clone(), seconds });
         }
         let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));
         if shards.len() < self.shards.len().max(1) || !shards.values().all(whole) {
@@ -252,11 +288,40 @@ impl Listener {
             ..self.reporter.carried()
         };
         self.reached = state.step;
+        self.under_way.answered();
+        self.tell_slow()?;
         // Nobody takes it where the phase has failed already.
         let _ =
             self.arrived.send(Arrived { place: self.place, trained: TrainedLayer { state, carried } }).await;
         Ok(self.over())
     }
+}
+
+impl Listener {
+    /// Tells once which of those who share the layer the others wait for.
+    fn tell_slow(&mut self) -> Result<(), RunDirError> {
+        if self.slow_told {
+            return Ok(());
+        }
+        let Some(slow) = Slow::of(self.paces.values().cloned().collect()) else { return Ok(()) };
+        self.slow_told = true;
+        self.events.tell(&Event::SlowWorker { layer: self.stage.spec.name.clone(), slow })
+    }
+}
+
+/// The failure of whoever of a group keeps the others waiting: who does not answer, or says that it is stuck. In doubt it is
+/// the first, which owes the answer.
+async fn late(group: &[Worker]) -> WorkerFailure {
+    let ask = |(place, worker): (usize, Worker)| async move {
+        let mut client = worker.client();
+        let described = timeout(PATIENCE, client.describe(wire::DescribeRequest {})).await;
+        let at_work = matches!(&described, Ok(Ok(description)) if description.get_ref().stuck_seconds == 0.0);
+        (place, at_work)
+    };
+    let asked: JoinSet<(usize, bool)> = group.iter().cloned().enumerate().map(ask).collect();
+    let answers = asked.join_all().await;
+    let suspect = answers.into_iter().filter(|(_, at_work)| !at_work).map(|(place, _)| place).min();
+    WorkerFailure::late(&group[suspect.unwrap_or(0)])
 }
 
 /// Whether a report can be added up, kept and read back.

@@ -12,6 +12,8 @@ mod sending;
 
 mod reporter;
 
+mod under_way;
+
 mod listener;
 
 mod attempt;

@@ -13,10 +13,12 @@ use proto::wire::train_request::Request;
 use scff::batch::Step;
 use scff::layer::LayerState;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::order::Order;
-use crate::stop::Stop;
 use crate::transform::Job;
+
+use super::under_way::UnderWay;
 
 /// What a step of a member passes on.
 pub type PassedOn = Vec<wire::Rows>;
@@ -46,27 +48,36 @@ pub struct Course {
     pub checkpoint_every: u64,
     /// Taken in the end; fewer, once batches end early.
     pub end: Arc<AtomicU64>,
+    /// What has been asked for and not answered yet.
+    pub under_way: Arc<UnderWay>,
+    /// Ends the batches early; only that of the lowest member, for those above have no batches without its outputs.
+    pub halt: Option<CancellationToken>,
 }
 
-/// Sends everything, up to the last batch or, where `stop` is asked for, to the one at hand. Batches that end early, since this
+/// Sends everything, up to the last batch or, where there is to be a halt, to the one at hand. Batches that end early, since this
 /// member or one below stops, end with a request for the state.
 pub async fn send(
     begin: wire::TrainBegin,
     state: LayerState,
     mut batches: mpsc::Receiver<Job<wire::Batch>>,
     course: Course,
-    stop: Option<Stop>,
     requests: &mpsc::Sender<wire::TrainRequest>,
     bytes_sent: &AtomicU64,
 ) -> Result<(), mpsc::error::SendError<wire::TrainRequest>> {
     let send = async |request: Request| {
         let request = wire::TrainRequest { request: Some(request) };
         bytes_sent.fetch_add(request.encoded_len() as u64, Ordering::Relaxed);
-        requests.send(request).await
+        let sent = requests.send(request).await;
+        course.under_way.moved();
+        sent
+    };
+    let ask = async |request: Request| {
+        course.under_way.asked();
+        send(request).await
     };
     let state_bytes = Bytes::from(encode_state(&state, Header::new()));
     drop(state);
-    send(Request::Begin(wire::TrainBegin { state_length: state_bytes.len() as u64, ..begin })).await?;
+    ask(Request::Begin(wire::TrainBegin { state_length: state_bytes.len() as u64, ..begin })).await?;
     for part in parts(&state_bytes) {
         send(Request::State(part)).await?;
     }
@@ -74,14 +85,15 @@ pub async fn send(
     let mut taken = course.from.0;
     let mut asked_for = taken;
     let last = course.end.load(Ordering::Relaxed);
-    while let Some(Job { tag, rows }) = next(&mut batches, stop.as_ref()).await {
+    while let Some(Job { tag, rows }) = next(&mut batches, &course).await {
         taken = tag.step + 1;
+        course.under_way.batch();
         send(Request::Batch(tag)).await?;
         for rows in rows {
             send(Request::Rows(rows)).await?;
         }
         if taken.is_multiple_of(course.checkpoint_every) || taken == last {
-            send(Request::Checkpoint(wire::Checkpoint {})).await?;
+            ask(Request::Checkpoint(wire::Checkpoint {})).await?;
             asked_for = taken;
         }
     }
@@ -89,21 +101,20 @@ pub async fn send(
         // Before the state is asked for, so that whoever it comes to knows that it is the last.
         course.end.store(taken, Ordering::Relaxed);
         if asked_for < taken {
-            send(Request::Checkpoint(wire::Checkpoint {})).await?;
+            ask(Request::Checkpoint(wire::Checkpoint {})).await?;
         }
     }
     Ok(())
 }
 
-/// The next batch, until there are no more or it is time to stop.
-async fn next(
-    batches: &mut mpsc::Receiver<Job<wire::Batch>>,
-    stop: Option<&Stop>,
-) -> Option<Job<wire::Batch>> {
-    let Some(stop) = stop else { return batches.recv().await };
-    tokio::select! {
-        biased;
-        () = stop.wait() => None,
-        batch = batches.recv() => batch,
+/// The next batch, once there is room for it under way, until there are no more or there is to be a halt.
+async fn next(batches: &mut mpsc::Receiver<Job<wire::Batch>>, course: &Course) -> Option<Job<wire::Batch>> {
+    let next = async {
+        course.under_way.room().await;
+        batches.recv().await
+    };
+    match &course.halt {
+        Some(halt) => halt.run_until_cancelled(next).await.flatten(),
+        None => next.await,
     }
 }

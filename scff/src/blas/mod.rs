@@ -52,9 +52,13 @@ pub fn configuration() -> String {
 /// That happens where the environment pins an AVX2 kernel, or where the processor is newer than the library and its model
 /// unknown to it.
 pub fn faster_kernel() -> Option<&'static str> {
-    const WIDEST: &str = "SkylakeX";
-    let faster = kernels::place(&kernel()) > kernels::place(WIDEST);
-    (faster && kernels::runnable().contains(&WIDEST)).then_some(WIDEST)
+    // The first of each width of registers that every library has, and how far those reach that are about as fast.
+    const WIDTHS: [(&str, &str); 2] = [("SkylakeX", "SkylakeX"), ("Haswell", "Zen")];
+    let (runnable, place) = (kernels::runnable(), kernels::place(&kernel()));
+    let faster = |(first, last): (&'static str, &str)| {
+        (runnable.contains(&first) && kernels::place(last) < place).then_some(first)
+    };
+    WIDTHS.into_iter().find_map(faster)
 }
 
 /// `rows` (rows, inputs) times `weight` (outputs, inputs) transposed, on this thread.

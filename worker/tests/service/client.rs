@@ -66,8 +66,15 @@ pub async fn server_at(address: SocketAddr, limits: Limits) -> Server {
     let (stop, stopped) = oneshot::channel::<()>();
     let incoming = incoming(listener, None, limits);
     let observed = Observed::new();
-    let tester = Tester::default();
-    let settings = Settings { observed, threads: 2, cache_bytes: CACHE_BYTES, tester, limits };
+    let settings = Settings {
+        threads: 2,
+        cache_bytes: CACHE_BYTES,
+        grace: Duration::ZERO,
+        hang_in_step: None,
+        tester: Tester::default(),
+        limits,
+        observed,
+    };
     let ended = tokio::spawn(serve(incoming, Dialer::default(), settings, async { drop(stopped.await) }));
     Server { address, stop, ended }
 }

@@ -99,7 +99,7 @@ async fn a_worker_ends_when_its_input_does() {
 
 #[tokio::test]
 async fn a_worker_ends_when_told_to_and_tells_its_clients() {
-    let worker = Worker::start(&["--threads", "1"]);
+    let worker = Worker::start(&["--threads", "1", "--grace", "0"]);
     let training = Training::ready(&mut worker.client().await, &Stage::plain()).await;
     let pid = worker.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -132,7 +132,7 @@ async fn a_worker_runs_the_blas_kernel_it_is_told_or_says_why_not() {
 #[tokio::test]
 async fn a_worker_changes_its_kernel_in_place_while_nobody_uses_it() {
     let worker = Worker::start(&["--threads", "1"]);
-    let (own, digest) = (scff::blas::kernel(), |kernel: &wire::Kernel| kernel.digest.clone());
+    let (own, digest) = (worker.describe().await.blas_kernel, |kernel: &wire::Kernel| kernel.digest.clone());
     let kernels = worker.kernels(false).await;
     let in_use = worker.kernels(true).await;
     assert!(in_use.iter().all(|kernel| kernel.name == own && kernels.contains(kernel)), "{in_use:?}");

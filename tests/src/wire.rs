@@ -1,0 +1,64 @@
+//! A way to a worker that can be cut, in one direction alone.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the worker.
+    There,
+    /// From the worker.
+    Back,
+}
+
+/// A way to a worker: whoever connects to its address talks to the worker, until it is cut.
+pub struct Wire {
+    /// Where it begins.
+    pub address: String,
+    there: Arc<AtomicBool>,
+    back: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// A way to the worker at `address`. Its threads end with this process.
+    pub fn to(address: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let own = listener.local_addr().expect("an address").to_string();
+        let [there, back] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (worker, ways) = (address.to_owned(), (there.clone(), back.clone()));
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(&worker) else { continue };
+                let (near_too, far_too) =
+                    (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
+                let (there, back) = ways.clone();
+                std::thread::spawn(move || carry(near, far, &there));
+                std::thread::spawn(move || carry(far_too, near_too, &back));
+            }
+        });
+        Self { address: own, there, back }
+    }
+
+    /// From now on nothing gets through in this direction, and nobody is told.
+    pub fn cut(&self, direction: Direction) {
+        let way = if direction == Direction::There { &self.there } else { &self.back };
+        way.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Carries bytes until there are no more. Those that come once the way is cut are lost.
+fn carry(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
+    let _ = to.set_nodelay(true);
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+        if !cut.load(Ordering::Relaxed) && to.write_all(&buffer[..bytes]).is_err() {
+            break;
+        }
+    }
+    if !cut.load(Ordering::Relaxed) {
+        let _ = to.shutdown(Shutdown::Write);
+    }
+}

@@ -1,0 +1,178 @@
+//! A worker that is told to stop has its work taken over, and costs no step.
+
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
+
+use std::time::{Duration, Instant};
+
+use strata_tests::{Process, RunDir, Sandbox, Worker, random, until, weights};
+
+/// No checkpoint but those that somebody asks for.
+const SELDOM: [&str; 2] = ["--set", "training.checkpoint_every=1000000"];
+
+fn workers<const N: usize>(sandbox: &Sandbox) -> [Worker; N] {
+    [(); N].map(|()| sandbox.worker(&["--threads", "1"]))
+}
+
+fn list(workers: &[Worker]) -> String {
+    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
+}
+
+fn wait_for(process: &mut Process, run: &RunDir, layer: u64, reports: usize) {
+    until("some reports", || {
+        assert!(process.is_running(), "the run ended early: {:?}", process.end());
+        (run.reports_on(layer) >= reports).then_some(())
+    });
+}
+
+/// Tells a worker to stop, and waits until it has.
+fn stop(worker: &mut Worker) {
+    worker.process.pid().signal("TERM");
+    let ended = worker.process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains("leaving: nothing new begins here"), "{}", ended.errors);
+    assert!(!ended.errors.contains("is cut off"), "{}", ended.errors);
+}
+
+/// Has the worker at `index` of three leave while `layer` trains, shared by `shards`.
+fn leave(shards: &str, index: usize, layer: u64) {
+    let sandbox = Sandbox::new();
+    let mut workers = workers::<3>(&sandbox);
+    let longer = format!("layers.{layer}.epochs=100");
+    let changes = [&["--set", &longer][..], &SELDOM].concat();
+    let undisturbed = sandbox.undisturbed(&changes);
+    let all = list(&workers);
+    let mut process =
+        sandbox.start_run("run", &[&["--workers", &all, "--shards", shards], &changes[..]].concat());
+    let run = sandbox.run_dir("run");
+    wait_for(&mut process, &run, layer, 5);
+    stop(&mut workers[index]);
+    let ended = process.end();
+    ended.expect_success();
+    let left = format!("worker {} leaves; going on without it from step ", workers[index].address);
+    assert!(ended.errors.contains(&left), "{left:?} in {}", ended.errors);
+    assert!(!ended.errors.contains("trying again"), "{}", ended.errors);
+    assert_eq!(run.summary()["workers"], 2);
+    assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
+    assert_eq!(run.course(), undisturbed.course);
+}
+
+#[test]
+fn who_trains_alone_leaves() {
+    leave("1", 0, 0);
+}
+
+#[test]
+fn who_transforms_leaves() {
+    // The third trains the third layer, the others transform for it.
+    leave("1", 1, 2);
+}
+
+#[test]
+fn whoever_of_a_group_leaves_the_others_go_on() {
+    for index in [0, 1, 2] {
+        leave("auto", index, 1);
+    }
+}
+
+#[test]
+fn of_layers_that_train_together_one_loses_its_worker() {
+    let sandbox = Sandbox::new();
+    let mut workers = workers::<2>(&sandbox);
+    let joint = ["training.schedule=joint", "data.views=1", "layers.0.epochs=60", "layers.1.epochs=60"];
+    let changes: Vec<&str> = joint.iter().flat_map(|set| ["--set", set]).chain(SELDOM).collect();
+    let undisturbed = sandbox.undisturbed(&changes);
+    let all = list(&workers);
+    let mut process = sandbox.start_run("run", &[&["--workers", &all][..], &changes].concat());
+    let run = sandbox.run_dir("run");
+    wait_for(&mut process, &run, 0, 5);
+    stop(&mut workers[1]);
+    let ended = process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains(" leaves; going on without it from step "), "{}", ended.errors);
+    assert!(!ended.errors.contains("trying again"), "{}", ended.errors);
+    assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
+}
+
+#[test]
+fn the_only_worker_leaves_and_another_takes_its_place() {
+    let sandbox = Sandbox::new();
+    let [mut worker] = workers::<1>(&sandbox);
+    let changes = [&["--set", "layers.0.epochs=100"][..], &SELDOM].concat();
+    let undisturbed = sandbox.undisturbed(&changes);
+    let mut process = sandbox.start_run("run", &[&["--workers", &worker.address], &changes[..]].concat());
+    let run = sandbox.run_dir("run");
+    wait_for(&mut process, &run, 0, 5);
+    stop(&mut worker);
+    let _next = sandbox.worker(&["--threads", "2", "--listen", &worker.address]);
+    let ended = process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains("dense1: continuing at step "), "{}", ended.errors);
+    assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
+    assert_eq!(run.course(), undisturbed.course);
+}
+
+/// Its coordinator cannot hear that it leaves.
+#[test]
+fn a_worker_leaves_without_its_coordinator_in_the_end() {
+    let sandbox = Sandbox::new();
+    let mut worker = sandbox.worker(&["--threads", "1", "--grace", "1"]);
+    let mut process =
+        sandbox.start_run("run", &["--workers", &worker.address, "--set", "layers.0.epochs=400"]);
+    wait_for(&mut process, &sandbox.run_dir("run"), 0, 5);
+    process.pid().signal("STOP");
+    worker.process.pid().signal("TERM");
+    let ended = worker.process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains("is cut off after 1 s"), "{}", ended.errors);
+}
+
+/// Where a run stands: the last report, by layer and step.
+fn standing(run: &RunDir) -> (u64, u64) {
+    let number = |line: &serde_json::Value, key: &str| line[key].as_u64().expect("a number");
+    run.metrics().last().map_or((0, 0), |line| (number(line, "layer"), number(line, "step")))
+}
+
+/// Workers leave at 50 moments and come back. Were a step lost, its report would be gone for a while.
+#[test]
+fn workers_that_leave_at_any_moment_cost_no_step() {
+    let sandbox = Sandbox::new();
+    let mut workers = workers::<2>(&sandbox);
+    let changes = ["--set", "layers.0.epochs=3000", "--set", "training.report_every=1"];
+    let changes = [&changes[..], &SELDOM].concat();
+    let all = list(&workers);
+    let mut process = sandbox.start_run("run", &[&["--workers", &all], &changes[..]].concat());
+    let run = sandbox.run_dir("run");
+    wait_for(&mut process, &run, 0, 5);
+    let (mut random, mut last) = (random(11), (0, 0));
+    for round in 0..50 {
+        let index = random(2) as usize;
+        let (began, pause) = (Instant::now(), Duration::from_millis(random(60)));
+        workers[index].process.pid().signal("TERM");
+        until("its end, and a moment more", || {
+            assert!(process.is_running(), "in round {round}: {:?}", process.end());
+            let now = standing(&run);
+            assert!(
+                now >= last,
+                "round {round}: the run went back from {last:?} to {now:?}: {}",
+                process.errors()
+            );
+            last = now;
+            (!workers[index].process.is_running() && began.elapsed() >= pause).then_some(())
+        });
+        let address = workers[index].address.clone();
+        workers[index].process.end().expect_success();
+        workers[index] = sandbox.worker(&["--threads", "1", "--listen", &address]);
+    }
+    assert!(process.is_running(), "all of that was in training");
+    let said = process.errors();
+    assert!(said.matches(" leaves; going on").count() >= 10, "{said}");
+    assert!(!said.contains("is cut off"), "{said}");
+    let step = standing(&run).1;
+    process.kill();
+    let until_then =
+        |course: Vec<serde_json::Value>| course.into_iter().take(step as usize - 1).collect::<Vec<_>>();
+    let alone = sandbox.start_run("alone", &[&["--local", "1", "--threads", "1"], &changes[..]].concat());
+    let (mut alone, run_alone) = (alone, sandbox.run_dir("alone"));
+    wait_for(&mut alone, &run_alone, 0, step as usize);
+    assert_eq!(until_then(run.course()), until_then(run_alone.course()));
+}

@@ -37,8 +37,9 @@ pub fn test(bench: &Bench) -> anyhow::Result<Outcome> {
     let programs = Programs::unpack(bench, &folder)?;
     let slurm = Slurm::start(shell, &folder)?;
     let config = root().join("configs/iris.toml");
-    let set = ["--set", "layers.0.epochs=4000", "--set", "training.checkpoint_every=500"];
-    let words = [&[config.to_str().context("a path in UTF-8")?], &set[..]].concat();
+    let set = ["layers.0.epochs=4000", "layers.1.epochs=4000", "training.checkpoint_every=500"];
+    let set = set.into_iter().flat_map(|change| ["--set", change]);
+    let words: Vec<&str> = std::iter::once(config.to_str().context("a path in UTF-8")?).chain(set).collect();
     let job = slurm.submit(&programs, &words)?;
     let watched = Watched { address: METRICS.to_owned() };
 

@@ -167,7 +167,7 @@ pub struct ClusterArgs {
     /// How long to wait for a first worker, in seconds: for one that answers, and that trains for no other run.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
-    /// Give up a worker that is silent for so long, in seconds; the run goes on without it.
+    /// Give up a worker that is silent, or computes in one step, for so long, in seconds; the run goes on without it.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     silence: u16,
     /// Give up after so many tries in a row that came no further.

@@ -50,7 +50,7 @@ pub struct Cli {
     /// Show metrics for Prometheus on /metrics of this address, and /live and /ready for probes.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
-    /// Give up a peer that is silent for so long, in seconds.
+    /// Give up a peer that is silent for so long, in seconds, and what is computed at one go for as long.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub silence: u16,
     /// Asked to end, let what is under way go on for so long, in seconds, so that nothing of it is lost.

@@ -114,11 +114,13 @@ impl Listener {
     pub async fn listen(mut self) -> Result<(), PhaseError> {
         let limit = self.trainer.connection.silence().duration() + PATIENCE;
         loop {
+            // Whoever takes what comes may have kept it waiting: that is not the trainer's doing.
+            self.under_way.moved();
             let reply = tokio::select! {
+                biased;
                 reply = self.replies.message() => reply,
                 () = self.under_way.late(limit) => return Err(self.failed(late(&self.group).await).into()),
             };
-            self.under_way.moved();
             let reply = reply.map_err(|status| self.failed(WorkerFailure::of(&self.trainer, &status)))?;
             match reply.map(|reply| reply.reply) {
                 Some(Some(Reply::Ready(_))) if !self.ready => {

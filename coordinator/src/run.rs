@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use proto::observe::Observed;
+use proto::refusal::Reason;
 use proto::state::weights_sha256;
 use scff::batch::{Epoch, LayerIndex, Step};
 use scff::frozen::FrozenLayer;
@@ -180,7 +181,9 @@ impl Run {
     async fn failed(&mut self, failure: WorkerFailure, reached: Step) -> Result<Outcome, RunDirError> {
         self.sitting.cluster.give_up(&failure).await;
         let (passing, reason) = (failure.passing, failure.to_string());
-        if passing {
+        if failure.reason == Reason::Closing {
+            self.tell(&Event::WorkerLeft { address: failure.address, step: reached })?;
+        } else if passing {
             self.tell(&Event::WorkerLost { failure, again_from: reached })?;
         }
         Ok(Outcome::Failed { reached, passing, reason })

@@ -53,7 +53,7 @@ pub struct Cli {
     /// Give up a peer that is silent for so long, in seconds, and what is computed at one go for as long.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(3..))]
     pub silence: u16,
-    /// Asked to end, let what is under way go on for so long, in seconds, so that nothing of it is lost.
+    /// Asked to end, let what is under way go on for so long, in seconds, so that nothing of it is lost: a few steps.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub grace: u16,
     /// What it puts up with.

@@ -32,9 +32,9 @@ impl Compute {
         self.pool.current_num_threads()
     }
 
-    /// Something that computes now and then, for no longer than `limit`, nor than the pool's own.
+    /// Something that computes now and then, for no longer than `limit`.
     pub fn busy(&self, limit: Duration) -> Arc<Busy> {
-        self.computations.begin(limit.min(self.limit))
+        self.computations.begin(limit)
     }
 
     /// For how long something has been computed that was to end sooner.

@@ -42,7 +42,8 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
     let listener = listen(address)?;
     logs::always("worker", listener.local_addr()?);
     match runtime.block_on(run(cli, tls, signals, listener.try_clone()?))? {
-        Ended::ShutDown => Ok(()),
+        // A thread that was given up may compute yet, with memory that a usual end would give back.
+        Ended::ShutDown => leave(0),
         Ended::ForKernel(kernel) => {
             runtime.shutdown_background();
             Err(process::change_kernel(&kernel, &listener).into())

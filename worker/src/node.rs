@@ -102,9 +102,8 @@ impl Node {
         work(&mut self.hosted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes nothing new; returns once what is under way has ended.
-    pub async fn leave(&self) {
-        self.slot.leave();
+    /// Returns once the streams that are under way have ended.
+    pub async fn streams_end(&self) {
         self.streams.close();
         self.streams.wait().await;
     }

@@ -102,10 +102,11 @@ where
         }
         ended = Ended::ShutDown;
         // Coordinators watch this: they take over what is under way, and send nothing new.
+        node.slot.leave();
         settings.observed.set_ready(false);
         health.set_not_serving::<WorkerServer<Service>>().await;
         tracing::info!("leaving: nothing new begins here");
-        if tokio::time::timeout(settings.grace, node.leave()).await.is_err() {
+        if tokio::time::timeout(settings.grace, node.streams_end()).await.is_err() {
             tracing::warn!("what is under way is cut off after {} s", settings.grace.as_secs());
         }
         tracing::info!("shutting down");

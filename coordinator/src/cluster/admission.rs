@@ -58,7 +58,7 @@ impl Admission {
         if stuck > 0.0 {
             return Err(LeftOut::for_now(format!("{worker} has computed for {stuck:.0} s without an end")));
         }
-        if let Some(left) = self.troubles.left(worker.id) {
+        if let Some(left) = self.troubles.left(&worker.address) {
             let left = left.as_secs_f64().ceil();
             return Err(LeftOut::for_now(format!("{worker} has failed, and is left out for {left} s")));
         }

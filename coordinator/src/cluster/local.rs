@@ -58,6 +58,7 @@ struct Process {
 
 const LISTENING: &str = "listening on ";
 const START: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(5);
 
 impl LocalWorkers {
     /// `count` workers, none started yet.
@@ -89,8 +90,8 @@ impl LocalWorkers {
     pub async fn end(&mut self, address: &str) {
         let there = self.processes.iter_mut().flatten().find(|process| process.address == address);
         if let Some(process) = there {
-            // It may have ended by itself.
-            let _ = process.child.kill().await;
+            // It may have ended by itself; or not end at once, where the system itself hangs.
+            let _ = tokio::time::timeout(END, process.child.kill()).await;
         }
     }
 }

@@ -176,12 +176,14 @@ impl Cluster {
     /// Lets go of a worker that failed. It is left out for a while, if there are others; a local one that does not answer is
     /// started again.
     pub async fn give_up(&mut self, failure: &WorkerFailure) {
-        self.admission.troubles.note(failure.id, &failure.reason);
-        if let Some(local) = &mut self.local
-            && matches!(failure.reason, Reason::Silent | Reason::Stuck)
-            && let Some(there) = self.participants.iter().find(|there| there.worker.id == failure.id)
-        {
-            local.end(&there.worker.address.socket).await;
+        let there = self.participants.iter().find(|there| there.worker.id == failure.id);
+        if let Some(Participant { worker, .. }) = there {
+            self.admission.troubles.note(&worker.address, &failure.reason);
+            if let Some(local) = &mut self.local
+                && matches!(failure.reason, Reason::Silent | Reason::Stuck)
+            {
+                local.end(&worker.address.socket).await;
+            }
         }
         self.forget(failure.id);
     }

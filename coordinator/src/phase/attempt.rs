@@ -141,7 +141,10 @@ impl PhaseRun<'_> {
                 Ok(())
             }
         });
-        let replies = trainer.client().train(ReceiverStream::new(outgoing)).await;
+        let mut client = trainer.client();
+        let opened = client.train(ReceiverStream::new(outgoing));
+        let opened = tokio::time::timeout(trainer.connection.silence().duration(), opened).await;
+        let replies = opened.map_err(|_| WorkerFailure::late(trainer))?;
         let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
         let (above, passed_on) = mpsc::channel(PASSED_ON);
         let shards = self.shards(stage, group);
@@ -241,7 +244,8 @@ impl PhaseRun<'_> {
             tokio::task::block_in_place(|| save_checkpoint(plan, phase, dir, &set))?;
             let layers = phase.members.iter().map(|member| member.layer).collect();
             events.tell(&Event::Checkpoint { layers, step })?;
-            if let Some(address) = come.take() {
+            // In a halt the last steps are yet to come.
+            if let Some(address) = come.take_if(|_| !halt.is_cancelled()) {
                 return Err(PhaseError::Newcomer { address });
             }
         }

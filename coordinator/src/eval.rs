@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use anyhow::bail;
+use proto::refusal::Reason;
+use scff::batch::Step;
 
+use crate::cluster::Worker;
 use crate::event_log::teller;
-use crate::events::Events;
-use crate::features::Taps;
+use crate::events::{Event, Events};
+use crate::features::{FeaturesError, Taps};
+use crate::readout::ReadoutError;
 use crate::run_dir::RunDirReader;
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
@@ -46,10 +50,36 @@ pub async fn eval(
     }
     let read = layers_to_read(&sitting, wanted.layers)?;
     sitting.frozen.truncate(read.len());
-    let workers = sitting.gather().await?;
-    sitting.host().await?;
-    let (_, summary) = sitting.read_out(&workers, &sitting.taps(read)).await?;
-    Ok(summary)
+    let taps = sitting.taps(read);
+    let (retries, mut failures) = (surroundings.retries, 0);
+    loop {
+        tokio::time::sleep(retries.pause(failures)).await;
+        let workers = sitting.gather().await?;
+        let failure = match read_out(&mut sitting, &workers, &taps).await {
+            Err(ReadoutError::Features(FeaturesError::Worker(failure))) if failure.passing => failure,
+            done => return Ok(done?),
+        };
+        sitting.cluster.give_up(&failure).await;
+        if failure.reason == Reason::Closing {
+            sitting.events.tell(&Event::WorkerLeft { address: failure.address, step: Step(0) })?;
+            continue;
+        }
+        failures += 1;
+        if failures == retries.tries {
+            return Err(failure.into());
+        }
+        sitting.events.tell(&Event::WorkerLost { failure, again_from: Step(0) })?;
+    }
+}
+
+/// Trains and measures a readout of the frozen layers on workers.
+async fn read_out(
+    sitting: &mut Sitting<RunDirReader>,
+    workers: &[Worker],
+    taps: &Taps,
+) -> Result<ReadoutSummary, ReadoutError> {
+    sitting.host().await.map_err(FeaturesError::from)?;
+    Ok(sitting.read_out(workers, taps).await?.1)
 }
 
 /// Of each frozen layer up to the highest that is read, whether it is: layers above that are of no use.

@@ -183,7 +183,9 @@ impl Run {
         let (passing, reason) = (failure.passing, failure.to_string());
         if failure.reason == Reason::Closing {
             self.tell(&Event::WorkerLeft { address: failure.address, step: reached })?;
-        } else if passing {
+            return Ok(Outcome::Regrouping);
+        }
+        if passing {
             self.tell(&Event::WorkerLost { failure, again_from: reached })?;
         }
         Ok(Outcome::Failed { reached, passing, reason })

@@ -51,6 +51,7 @@ pub struct Connection {
     heard: Heard,
     silence: Silence,
     encrypted: bool,
+    left: Arc<AtomicBool>,
 }
 
 /// Why a worker could not be reached.
@@ -147,7 +148,14 @@ impl Dialer {
         let client = WorkerClient::new(channel.clone())
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
-        Ok(Connection { client, channel, heard, silence: self.silence, encrypted: self.tls.is_some() })
+        Ok(Connection {
+            client,
+            channel,
+            heard,
+            silence: self.silence,
+            encrypted: self.tls.is_some(),
+            left: Arc::default(),
+        })
     }
 }
 
@@ -212,11 +220,17 @@ impl Connection {
             let mut changes = watched.into_inner();
             while let Ok(Some(change)) = changes.message().await {
                 if change.status == ServingStatus::NotServing as i32 {
+                    self.left.store(true, Ordering::Relaxed);
                     return;
                 }
             }
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Whether [`Self::leaving`] has returned, here or on a clone.
+    pub fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Why a peer that was just connected to does not say who it is.

@@ -56,6 +56,8 @@ pub enum Reason {
     Stuck,
     /// The connection is gone.
     Broken,
+    /// Others who share the layer have ended, who are the reason.
+    Deserted,
 }
 
 /// A refusal, as it reaches who asked.
@@ -137,7 +139,9 @@ fn code(reason: &Reason) -> Code {
         Reason::Memory => Code::ResourceExhausted,
         Reason::Forbidden => Code::PermissionDenied,
         Reason::Preempted => Code::Aborted,
-        Reason::Closing | Reason::Silent | Reason::Stuck | Reason::Broken => Code::Unavailable,
+        Reason::Closing | Reason::Silent | Reason::Stuck | Reason::Broken | Reason::Deserted => {
+            Code::Unavailable
+        }
         Reason::Panicked => Code::Internal,
     }
 }
@@ -158,6 +162,7 @@ fn details(reason: Reason, passing: bool) -> wire::Refusal {
         Reason::Silent => of(Kind::Silent),
         Reason::Broken => of(Kind::Broken),
         Reason::Stuck => of(Kind::Stuck),
+        Reason::Deserted => of(Kind::Deserted),
     }
 }
 
@@ -177,6 +182,7 @@ fn reason(kind: wire::RefusalKind, details: &wire::Refusal) -> Option<Reason> {
         Kind::Panicked => Reason::Panicked,
         Kind::Silent => Reason::Silent,
         Kind::Broken => Reason::Broken,
+        Kind::Deserted => Reason::Deserted,
     })
 }
 
@@ -213,6 +219,7 @@ mod tests {
             Reason::Silent,
             Reason::Stuck,
             Reason::Broken,
+            Reason::Deserted,
         ];
         for reason in reasons {
             for (passing, whose) in [(true, None), (false, Some(7))] {

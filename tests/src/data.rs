@@ -10,17 +10,17 @@ const CLASSES: usize = 10;
 pub const TRAINING: usize = 600;
 const TEST: usize = 200;
 
-/// Writes the set into `folder`.
-pub fn write(folder: &Path) {
+/// Writes the set, with so many samples to learn from, into `folder`.
+pub fn write(folder: &Path, training: usize) {
     fs::create_dir_all(folder).expect("a new folder");
-    for (split, first, count) in [("train", 0, TRAINING), ("t10k", TRAINING, TEST)] {
+    for (split, first, count) in [("train", 0, training), ("t10k", training, TEST)] {
         let items = first..first + count;
         let pixels = items.clone().flat_map(image);
         let labels = items.map(|item| label(item) as u8);
         let write = |name: &str, header: &[u32], data: &mut dyn Iterator<Item = u8>| {
             let header = header.iter().flat_map(|number| number.to_be_bytes());
             let bytes: Vec<u8> = header.chain(data).collect();
-            fs::write(folder.join(format!("{split}-{name}")), bytes).expect("a new file");
+            fs::write(folder.join(format!("{split}-{name}")), bytes).expect("a file");
         };
         let (count, side) = (count as u32, SIDE as u32);
         write("images-idx3-ubyte", &[2051, count, side, side], &mut { pixels });

@@ -44,10 +44,15 @@ impl Sandbox {
 
     fn with(config: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        data::write(&folder.path().join("data/mnist"));
+        data::write(&folder.path().join("data/mnist"), data::TRAINING);
         fs::create_dir(folder.path().join("logs")).expect("a new folder");
         fs::write(folder.path().join(Self::CONFIG), config).expect("a new file");
         Self { folder, started: Cell::new(0), config }
+    }
+
+    /// Puts a data set of so many samples to learn from into the place of the one that is there.
+    pub fn write_samples(&self, training: usize) {
+        data::write(&self.path("data/mnist"), training);
     }
 
     /// A place in its folder.

@@ -1,9 +1,10 @@
-//! A way to a worker that can be cut, in one direction alone.
+//! A way to a worker that can be cut, in one direction alone, or is slow.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub struct Wire {
 impl Wire {
     /// A way to the worker at `address`. Its threads end with this process.
     pub fn to(address: &str) -> Self {
+        Self::open(address, None)
+    }
+
+    /// A way to the worker at `address` on which so many bytes a second come back.
+    pub fn slow(address: &str, bytes_per_second: u32) -> Self {
+        Self::open(address, Some(bytes_per_second))
+    }
+
+    fn open(address: &str, back_per_second: Option<u32>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let own = listener.local_addr().expect("an address").to_string();
         let [there, back] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
@@ -35,8 +45,8 @@ impl Wire {
                 let (near_too, far_too) =
                     (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
                 let (there, back) = ways.clone();
-                std::thread::spawn(move || carry(near, far, &there));
-                std::thread::spawn(move || carry(far_too, near_too, &back));
+                std::thread::spawn(move || carry(near, far, &there, None));
+                std::thread::spawn(move || carry(far_too, near_too, &back, back_per_second));
             }
         });
         Self { address: own, there, back }
@@ -49,11 +59,14 @@ impl Wire {
     }
 }
 
-/// Carries bytes until there are no more. Those that come once the way is cut are lost.
-fn carry(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
+/// Carries bytes until there are no more, at most so many a second. Those that come once the way is cut are lost.
+fn carry(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool, per_second: Option<u32>) {
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 64 << 10];
     while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+        if let Some(per_second) = per_second {
+            std::thread::sleep(Duration::from_secs_f64(bytes as f64 / f64::from(per_second)));
+        }
         if !cut.load(Ordering::Relaxed) && to.write_all(&buffer[..bytes]).is_err() {
             break;
         }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use strata_tests::{Process, RunDir, Sandbox, Worker, random, until, weights};
+use strata_tests::{Process, RunDir, Sandbox, Wire, Worker, random, reference, until, weights};
 
 /// No checkpoint but those that somebody asks for.
 const SELDOM: [&str; 2] = ["--set", "training.checkpoint_every=1000000"];
@@ -109,6 +109,64 @@ fn the_only_worker_leaves_and_another_takes_its_place() {
     assert!(ended.errors.contains("dense1: continuing at step "), "{}", ended.errors);
     assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
     assert_eq!(run.course(), undisturbed.course);
+}
+
+#[test]
+fn who_leaves_while_features_are_computed_has_the_others_finish_them() {
+    let sandbox = Sandbox::new();
+    // More than a worker has under way at a time.
+    sandbox.write_samples(20_000);
+    let mut workers = workers::<2>(&sandbox);
+    let run = reference().run.0.to_str().expect("a path in UTF-8");
+    let eval = |words: &[&str]| {
+        let readout = ["--set", "readout.epochs=1"];
+        sandbox.start("coordinator", &[&["--log-format", "json", "eval", run], words, &readout].concat())
+    };
+    // All but the seconds.
+    let measured = |output: &str| output.rsplit_once(", ").expect("seconds").0.to_owned();
+    let ended = eval(&["--local", "1", "--threads", "1"]).end();
+    ended.expect_success();
+    let expected = measured(&ended.output);
+    for leaver in [0, 1] {
+        let wires = [&workers[0], &workers[1]].map(|worker| Wire::slow(&worker.address, 4_000_000));
+        let mut process = eval(&["--workers", &[&wires[0].address[..], &wires[1].address].join(",")]);
+        until("features that are computed", || {
+            assert!(process.is_running(), "{:?}", process.end());
+            process.errors().contains("features_started").then_some(())
+        });
+        stop(&mut workers[leaver]);
+        assert!(process.is_running(), "it left too late: {:?}", process.end());
+        let ended = process.end();
+        ended.expect_success();
+        assert_eq!(measured(&ended.output), expected);
+        workers[leaver] = sandbox.worker(&["--threads", "1"]);
+    }
+}
+
+#[test]
+fn where_all_leave_while_features_are_computed_the_run_waits_for_others() {
+    let sandbox = Sandbox::new();
+    sandbox.write_samples(6_000);
+    let mut worker = sandbox.worker(&["--threads", "1"]);
+    let changes = ["--set", "layers.0.epochs=1", "--set", "layers.1.epochs=1", "--set", "layers.2.epochs=1"];
+    let readout = ["--set", "readout.epochs=1", "--retries", "1"];
+    let wire = Wire::slow(&worker.address, 1_500_000);
+    let words = [&["--log-format", "json"][..], &["run", Sandbox::CONFIG, "--out", "run"]].concat();
+    let workers = ["--workers", &wire.address];
+    let mut process = sandbox.start("coordinator", &[&words[..], &changes, &readout, &workers].concat());
+    until("features that are computed", || {
+        assert!(process.is_running(), "{:?}", process.end());
+        process.errors().contains("features_started").then_some(())
+    });
+    stop(&mut worker);
+    let _next = sandbox.worker(&["--threads", "1", "--listen", &worker.address]);
+    let ended = process.end();
+    ended.expect_success();
+    assert!(
+        ended.errors.contains("worker_left") && !ended.errors.contains("worker_lost"),
+        "{}",
+        ended.errors
+    );
 }
 
 /// Its coordinator cannot hear that it leaves.

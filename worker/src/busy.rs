@@ -31,8 +31,17 @@ impl Computations {
 
     /// For how long something has been computed that was to end sooner.
     pub fn stuck(&self) -> Option<Duration> {
+        self.max(Busy::overdue)
+    }
+
+    /// For how long the longest of what is being computed has been.
+    pub fn longest(&self) -> Option<Duration> {
+        self.max(Busy::elapsed)
+    }
+
+    fn max(&self, taken: impl Fn(&Busy) -> Option<Duration>) -> Option<Duration> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(|busy| busy.upgrade()?.overdue()).max()
+        all.iter().filter_map(|busy| taken(&*busy.upgrade()?)).max()
     }
 }
 
@@ -56,8 +65,11 @@ impl Busy {
     }
 
     fn overdue(&self) -> Option<Duration> {
-        let elapsed = self.since().map(|since| since.elapsed());
-        elapsed.filter(|elapsed| *elapsed >= self.limit)
+        self.elapsed().filter(|elapsed| *elapsed >= self.limit)
+    }
+
+    fn elapsed(&self) -> Option<Duration> {
+        self.since().map(|since| since.elapsed())
     }
 
     fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -87,10 +99,10 @@ mod tests {
             move || busy.during(|| wait.recv())
         });
         assert!(busy.stuck().await >= LIMIT);
-        assert!(computations.stuck().unwrap() >= LIMIT);
+        assert!(computations.stuck().unwrap() >= LIMIT && computations.longest() >= computations.stuck());
         end.send(()).unwrap();
         computing.await.unwrap().unwrap();
-        assert_eq!((busy.overdue(), computations.stuck()), (None, None));
+        assert_eq!((busy.overdue(), computations.stuck(), computations.longest()), (None, None, None));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Compute {
         self.computations.stuck()
     }
 
+    /// For how long the longest of what is being computed has been.
+    pub fn longest(&self) -> Option<Duration> {
+        self.computations.longest()
+    }
+
     /// Runs `work` on the pool and waits for it: never call this from async code. Panics pass through.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)

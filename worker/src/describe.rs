@@ -23,5 +23,6 @@ pub fn description(node: &Node) -> wire::WorkerDescription {
         training: slot.holder().map(|run| run.to_string()).unwrap_or_default(),
         leaving: slot.is_closed(),
         stuck_seconds: compute.stuck().map_or(0.0, |taken| taken.as_secs_f64()),
+        computing_seconds: compute.longest().map_or(0.0, |taken| taken.as_secs_f64()),
     }
 }

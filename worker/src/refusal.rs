@@ -198,7 +198,7 @@ impl From<Refusal> for Status {
             Refusal::Busy { run, layer } => (Reason::Busy { run: run.to_string(), layer }, true),
             Refusal::Passing { run } => (Reason::Busy { run: run.to_string(), layer: 0 }, true),
             Refusal::Below { refused, .. } | Refusal::Stream(refused) => (refused.reason, refused.passing),
-            Refusal::Deserted => (Reason::Broken, true),
+            Refusal::Deserted => (Reason::Deserted, true),
             Refusal::Memory { .. } => (Reason::Memory, false),
             Refusal::NotFinite { .. } | Refusal::Unfit { .. } => (Reason::NotFinite, false),
             Refusal::Forbidden { .. } => (Reason::Forbidden, false),

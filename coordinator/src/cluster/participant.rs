@@ -87,6 +87,12 @@ impl WorkerFailure {
         Self { id: worker.id, address: worker.address.clone(), reason, message, passing: true }
     }
 
+    /// A worker that says that it is about to end.
+    pub fn closing(worker: &Worker) -> Self {
+        let (reason, message) = (Reason::Closing, "is about to end".to_owned());
+        Self { id: worker.id, address: worker.address.clone(), reason, message, passing: true }
+    }
+
     /// A worker that does not answer what it was asked for.
     pub fn late(worker: &Worker) -> Self {
         let message = format!("no answer for {} s", worker.connection.silence().duration().as_secs());

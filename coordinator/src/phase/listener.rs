@@ -13,8 +13,6 @@ use scff::batch::Step;
 use scff::layer::LayerState;
 use scff::train::Sharing;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::clock::Stopwatch;
 use crate::cluster::{Worker, WorkerFailure};
@@ -25,15 +23,13 @@ use crate::run_dir::{RunDirError, TrainedLayer};
 use crate::totals::Carried;
 use crate::worker_id::WorkerId;
 
+use super::culprit;
 use super::error::PhaseError;
 use super::reporter::Reporter;
 use super::sending::PassedOn;
 use super::shares::WorkerRates;
 use super::under_way::UnderWay;
 
-/// A worker that notices by itself that it is late, or another of its group, is to say so first; and for an answer to
-/// whether it is there.
-const PATIENCE: Duration = Duration::from_millis(400);
 /// Seconds that a worker may say it computes for a part of a layer.
 const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
 
@@ -112,15 +108,11 @@ pub struct Listener {
 impl Listener {
     /// Listens until the last state has come.
     pub async fn listen(mut self) -> Result<(), PhaseError> {
-        let limit = self.trainer.connection.silence().duration() + PATIENCE;
+        let limit = self.trainer.connection.silence().duration() + culprit::PATIENCE;
         loop {
             // Whoever takes what comes may have kept it waiting: that is not the trainer's doing.
             self.under_way.moved();
-            let reply = tokio::select! {
-                biased;
-                reply = self.replies.message() => reply,
-                () = self.under_way.late(limit) => return Err(self.failed(late(&self.group).await).into()),
-            };
+            let reply = self.heard(limit).await?;
             let reply = reply.map_err(|status| self.failed(WorkerFailure::of(&self.trainer, &status)))?;
             match reply.map(|reply| reply.reply) {
                 Some(Some(Reply::Ready(_))) if !self.ready => {
@@ -148,6 +140,25 @@ impl Listener {
                 None => return Err(self.failed(WorkerFailure::gone(&self.trainer)).into()),
             }
         }
+    }
+
+    /// The trainer's next message, or the failure of whoever keeps it from answering.
+    async fn heard(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Result<Option<wire::TrainReply>, tonic::Status>, WorkerFailure> {
+        // Whoever computes in pieces that each end in time may take twice as long in all.
+        for (limit, last) in [(limit, false), (2 * limit, true)] {
+            tokio::select! {
+                biased;
+                reply = self.replies.message() => return Ok(reply),
+                () = self.under_way.late(limit) => {}
+            }
+            if let Some(worker) = culprit::find(&self.group, last).await {
+                return Err(self.failed(WorkerFailure::late(worker)));
+            }
+        }
+        unreachable!("in the end somebody is the reason")
     }
 
     /// A failure, with what its worker was doing.
@@ -309,21 +320,6 @@ impl Listener {
         self.slow_told = true;
         self.events.tell(&Event::SlowWorker { layer: self.stage.spec.name.clone(), slow })
     }
-}
-
-/// The failure of whoever of a group keeps the others waiting: who does not answer, or says that it is stuck. In doubt it is
-/// the first, which owes the answer.
-async fn late(group: &[Worker]) -> WorkerFailure {
-    let ask = |(place, worker): (usize, Worker)| async move {
-        let mut client = worker.client();
-        let described = timeout(PATIENCE, client.describe(wire::DescribeRequest {})).await;
-        let at_work = matches!(&described, Ok(Ok(description)) if description.get_ref().stuck_seconds == 0.0);
-        (place, at_work)
-    };
-    let asked: JoinSet<(usize, bool)> = group.iter().cloned().enumerate().map(ask).collect();
-    let answers = asked.join_all().await;
-    let suspect = answers.into_iter().filter(|(_, at_work)| !at_work).map(|(place, _)| place).min();
-    WorkerFailure::late(&group[suspect.unwrap_or(0)])
 }
 
 /// Whether a report can be added up, kept and read back.

@@ -14,6 +14,8 @@ mod reporter;
 
 mod under_way;
 
+mod culprit;
+
 mod listener;
 
 mod attempt;

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 const HORIZON: Duration = Duration::from_secs(2);
 /// ... but so many batches keep a worker from waiting, ...
 const LEAST: usize = 4;
+/// ... or of steps that take this long one at work and one that waits, for batches arrive meanwhile, ...
+const LONG: Duration = Duration::from_secs(1);
+const LEAST_LONG: usize = 2;
 /// ... and more than so many gain nothing.
 const MOST: usize = 64;
 
@@ -123,8 +126,9 @@ impl UnderWay {
 impl Owed {
     /// How many batches may be under way.
     fn ahead(&self) -> usize {
-        let pace = self.pace.map_or(0.0, |pace| HORIZON.as_secs_f64() / pace.as_secs_f64().max(1e-6));
-        (pace as usize).clamp(LEAST, MOST)
+        let Some(pace) = self.pace else { return LEAST };
+        let least = if pace < LONG { LEAST } else { LEAST_LONG };
+        ((HORIZON.as_secs_f64() / pace.as_secs_f64().max(1e-6)) as usize).clamp(least, MOST)
     }
 }
 
@@ -141,7 +145,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn few_batches_of_slow_steps_are_under_way_and_more_of_fast_ones() {
-        for (step, expected) in [(1000, LEAST), (100, 20), (1, MOST)] {
+        for (step, expected) in [(10_000, LEAST_LONG), (600, LEAST), (100, 20), (1, MOST)] {
             let under_way = UnderWay::new();
             for _ in 0..100 {
                 under_way.batch();

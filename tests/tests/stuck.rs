@@ -137,3 +137,54 @@ fn a_worker_that_is_heard_and_does_not_hear_is_given_up() {
     cut(Direction::There, "1");
     cut(Direction::There, "2");
 }
+
+/// A run of two workers that share layers, or not, of which one is stopped for good.
+fn stopped(place: usize, shards: &str) {
+    let sandbox = Sandbox::new();
+    let workers = [(); 2].map(|()| sandbox.worker(&[&["--threads", "1"], &IMPATIENT[..]].concat()));
+    let both = list(&[&workers[0].address, &workers[1].address]);
+    let words = [&["--workers", &both, "--shards", shards][..], &IMPATIENT, &EVERY_STEP].concat();
+    let mut process = sandbox.start_run("run", &words);
+    let run = sandbox.run_dir("run");
+    wait_for(&mut process, &run, 0, 7);
+    workers[place].process.pid().signal("STOP");
+    given_up(&mut process, &format!("worker {}", workers[place].address));
+    given_up(&mut process, "trying again from step ");
+    finish_and_compare(process, &run, 1);
+    workers[place].process.pid().signal("CONT");
+}
+
+#[test]
+fn a_worker_that_is_stopped_is_given_up() {
+    stopped(0, "1");
+}
+
+#[test]
+fn one_of_a_group_that_is_stopped_is_given_up() {
+    stopped(0, "2");
+    stopped(1, "2");
+}
+
+/// It is stopped most of the time, as by a neighbour on its machine that needs the processor.
+#[test]
+fn a_worker_that_the_others_wait_for_is_named() {
+    let sandbox = Sandbox::new();
+    let workers = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
+    let both = list(&[&workers[0].address, &workers[1].address]);
+    let words = ["--workers", &both, "--set", "layers.0.epochs=2000"];
+    let mut process = sandbox.start_run("run", &[&words[..], &EVERY_STEP].concat());
+    wait_for(&mut process, &sandbox.run_dir("run"), 0, 7);
+    let slow = format!("worker {} is slow: it computes ", workers[1].address);
+    until(&slow, || {
+        assert!(process.is_running(), "{:?}", process.end());
+        workers[1].process.pid().signal("STOP");
+        std::thread::sleep(Duration::from_millis(20));
+        workers[1].process.pid().signal("CONT");
+        std::thread::sleep(Duration::from_millis(2));
+        process.errors().contains(&slow).then_some(())
+    });
+    let said = process.errors();
+    let line = said.lines().find(|line| line.contains(&slow)).expect("it is there");
+    assert!(line.contains("s of each step of dense1, the others "), "{line}");
+    process.kill();
+}

@@ -4,8 +4,10 @@
 
 mod shell;
 
+mod noise;
 mod packages;
 mod roots;
+mod running;
 mod summary;
 
 mod bench;
@@ -15,6 +17,7 @@ mod deploy_test;
 mod quickstart;
 mod results;
 mod scaling;
+mod step_cost;
 mod test;
 
 use std::process::ExitCode;
@@ -41,6 +44,8 @@ enum Command {
     ///
     /// Hosts are network namespaces whose links tc slows down; where they may not be made, this says so.
     Scaling(scaling::Arguments),
+    /// Measure what certificates, and changes since another build, cost a training step on one and on two workers.
+    StepCost(step_cost::Arguments),
     /// Pack both programs, with OpenBLAS in them, for machines that have nothing installed.
     Dist(dist::Arguments),
     /// Build the container image. Base images that cannot be pulled are made here.
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
+        Command::StepCost(arguments) => step_cost::run(&arguments),
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::DeployTest(arguments) => deploy_test::run(&arguments),

@@ -3,10 +3,9 @@
 mod hosts;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use clap::builder::{StringValueParser, TypedValueParser};
@@ -14,6 +13,8 @@ use serde::Deserialize;
 use xshell::cmd;
 
 use self::hosts::{Host, Link, NO_DELAY, Network};
+use crate::noise;
+use crate::running::Running;
 use crate::summary::{Layer, Metrics, Summary, metrics};
 use crate::{packages, shell};
 
@@ -73,9 +74,8 @@ const LINKS: [Option<Link>; 3] = [
     Some(Link { megabits: 100, round_trip_ms: 5.0 }),
 ];
 
-/// Samples of a run, and what is changed about configs/cifar10.toml: one view of each, so that from the second epoch on all
-/// are kept; a few seconds of steps.
-const SAMPLES: usize = 500;
+/// What is changed about configs/cifar10.toml: one view of each sample, so that from the second epoch on all are kept; a few
+/// seconds of steps.
 const CHANGES: [&str; 10] = [
     "data.flip=false",
     "training.report_every=5",
@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let coordinator = shell::build_release(&shell)?;
     let folder = coordinator.parent().and_then(Path::parent).context("no target folder")?.join("scaling");
     let data = folder.join("data");
-    write_samples(&data.join("cifar-10-batches-bin"))?;
+    noise::write_cifar10(&data)?;
     println!(
         "CIFAR-10's layers, batches of 100, workers of one thread on a core of its own; activations kept"
     );
@@ -172,7 +172,7 @@ impl Subject<'_> {
     fn measure(self, network: &Network, cores: Range<usize>) -> anyhow::Result<Vec<Measured>> {
         let worker = self.coordinator.with_file_name("worker");
         let out = self.folder.join(format!("run-{}-{}", cores.start, cores.end));
-        let start = |core| Running::start(self.blas_kernel, &worker, &network.hosts[core], core);
+        let start = |core: usize| Running::start(self.command(&worker, &network.hosts[core], core));
         let workers: Vec<Running> = cores.map(start).collect::<anyhow::Result<_>>()?;
         let addresses: Vec<&str> = workers.iter().map(|worker| worker.address.as_str()).collect();
         if out.exists() {
@@ -190,6 +190,19 @@ impl Subject<'_> {
     }
 }
 
+impl Subject<'_> {
+    /// A worker of one thread on its host and core.
+    fn command(self, worker: &Path, host: &Host, core: usize) -> Command {
+        let mut command = host.command("taskset");
+        command.args(["--cpu-list", &core.to_string()]).arg(worker).args(["--listen", &host.listen]);
+        command.args(["--blas-kernel", self.blas_kernel, "--threads", "1", "--cache-memory", "1GiB"]);
+        if host.namespace.is_some() {
+            command.arg("--insecure");
+        }
+        command
+    }
+}
+
 /// Does something for both cores at the same time.
 fn both<T: Send>(work: impl Fn(usize) -> anyhow::Result<T> + Sync) -> anyhow::Result<[T; 2]> {
     let [first, second] = std::thread::scope(|scope| {
@@ -203,12 +216,6 @@ fn both<T: Send>(work: impl Fn(usize) -> anyhow::Result<T> + Sync) -> anyhow::Re
             .map(|thread| thread.join().expect("no panic"))
     });
     Ok([first?, second?])
-}
-
-/// `taskset` on a core, before the program that it starts.
-fn on_core(mut taskset: Command, core: usize) -> Command {
-    taskset.args(["--cpu-list", &core.to_string()]);
-    taskset
 }
 
 /// What `plan --json` prints of a number of workers.
@@ -268,60 +275,6 @@ fn layers(out: &Path) -> anyhow::Result<Vec<Measured>> {
         });
     }
     Ok(measured)
-}
-
-/// A worker; it ends when this value is dropped.
-struct Running {
-    process: Child,
-    address: String,
-}
-
-impl Running {
-    fn start(blas_kernel: &str, worker: &Path, host: &Host, core: usize) -> anyhow::Result<Self> {
-        let mut command = on_core(host.command("taskset"), core);
-        command.arg(worker);
-        command.args(["--blas-kernel", blas_kernel, "--threads", "1", "--cache-memory", "1GiB"]);
-        command.args(["--until-stdin-closes", "--listen", &host.listen]);
-        if host.namespace.is_some() {
-            command.arg("--insecure");
-        }
-        command.env("RUST_LOG", "warn").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().context("taskset, of util-linux, starts workers on a core")?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().context("no output")?).read_line(&mut line)?;
-        let address =
-            line.trim().strip_prefix("listening on ").context("the worker did not start")?.to_owned();
-        Ok(Self { process, address })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
-/// Files in CIFAR-10's format with images of noise: how long a step takes does not depend on what they show.
-fn write_samples(folder: &PathBuf) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
-    let mut state = 1_u32;
-    let mut file = |name: &str, records: usize| {
-        let mut bytes = Vec::with_capacity(records * 3073);
-        for record in 0..records {
-            bytes.push((record % 10) as u8);
-            bytes.extend((0..3072).map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 24) as u8
-            }));
-        }
-        fs::write(folder.join(name), bytes)
-    };
-    for batch in 1..=5 {
-        file(&format!("data_batch_{batch}.bin"), SAMPLES / 5)?;
-    }
-    file("test_batch.bin", 100)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -28,8 +28,9 @@ fn kernel(name: &str) -> Option<Kernel> {
 
 /// Two kernels of different bits, the faster one first.
 fn two_kernels(test: &str) -> Option<[Kernel; 2]> {
-    let names = ["SkylakeX", "Haswell", "Sandybridge", "Nehalem", "Core2", "Prescott", "neoversen1", "armv8"];
-    let mut found = names.into_iter().filter_map(kernel);
+    let newest = ["SapphireRapids", "Cooperlake", "SkylakeX"];
+    let older = ["Haswell", "Sandybridge", "Nehalem", "Core2", "Prescott", "neoversen1", "armv8"];
+    let mut found = newest.into_iter().chain(older).filter_map(kernel);
     let fast = found.next();
     let slow = fast.as_ref().and_then(|fast| found.find(|slow| slow.digest != fast.digest));
     let both = fast.zip(slow).map(|(fast, slow)| [fast, slow]);

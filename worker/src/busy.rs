@@ -99,7 +99,7 @@ mod tests {
             move || busy.during(|| wait.recv())
         });
         assert!(busy.stuck().await >= LIMIT);
-        assert!(computations.stuck().unwrap() >= LIMIT && computations.longest() >= computations.stuck());
+        assert!(computations.stuck().unwrap() >= LIMIT && computations.longest().unwrap() >= LIMIT);
         end.send(()).unwrap();
         computing.await.unwrap().unwrap();
         assert_eq!((busy.overdue(), computations.stuck(), computations.longest()), (None, None, None));

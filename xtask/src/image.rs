@@ -14,6 +14,9 @@ pub struct Arguments {
     /// The image's name.
     #[arg(long, default_value = "strata")]
     tag: String,
+    /// Cargo's profile that the programs are built with; dist-quick is built sooner.
+    #[arg(long, default_value = "dist")]
+    profile: String,
 }
 
 /// What the Dockerfile builds with, and what the image stands on.
@@ -23,16 +26,16 @@ const BASE: &str = "debian:bookworm-slim";
 const STAND_IN: &str = "strata.stand-in";
 
 /// Builds the image; prints its size.
-pub fn run(Arguments { tag }: &Arguments) -> anyhow::Result<()> {
+pub fn run(Arguments { tag, profile }: &Arguments) -> anyhow::Result<()> {
     let shell = shell::open()?;
-    build(&shell, tag)?;
+    build(&shell, tag, profile)?;
     let own = besides_base(&shell, tag)?;
     println!("{tag}: {:.0} MB besides {BASE}", own as f64 / 1e6);
     Ok(())
 }
 
 /// Builds the image.
-pub fn build(shell: &Shell, tag: &str) -> anyhow::Result<()> {
+pub fn build(shell: &Shell, tag: &str, profile: &str) -> anyhow::Result<()> {
     if !succeeds(cmd!(shell, "docker info")) {
         bail!("no Docker engine answers here (`docker info` says more)");
     }
@@ -44,7 +47,8 @@ pub fn build(shell: &Shell, tag: &str) -> anyhow::Result<()> {
     let version = concat!("VERSION=", env!("CARGO_PKG_VERSION"));
     let revision = cmd!(shell, "git rev-parse HEAD").quiet().ignore_stderr().read();
     let revision = format!("REVISION={}", revision.unwrap_or_else(|_| "unknown".to_owned()));
-    let arguments = ["--build-arg", version, "--build-arg", &revision, "-t", tag];
+    let profile = format!("PROFILE={profile}");
+    let arguments = ["--build-arg", version, "--build-arg", &revision, "--build-arg", &profile, "-t", tag];
     Ok(cmd!(shell, "docker build --quiet -f deploy/Dockerfile {arguments...} {context}").run()?)
 }
 

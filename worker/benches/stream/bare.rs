@@ -1,13 +1,11 @@
 //! What the machine can do: bytes to a thread and back over loopback, without any protocol.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use super::Failure;
-
 /// Sends so many messages of `length` bytes to a thread that sends them back; GB/s in one direction.
-pub fn echo(length: usize, messages: usize) -> Result<f64, Failure> {
+pub fn echo(length: usize, messages: usize) -> io::Result<f64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let start = Instant::now();
@@ -19,7 +17,7 @@ pub fn echo(length: usize, messages: usize) -> Result<f64, Failure> {
                 stream.read_exact(&mut message)?;
                 stream.write_all(&message)?;
             }
-            Ok::<_, std::io::Error>(())
+            Ok::<_, io::Error>(())
         });
         let mut sending = TcpStream::connect(address)?;
         let mut back = sending.try_clone()?;
@@ -32,7 +30,7 @@ pub fn echo(length: usize, messages: usize) -> Result<f64, Failure> {
             back.read_exact(&mut message)?;
             assert!(message.iter().all(|byte| *byte == 7), "a message came back changed");
         }
-        Ok::<_, Failure>(())
+        Ok::<_, io::Error>(())
     })?;
     Ok((messages * length) as f64 / 1e9 / start.elapsed().as_secs_f64())
 }

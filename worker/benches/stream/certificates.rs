@@ -1,5 +1,6 @@
 //! An authority, and what it signs for both ends on loopback.
 
+use std::error::Error;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -8,14 +9,12 @@ use proto::tls::{Role, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tempfile::TempDir;
 
-use super::Failure;
-
 /// The folder that they lie in, until this is dropped.
 pub struct Certificates(TempDir);
 
 impl Certificates {
     /// Makes them.
-    pub fn make() -> Result<Self, Failure> {
+    pub fn make() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -12,6 +12,7 @@ use crate::shell::{root, succeeds};
 use crate::{image, packages};
 
 const IMAGE: &str = "strata-deploy-test";
+const PROFILE: &str = "dist-quick";
 const PROJECT: &str = "strata-deploy-test";
 const DATA: &str = "/usr/share/datasets";
 const FASHION_MNIST: (&str, &str) = ("/usr/share/datasets/fashion-mnist", "dataset-fashion-mnist");
@@ -35,7 +36,7 @@ pub fn test(bench: &Bench) -> anyhow::Result<Outcome> {
     if let Err(error) = packages::for_testing(shell, &needed) {
         return Ok(Outcome::Skipped(error.to_string()));
     }
-    image::build(shell, IMAGE)?;
+    image::build(shell, IMAGE, PROFILE)?;
     let megabytes = check_image(shell)?;
     let soon = first_layer(shell)?;
     let (one, three) = faults(bench)?;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use ndarray::Array2;
 use rayon::ThreadPoolBuilder;
 use scff::batch::{Epoch, Step};
-use scff::layer::{LayerSpec, LayerState, LinearMap};
+use scff::layer::{LayerMap, LayerSpec, LayerState};
 use scff::optimizer::Update;
+use scff::samples::Samples;
 use scff::seed::{NO_LAYER, Purpose, Seed};
+use scff::sequences::Sequences;
 use scff::train::{ProductTrial, TrainingLayer, TrainingStage};
 
 use crate::clock::Stopwatch;
@@ -78,12 +80,20 @@ fn passes(plan: &Plan, stage: &Stage, rates: LayerRates, threads: usize, budget:
     let rows = plan.rows_of(&stage, &stage.spec) as usize;
     let noise = |(row, column)| ((row * 7_919 + column * 104_729) % 1_009) as f32 / 1_009.0 - 0.5;
     let rows = Array2::from_shape_fn((rows, stage.spec.map.inputs()), noise);
+    let samples: Samples = match stage.spec.map.recurrent() {
+        Some(birnn) => {
+            let lengths = vec![birnn.frames(); rows.nrows()];
+            let shape = (lengths.iter().sum(), birnn.features());
+            Sequences::new(rows.into_shape_with_order(shape).expect("whole frames"), lengths).into()
+        }
+        None => rows.into(),
+    };
     let two_views = plan.two_views && stage.spec.makes_pairs();
     let shifts: Vec<usize> = (1..=stage.negatives).collect();
     // The first step makes its buffers.
-    pool.install(|| training.step(rows.clone(), two_views, &shifts));
+    pool.install(|| training.step(samples.clone(), two_views, &shifts));
     let steps = rounds(budget, vec![training], |training| {
-        pool.install(|| training.step(rows.clone(), two_views, &shifts));
+        pool.install(|| training.step(samples.clone(), two_views, &shifts));
     });
     pass_rate(&plan, &stage, steps.recip(), rates, threads)
 }
@@ -95,12 +105,13 @@ fn trial(plan: &Plan, stage: &Stage, operations: f64) -> (Plan, Stage) {
     let most = (PARAMETERS / map.fan_in() / *block).max(1) * *block;
     let channels = map.channels().min(most);
     match map {
-        LinearMap::Dense(dense) => dense.outputs = channels,
-        LinearMap::Conv(conv) => conv.channels = channels,
+        LayerMap::Dense(dense) => dense.outputs = channels,
+        LayerMap::Conv(conv) => conv.channels = channels,
+        // All units of a direction belong together.
+        LayerMap::BiRnn(_) => {}
     }
     let mut plan = plan.clone();
-    let of_sample =
-        4 * plan.rows_of(&stage, &stage.spec) * stage.spec.map.multiply_adds() / plan.batch as u64;
+    let of_sample = plan.operations_of_layer(&stage) / plan.batch as u64;
     let samples = (STEP * operations / of_sample as f64) as usize;
     plan.batch = plan.batch.min(samples.max(SAMPLES).max(4 * stage.negatives));
     (plan, stage)

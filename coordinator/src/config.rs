@@ -3,7 +3,7 @@
 //! Unknown keys and wrong types are refused here, with file, key and what is allowed; impossible combinations
 //! are refused by [`crate::plan`].
 
-use scff::layer::{PairSource, PoolKind, Transmit};
+use scff::layer::{PairSource, PoolKind, SequencePadding, Summary, Transmit};
 use scff::seed::Seed;
 use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
@@ -111,16 +111,26 @@ pub enum TrainingSchedule {
 pub struct LayerConfig {
     /// The layer's name in logs and summaries.
     pub name: String,
-    /// Kind of linear map.
+    /// Kind of map.
     pub kind: LayerKind,
     /// Output units; of a convolution, output channels.
-    pub units: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<u32>,
+    /// Hidden units of each direction of a bidirectional recurrent layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<u32>,
     /// Side of a convolution's square kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<u32>,
-    /// Reflect padding of a convolution [default: 0].
+    /// Reflect padding of a convolution [default: 0]; or what a recurrent layer makes of sequences of different lengths:
+    /// "masked", where only frames count that are there, or "counts", where a batch is padded with frames of zeros, as in
+    /// the paper's code [default: "masked"].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub padding: Option<u32>,
+    pub padding: Option<Padding>,
+    /// What the readout reads of the states of a recurrent layer: its "last" ones, their "mean" over all frames, or their
+    /// means over "thirds" of them [default: "last"].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
     /// Channels of a block [default: that of `[training]`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<u32>,
@@ -224,7 +234,37 @@ pub struct PoolConfig {
     pub padding: u32,
 }
 
-/// Kinds of linear maps.
+/// A convolution's padding, or a recurrent layer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Positions around a map.
+    Positions(u32),
+    /// What counts of a batch of sequences.
+    Sequences(SequencePadding),
+}
+
+impl Serialize for Padding {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Positions(number) => serializer.serialize_u32(*number),
+            Self::Sequences(padding) => padding.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Padding {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::{Error, IntoDeserializer};
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(word) => {
+                SequencePadding::deserialize(word.into_deserializer()).map(Self::Sequences)
+            }
+            other => u32::deserialize(other).map(Self::Positions).map_err(Error::custom),
+        }
+    }
+}
+
+/// Kinds of maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LayerKind {
@@ -232,6 +272,9 @@ pub enum LayerKind {
     Dense,
     /// Every channel reads patches of an image or of the map below, the same weights everywhere.
     Conv,
+    /// A bidirectional recurrent layer, which reads sequences frame by frame.
+    #[serde(rename = "birnn")]
+    BiRnn,
 }
 
 /// `[readout]`

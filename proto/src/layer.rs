@@ -2,8 +2,8 @@
 
 use scff::goodness::LossParameters;
 use scff::layer::{
-    Conv, Dense, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolField, PoolKind, SpecError, SpecField,
-    Transmit,
+    BiRnn, Conv, Dense, LayerMap, LayerSpec, MapShape, PairSource, Pool, PoolField, PoolKind,
+    SequencePadding, SpecError, SpecField, Summary, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::train::{HyperparameterError, HyperparameterField, Hyperparameters, Sharing};
@@ -13,10 +13,11 @@ use crate::{WireError, required, wire};
 impl From<&LayerSpec> for wire::LayerSpec {
     fn from(spec: &LayerSpec) -> Self {
         let map = match spec.map {
-            LinearMap::Dense(Dense { inputs, outputs }) => {
+            LayerMap::Dense(Dense { inputs, outputs }) => {
                 wire::layer_spec::Map::Dense(wire::Dense { inputs: inputs as u64, outputs: outputs as u64 })
             }
-            LinearMap::Conv(conv) => wire::layer_spec::Map::Conv(conv.into()),
+            LayerMap::Conv(conv) => wire::layer_spec::Map::Conv(conv.into()),
+            LayerMap::BiRnn(birnn) => wire::layer_spec::Map::Birnn(birnn.into()),
         };
         let pairs = match spec.pairs {
             PairSource::Makes => wire::PairSource::Makes,
@@ -25,6 +26,7 @@ impl From<&LayerSpec> for wire::LayerSpec {
         let transmit = match spec.transmit {
             Transmit::Triangle => wire::Transmit::Triangle,
             Transmit::Relu => wire::Transmit::Relu,
+            Transmit::Standardized => wire::Transmit::Standardized,
         };
         Self {
             name: spec.name.clone(),
@@ -38,11 +40,36 @@ impl From<&LayerSpec> for wire::LayerSpec {
     }
 }
 
+impl From<MapShape> for wire::Map {
+    fn from(MapShape { height, width, channels }: MapShape) -> Self {
+        Self { height: height as u64, width: width as u64, channels: channels as u64 }
+    }
+}
+
+impl From<BiRnn> for wire::BiRnn {
+    fn from(BiRnn { input, hidden, padding, summary }: BiRnn) -> Self {
+        let padding = match padding {
+            SequencePadding::Masked => wire::SequencePadding::Masked,
+            SequencePadding::Counts => wire::SequencePadding::Counts,
+        };
+        let summary = match summary {
+            Summary::Last => wire::Summary::Last,
+            Summary::Mean => wire::Summary::Mean,
+            Summary::Thirds => wire::Summary::Thirds,
+        };
+        Self {
+            input: Some(input.into()),
+            hidden: hidden as u64,
+            padding: padding.into(),
+            summary: summary.into(),
+        }
+    }
+}
+
 impl From<Conv> for wire::Conv {
     fn from(conv: Conv) -> Self {
-        let MapShape { height, width, channels } = conv.input;
         Self {
-            input: Some(wire::Map { height: height as u64, width: width as u64, channels: channels as u64 }),
+            input: Some(conv.input.into()),
             channels: conv.channels as u64,
             kernel: conv.kernel as u64,
             padding: conv.padding as u64,
@@ -70,18 +97,38 @@ fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn linear_map(message: wire::layer_spec::Map) -> Result<LinearMap, WireError> {
+fn linear_map(message: wire::layer_spec::Map) -> Result<LayerMap, WireError> {
     match message {
         wire::layer_spec::Map::Dense(wire::Dense { inputs, outputs }) => {
-            Ok(LinearMap::Dense(Dense { inputs: size(inputs), outputs: size(outputs) }))
+            Ok(LayerMap::Dense(Dense { inputs: size(inputs), outputs: size(outputs) }))
         }
         wire::layer_spec::Map::Conv(wire::Conv { input, channels, kernel, padding }) => {
-            let wire::Map { height, width, channels: inputs } = required("spec.conv.input", input)?;
-            let input = MapShape { height: size(height), width: size(width), channels: size(inputs) };
+            let input = shape(required("spec.conv.input", input)?);
             let (channels, kernel, padding) = (size(channels), size(kernel), size(padding));
-            Ok(LinearMap::Conv(Conv { input, channels, kernel, padding }))
+            Ok(LayerMap::Conv(Conv { input, channels, kernel, padding }))
         }
+        wire::layer_spec::Map::Birnn(message) => birnn(message).map(LayerMap::BiRnn),
     }
+}
+
+fn shape(wire::Map { height, width, channels }: wire::Map) -> MapShape {
+    MapShape { height: size(height), width: size(width), channels: size(channels) }
+}
+
+fn birnn(wire::BiRnn { input, hidden, padding, summary }: wire::BiRnn) -> Result<BiRnn, WireError> {
+    let input = shape(required("spec.birnn.input", input)?);
+    let padding = match wire::SequencePadding::try_from(padding) {
+        Ok(wire::SequencePadding::Masked) => SequencePadding::Masked,
+        Ok(wire::SequencePadding::Counts) => SequencePadding::Counts,
+        _ => return Err(WireError::new("spec.birnn.padding", padding, "MASKED (1) or COUNTS (2)")),
+    };
+    let summary = match wire::Summary::try_from(summary) {
+        Ok(wire::Summary::Last) => Summary::Last,
+        Ok(wire::Summary::Mean) => Summary::Mean,
+        Ok(wire::Summary::Thirds) => Summary::Thirds,
+        _ => return Err(WireError::new("spec.birnn.summary", summary, "LAST (1), MEAN (2) or THIRDS (3)")),
+    };
+    Ok(BiRnn { input, hidden: size(hidden), padding, summary })
 }
 
 fn pool(kind_field: &'static str, message: Option<wire::Pool>) -> Result<Option<Pool>, WireError> {
@@ -95,16 +142,20 @@ fn pool(kind_field: &'static str, message: Option<wire::Pool>) -> Result<Option<
 }
 
 /// What the mathematics has against the layer of a message.
-fn refused(SpecError { field, found, expected }: SpecError, map: &LinearMap) -> WireError {
-    let dense = matches!(map, LinearMap::Dense(_));
+fn refused(SpecError { field, found, expected }: SpecError, map: &LayerMap) -> WireError {
+    let dense = matches!(map, LayerMap::Dense(_));
+    let recurrent = map.recurrent().is_some();
     let field = match field {
         SpecField::Name => "spec.name",
         SpecField::Inputs => "spec.dense.inputs",
+        SpecField::Input if recurrent => "spec.birnn.input",
         SpecField::Input => "spec.conv.input",
+        SpecField::Channels | SpecField::Output if recurrent => "spec.birnn.hidden",
         SpecField::Channels | SpecField::Output if dense => "spec.dense.outputs",
         SpecField::Channels | SpecField::Output => "spec.conv.channels",
         SpecField::Kernel => "spec.conv.kernel",
         SpecField::Padding => "spec.conv.padding",
+        SpecField::Transmit => "spec.transmit",
         SpecField::Block => "spec.block",
         SpecField::Pool(PoolField::Size) => "spec.pool.size",
         SpecField::Pool(PoolField::Stride) => "spec.pool.stride",
@@ -129,7 +180,11 @@ impl TryFrom<wire::LayerSpec> for LayerSpec {
         let transmit = match wire::Transmit::try_from(message.transmit) {
             Ok(wire::Transmit::Triangle) => Transmit::Triangle,
             Ok(wire::Transmit::Relu) => Transmit::Relu,
-            _ => return Err(WireError::new("spec.transmit", message.transmit, "TRIANGLE (1) or RELU (2)")),
+            Ok(wire::Transmit::Standardized) => Transmit::Standardized,
+            _ => {
+                let expected = "TRIANGLE (1), RELU (2) or STANDARDIZED (3)";
+                return Err(WireError::new("spec.transmit", message.transmit, expected));
+            }
         };
         let spec = Self {
             name: message.name,
@@ -218,7 +273,7 @@ mod tests {
     fn dense() -> LayerSpec {
         LayerSpec {
             name: "dense1".into(),
-            map: LinearMap::Dense(Dense { inputs: 784, outputs: 2000 }),
+            map: LayerMap::Dense(Dense { inputs: 784, outputs: 2000 }),
             pairs: PairSource::Takes,
             transmit: Transmit::Relu,
             pool: None,
@@ -232,16 +287,27 @@ mod tests {
         let pool = |kind, size, padding| Some(Pool { kind, size, stride: 2, padding });
         LayerSpec {
             name: "conv1".into(),
-            map: LinearMap::Conv(Conv { input, channels: 6, kernel: 5, padding: 2 }),
+            map: LayerMap::Conv(Conv { input, channels: 6, kernel: 5, padding: 2 }),
             pool: pool(PoolKind::Max, 4, 1),
             readout_pool: pool(PoolKind::Average, 2, 0),
             ..dense()
         }
     }
 
+    fn birnn() -> LayerSpec {
+        let input = MapShape { height: 9, width: 1, channels: 39 };
+        let (padding, summary) = (SequencePadding::Counts, Summary::Thirds);
+        LayerSpec {
+            name: "birnn1".into(),
+            map: LayerMap::BiRnn(BiRnn { input, hidden: 50, padding, summary }),
+            transmit: Transmit::Standardized,
+            ..dense()
+        }
+    }
+
     #[test]
     fn a_layer_survives_the_wire() {
-        for spec in [dense(), conv()] {
+        for spec in [dense(), conv(), birnn()] {
             assert_eq!(LayerSpec::try_from(wire::LayerSpec::from(&spec)), Ok(spec));
         }
     }
@@ -275,6 +341,28 @@ mod tests {
         assert_eq!(refuse_pool(wire::Pool { padding: 3, ..pool }), "spec.pool.padding");
         let wide = wire::Pool { size: 6, padding: 0, ..pool };
         assert_eq!(refuse(&conv(), |spec| spec.readout_pool = Some(wide)), "spec.readout_pool.size");
+    }
+
+    #[test]
+    fn impossible_recurrent_layers_are_refused_by_field() {
+        let refuse_birnn = |change: fn(&mut wire::BiRnn)| {
+            refuse(&birnn(), |spec| match &mut spec.map {
+                Some(wire::layer_spec::Map::Birnn(birnn)) => change(birnn),
+                other => panic!("{other:?} is no recurrent layer"),
+            })
+        };
+        assert_eq!(refuse_birnn(|birnn| birnn.input = None), "spec.birnn.input");
+        assert_eq!(refuse_birnn(|birnn| birnn.input = Some(wire::Map::default())), "spec.birnn.input");
+        assert_eq!(refuse_birnn(|birnn| birnn.hidden = 0), "spec.birnn.hidden");
+        assert_eq!(refuse_birnn(|birnn| birnn.hidden = u64::MAX), "spec.birnn.hidden");
+        assert_eq!(refuse_birnn(|birnn| birnn.hidden = (1 << 19) + 1), "spec.birnn.hidden");
+        assert_eq!(refuse_birnn(|birnn| birnn.padding = 0), "spec.birnn.padding");
+        assert_eq!(refuse_birnn(|birnn| birnn.summary = 9), "spec.birnn.summary");
+        assert_eq!(refuse(&birnn(), |spec| spec.transmit = 2), "spec.transmit");
+        assert_eq!(refuse(&dense(), |spec| spec.transmit = 3), "spec.transmit");
+        let pool = wire::Pool { kind: 1, size: 2, stride: 1, padding: 0 };
+        assert_eq!(refuse(&birnn(), |spec| spec.pool = Some(pool)), "spec.pool.size");
+        assert_eq!(refuse(&birnn(), |spec| spec.readout_pool = Some(pool)), "spec.readout_pool.size");
     }
 
     #[test]

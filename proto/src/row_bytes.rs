@@ -1,18 +1,10 @@
 //! Messages of rows: how many there are, how long each is, and their bytes.
 
 use bytes::Bytes;
+pub use scff::layer::RowLength;
 
 use crate::rows::Precision;
 use crate::{WireError, wire};
-
-/// Elements of the rows of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowLength {
-    /// All have so many.
-    Fixed(usize),
-    /// Each has its own number, at least one and at most so many.
-    UpTo(usize),
-}
 
 /// A message of rows that is known to hold whole rows.
 #[derive(Clone, Debug)]
@@ -47,9 +39,9 @@ impl RowBytes {
         let bytes = precision.bytes();
         let cuts = match (length, lengths.is_empty()) {
             (RowLength::Fixed(elements), true) => Cuts::Alike(fixed(&payload, rows, elements * bytes)?),
-            (RowLength::UpTo(most), true) => Cuts::Alike(alike(&payload, rows, most, bytes)?),
-            (RowLength::UpTo(most), false) => {
-                check_lengths(&lengths, &payload, rows, most, bytes)?;
+            (RowLength::Sequences { .. }, true) => Cuts::Alike(alike(&payload, rows, length, bytes)?),
+            (RowLength::Sequences { .. }, false) => {
+                check_lengths(&lengths, &payload, rows, length, bytes)?;
                 Cuts::Each(lengths, bytes)
             }
             (RowLength::Fixed(elements), false) => {
@@ -110,20 +102,30 @@ fn fixed(payload: &[u8], rows: usize, row_bytes: usize) -> Result<usize, WireErr
     Err(misfit(payload, format!("{rows} rows of {row_bytes} bytes")))
 }
 
-/// Bytes of a row where all have the same number of elements, at most `most` of them.
-fn alike(payload: &[u8], rows: usize, most: usize, bytes: usize) -> Result<usize, WireError> {
+/// Bytes of a row where all sequences have the same number of frames.
+fn alike(payload: &[u8], rows: usize, length: RowLength, bytes: usize) -> Result<usize, WireError> {
     let elements = payload.len() / rows / bytes;
-    if (1..=most).contains(&elements) && payload.len() == rows * elements * bytes {
+    if fits(elements, length) && payload.len() == rows * elements * bytes {
         return Ok(elements * bytes);
     }
-    Err(misfit(payload, format!("{rows} rows of 1 to {most} elements, or the length of each")))
+    Err(misfit(payload, format!("{rows} rows of {length}, or the length of each")))
+}
+
+/// Whether a row may have so many elements.
+fn fits(elements: usize, length: RowLength) -> bool {
+    match length {
+        RowLength::Fixed(expected) => elements == expected,
+        RowLength::Sequences { features, .. } => {
+            (1..=length.longest()).contains(&elements) && elements.is_multiple_of(features)
+        }
+    }
 }
 
 fn check_lengths(
     lengths: &[u32],
     payload: &[u8],
     rows: usize,
-    most: usize,
+    length: RowLength,
     bytes: usize,
 ) -> Result<(), WireError> {
     if lengths.len() != rows {
@@ -133,8 +135,8 @@ fn check_lengths(
             format_args!("one for each of {rows} rows"),
         ));
     }
-    if let Some(wrong) = lengths.iter().find(|&&length| !(1..=most).contains(&(length as usize))) {
-        return Err(WireError::new("rows.lengths", wrong, format_args!("1 to {most} elements")));
+    if let Some(wrong) = lengths.iter().find(|&&elements| !fits(elements as usize, length)) {
+        return Err(WireError::new("rows.lengths", wrong, length));
     }
     // As many as 2^32 numbers below 2^32.
     let elements: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
@@ -172,6 +174,11 @@ mod tests {
         parse(message, length).unwrap_err().to_string()
     }
 
+    /// Sequences of at most so many frames of one element.
+    fn up_to(frames: usize) -> RowLength {
+        RowLength::Sequences { frames, features: 1 }
+    }
+
     #[test]
     fn a_payload_of_another_length_is_refused() {
         let fixed = RowLength::Fixed(4);
@@ -192,7 +199,7 @@ mod tests {
             (message(3, 12, &[]), [0..4, 4..8, 8..12]),
         ] {
             let arrived = wire::Rows::decode(&*sent.encode_to_vec()).unwrap();
-            let parsed = parse(arrived, RowLength::UpTo(3)).unwrap();
+            let parsed = parse(arrived, up_to(3)).unwrap();
             let expected: Vec<&[u8]> = rows.iter().map(|row| &sent.payload[row.clone()]).collect();
             assert_eq!(parsed.iter().collect::<Vec<_>>(), expected);
             assert_eq!((parsed.rows(), parsed.payload()), (3, &*sent.payload));
@@ -210,26 +217,41 @@ mod tests {
 
     #[test]
     fn lengths_that_lie_are_refused() {
-        let up_to = |most| RowLength::UpTo(most);
+        let frames = "1 to 3 frames of 1 elements";
         for (message, most, says) in [
             (message(3, 12, &[3, 1]), 3, "rows.lengths: found 2 lengths, expected one for each of 3 rows"),
             (message(1, 12, &[3, 3]), 3, "rows.lengths: found 2 lengths, expected one for each of 1 rows"),
-            (message(3, 12, &[3, 0, 3]), 3, "rows.lengths: found 0, expected 1 to 3 elements"),
-            (message(3, 12, &[1, 1, 4]), 3, "rows.lengths: found 4, expected 1 to 3 elements"),
+            (message(3, 12, &[3, 0, 3]), 3, &format!("rows.lengths: found 0, expected {frames}")),
+            (message(3, 12, &[1, 1, 4]), 3, &format!("rows.lengths: found 4, expected {frames}")),
             (message(2, 12, &[3, 2]), 3, "rows.payload: found 12 bytes, expected 5 elements of 2 bytes"),
             (message(2, 13, &[3, 3]), 3, "rows.payload: found 13 bytes, expected 6 elements of 2 bytes"),
-            (message(2, 2, &[u32::MAX, 2]), 3, "rows.lengths: found 4294967295, expected 1 to 3 elements"),
+            (message(2, 2, &[u32::MAX, 2]), 3, &format!("rows.lengths: found 4294967295, expected {frames}")),
             (
                 message(2, 2, &[u32::MAX, 2]),
                 usize::MAX,
                 "rows.payload: found 2 bytes, expected 4294967297 elements",
             ),
-            (message(2, 16, &[]), 3, "rows.payload: found 16 bytes, expected 2 rows of 1 to 3 elements"),
-            (message(2, 0, &[]), 3, "rows.payload: found 0 bytes, expected 2 rows of 1 to 3 elements"),
-            (message(2, 6, &[]), 3, "rows.payload: found 6 bytes, expected 2 rows of 1 to 3 elements"),
+            (message(2, 16, &[]), 3, &format!("rows.payload: found 16 bytes, expected 2 rows of {frames}")),
+            (message(2, 0, &[]), 3, &format!("rows.payload: found 0 bytes, expected 2 rows of {frames}")),
+            (message(2, 6, &[]), 3, &format!("rows.payload: found 6 bytes, expected 2 rows of {frames}")),
         ] {
             let error = refused(message, up_to(most));
             assert!(error.starts_with(says), "{error} starts with {says}");
         }
+    }
+    #[test]
+    fn sequences_are_whole_frames() {
+        let length = RowLength::Sequences { frames: 2, features: 3 };
+        assert_eq!(parse(message(2, 18, &[3, 6]), length).unwrap().rows(), 2);
+        assert_eq!(parse(message(2, 12, &[]), length).unwrap().rows(), 2);
+        let frames = "1 to 2 frames of 3 elements";
+        let error = refused(message(2, 18, &[4, 5]), length);
+        assert_eq!(error, format!("rows.lengths: found 4, expected {frames}"));
+        let error = refused(message(2, 16, &[]), length);
+        assert_eq!(
+            error,
+            format!("rows.payload: found 16 bytes, expected 2 rows of {frames}, or the length of each")
+        );
+        assert!(refused(message(1, 18, &[9]), length).ends_with(frames));
     }
 }

@@ -261,12 +261,12 @@ fn tensor(file: &SafeTensors<'_>, part: &str, spec: &TensorSpec) -> Result<Tenso
 #[cfg(test)]
 mod tests {
     use ndarray::{Array1, Array2};
-    use scff::layer::{Dense, LinearMap};
+    use scff::layer::{Dense, LayerMap};
 
     use super::*;
 
     fn specs() -> Vec<TensorSpec> {
-        LinearMap::Dense(Dense { inputs: 4, outputs: 3 }).tensors()
+        LayerMap::Dense(Dense { inputs: 4, outputs: 3 }).tensors()
     }
 
     fn state() -> LayerState {

@@ -4,13 +4,13 @@
 //!
 //! mean log(1 + exp(theta_pos - g_pos)) + mean log(1 + exp(g_neg - theta_neg)) + lambda * mean ||g_pos||_2
 //!
-//! with the norm over a sample's positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
+//! with the norm over a sample's positions; means are over pairs and their positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
 //! channels of a layer together: it is what shards of a layer exchange, and the only thing.
 
 use std::ops::AddAssign;
 
+use ndarray::Array2;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 /// Thresholds and penalty of a layer's loss.
@@ -105,12 +105,7 @@ pub fn loss_and_gradient(
     loss: &LossParameters,
 ) -> (Loss, Array2<f32>) {
     let (of_pairs, gradient) = losses_and_gradient(goodness, positives, loss, |_| true);
-    // In the order of pairs, whoever computed them.
-    let mut total = Loss::default();
-    for pair in of_pairs {
-        total += pair;
-    }
-    (total, gradient)
+    (total(of_pairs), gradient)
 }
 
 /// Each pair's part of the loss, and dL/dg, of the pairs that are `wanted`; zeros of the others.
@@ -120,34 +115,72 @@ pub fn losses_and_gradient(
     loss: &LossParameters,
     wanted: impl Fn(usize) -> bool + Sync,
 ) -> (Vec<Loss>, Array2<f32>) {
-    let (pairs, positions) = goodness.0.dim();
-    let mut gradient = Array2::zeros((pairs, positions));
-    // A few thousand exponentials make a task.
-    let together = (TASK / positions.max(1)).max(1);
-    let of_pairs: Vec<Loss> = gradient
-        .outer_iter_mut()
-        .into_par_iter()
-        .zip(goodness.0.outer_iter())
-        .enumerate()
-        .with_min_len(together)
-        .map(|(pair, (mut gradient, g))| {
-            let gradient = gradient.as_slice_mut().expect("a fresh array is contiguous");
-            if !wanted(pair) {
-                Loss::default()
-            } else if pair < positives {
-                positive_pair(g, gradient, positives as f64, loss)
-            } else {
-                negative_pair(g, gradient, (pairs - positives) as f64, loss)
-            }
-        })
-        .collect();
+    let mut gradient = Array2::zeros(goodness.0.dim());
+    let pairs = goodness.0.outer_iter().map(|row| row.to_slice().expect("rows are contiguous"));
+    let slots = gradient.outer_iter_mut().map(|row| row.into_slice().expect("a fresh array is contiguous"));
+    let of_pairs = of_pairs(pairs.zip(slots).collect(), positives, loss, wanted);
     (of_pairs, gradient)
+}
+
+/// The loss of a batch of pairs of sequences, and dL/dg: each of so many frames, one pair after another.
+///
+/// The means over frames are taken pair by pair and then over pairs, so that what a pair adds does not depend on how long
+/// others are; where all are of one length, it is the mean over all.
+pub fn sequence_loss_and_gradient(
+    goodness: &[f32],
+    lengths: &[usize],
+    positives: usize,
+    loss: &LossParameters,
+) -> (Loss, Vec<f32>) {
+    let mut gradient = vec![0.0; goodness.len()];
+    let (mut g, mut slots) = (goodness, gradient.as_mut_slice());
+    let mut pairs = Vec::with_capacity(lengths.len());
+    for &length in lengths {
+        let (own, slot);
+        (own, g) = g.split_at(length);
+        (slot, slots) = std::mem::take(&mut slots).split_at_mut(length);
+        pairs.push((own, slot));
+    }
+    let of_pairs = of_pairs(pairs, positives, loss, |_| true);
+    (total(of_pairs), gradient)
+}
+
+/// In the order of pairs, whoever computed them.
+fn total(of_pairs: Vec<Loss>) -> Loss {
+    let mut total = Loss::default();
+    for pair in of_pairs {
+        total += pair;
+    }
+    total
+}
+
+/// Each pair's part of the loss; its goodness, and where dL/dg is written, if it is wanted.
+fn of_pairs(
+    pairs: Vec<(&[f32], &mut [f32])>,
+    positives: usize,
+    loss: &LossParameters,
+    wanted: impl Fn(usize) -> bool + Sync,
+) -> Vec<Loss> {
+    let count = pairs.len();
+    let positions = pairs.first().map_or(1, |(g, _)| g.len().max(1));
+    // A few thousand exponentials make a task.
+    let together = (TASK / positions).max(1);
+    let of_pair = |(pair, (g, gradient))| {
+        if !wanted(pair) {
+            Loss::default()
+        } else if pair < positives {
+            positive_pair(g, gradient, positives as f64, loss)
+        } else {
+            negative_pair(g, gradient, (count - positives) as f64, loss)
+        }
+    };
+    pairs.into_par_iter().enumerate().with_min_len(together).map(of_pair).collect()
 }
 
 const TASK: usize = 2048;
 
 /// One of `count` positive pairs: its part of the loss, and dL/dg.
-fn positive_pair(g: ArrayView1<'_, f32>, gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
+fn positive_pair(g: &[f32], gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
     let (theta, lambda) = (f64::from(loss.theta_pos), f64::from(loss.lambda));
     let norm = g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
     let pull = if norm > 0.0 { lambda / (count * norm) } else { 0.0 };
@@ -164,7 +197,7 @@ fn positive_pair(g: ArrayView1<'_, f32>, gradient: &mut [f32], count: f64, loss:
 }
 
 /// One of `count` negative pairs: its part of the loss, and dL/dg.
-fn negative_pair(g: ArrayView1<'_, f32>, gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
+fn negative_pair(g: &[f32], gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
     let all = count * g.len() as f64;
     let mut report = Loss::default();
     for (&g, slot) in g.iter().zip(gradient) {

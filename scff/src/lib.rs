@@ -5,7 +5,8 @@
 //!
 //! 1. [`batch`]: which sample variants meet in a step; [`seed`]: all randomness, as pure functions of (seed, purpose,
 //!    layer, epoch, step);
-//! 2. [`layer`]: what a layer is; [`normalize`] and [`pair`]: standardised rows, and the pairs that it reads from them;
+//! 2. [`layer`]: what a layer is; [`samples`]: what it reads, rows or [`sequences`] of different lengths; [`normalize`],
+//!    [`pair`] and [`sequence_pair`]: standardised rows or sequences, and the pairs that it reads from them;
 //! 3. [`goodness`]: what it maximises and minimises, and its gradient; [`optimizer`]: AdamW and the step schedule;
 //! 4. [`train`]: a layer that learns; [`frozen`]: one that no longer does;
 //! 5. [`readout`]: the linear classifier that measures frozen features; [`analysis`]: label-free measures of them.
@@ -17,8 +18,11 @@ pub mod batch;
 pub mod seed;
 
 pub mod layer;
+pub mod sequences;
+pub mod samples;
 pub mod normalize;
 pub mod pair;
+pub mod sequence_pair;
 
 pub mod goodness;
 pub mod optimizer;
@@ -31,5 +35,12 @@ pub mod analysis;
 
 pub mod blas;
 
+mod recurrence;
+
+#[cfg(test)]
+#[path = "../tests/common/fixture.rs"]
+mod fixture;
+
 mod finite;
+mod matrix;
 mod scratch;

@@ -9,7 +9,7 @@ use multiversion::multiversion;
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 
-use crate::layer::LinearMap;
+use crate::layer::LayerMap;
 
 /// Added to every deviation before dividing by it (paper's code: `1e-10`).
 pub const EPSILON: f64 = 1e-10;
@@ -44,9 +44,9 @@ const LANES: usize = 8;
 
 impl Counting {
     /// How the elements of what `map` reads count.
-    pub fn of(map: &LinearMap) -> Self {
+    pub fn of(map: &LayerMap) -> Self {
         match map {
-            LinearMap::Conv(conv) if conv.padding > 0 => {
+            LayerMap::Conv(conv) if conv.padding > 0 => {
                 let (multiplicities, channels) = (conv.multiplicities(), conv.input.channels);
                 if channels < LANES {
                     let of_position = |multiplicity| std::iter::repeat_n(multiplicity, channels);
@@ -160,7 +160,7 @@ mod tests {
         for channels in [1, 3, 8, 11] {
             let input = MapShape { height: 5, width: 4, channels };
             let conv = Conv { input, channels: 2, kernel: 5, padding: 2 };
-            let counting = Counting::of(&LinearMap::Conv(conv));
+            let counting = Counting::of(&LayerMap::Conv(conv));
             let values: Vec<f32> = (0..input.len()).map(|i| (i * i % 37) as f32).collect();
             let positions = ROWS.iter().flat_map(|row| COLUMNS.iter().map(move |column| row * 4 + column));
             let padded: Vec<f32> =

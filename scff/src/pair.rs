@@ -13,7 +13,7 @@
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, s};
 
-use crate::layer::LinearMap;
+use crate::layer::LayerMap;
 use crate::normalize::{Counting, EPSILON, Moments, moments, standardize, standardize_rows};
 
 /// One pair: z = `scale` * (U[first] + U[second]) - `offset` * w + bias factor * b.
@@ -44,7 +44,7 @@ impl PairedRows {
     /// `rows`: (B, elements) where both halves of a pair are the same view, else (2B, elements), first halves
     /// before second halves. Rows are standardised here. Positive pair i is (i, i), negative pair i of shift k
     /// is (i, (i + k) mod B).
-    pub fn make(mut rows: Array2<f32>, map: &LinearMap, two_views: bool, shifts: &[usize]) -> Self {
+    pub fn make(mut rows: Array2<f32>, map: &LayerMap, two_views: bool, shifts: &[usize]) -> Self {
         let batch = if two_views { rows.nrows() / 2 } else { rows.nrows() };
         assert!(!two_views || rows.nrows() == 2 * batch, "two views come in equal numbers");
         let counting = Counting::of(map);
@@ -58,22 +58,14 @@ impl PairedRows {
                 moments(row, &counting)
             })
             .collect();
-        let second_half = if two_views { batch } else { 0 };
-        let join = |i: usize, j: usize| join(count, &moments, i, second_half + j);
-        let mut pairs: Vec<Pair> = (0..batch).map(|i| join(i, i)).collect();
-        for shift in shifts {
-            assert!(
-                (1..batch).contains(shift),
-                "a shift of {shift} makes no negative pairs in a batch of {batch}"
-            );
-            pairs.extend((0..batch).map(|i| join(i, (i + shift) % batch)));
-        }
+        let pairs = partners(batch, two_views, shifts);
+        let pairs = pairs.map(|(first, second)| join(count, &moments, first, second)).collect();
         Self { rows, pairs, positives: batch, bias_factor: 2.0 }
     }
 
     /// Takes the pairs that the layer below passed on (algorithm 1) for `map` to read: each row is a pair,
     /// standardised alone (padded).
-    pub fn take(activations: PairActivations, map: &LinearMap) -> Self {
+    pub fn take(activations: PairActivations, map: &LayerMap) -> Self {
         let PairActivations { mut rows, positives } = activations;
         standardize_rows(&mut rows, &Counting::of(map));
         let pairs = (0..rows.nrows()).map(whole).collect();
@@ -82,7 +74,7 @@ impl PairedRows {
 
     /// The same samples seen alone, as a frozen layer sees them: pairs (i, i) for a layer that makes pairs,
     /// rows for one that takes them.
-    pub fn alone(rows: Array2<f32>, map: &LinearMap, makes_pairs: bool) -> Self {
+    pub fn alone(rows: Array2<f32>, map: &LayerMap, makes_pairs: bool) -> Self {
         if makes_pairs {
             return Self::make(rows, map, false, &[]);
         }
@@ -183,6 +175,22 @@ impl PairActivations {
     }
 }
 
+/// The rows of the halves of each pair of a batch, as [`PairedRows::make`] says.
+pub(crate) fn partners(
+    batch: usize,
+    two_views: bool,
+    shifts: &[usize],
+) -> impl Iterator<Item = (usize, usize)> {
+    let second_half = if two_views { batch } else { 0 };
+    std::iter::once(&0).chain(shifts).enumerate().flat_map(move |(place, &shift)| {
+        assert!(
+            place == 0 || (1..batch).contains(&shift),
+            "a shift of {shift} makes no negative pairs in a batch of {batch}"
+        );
+        (0..batch).map(move |i| (i, second_half + (i + shift) % batch))
+    })
+}
+
 /// `count`: elements of both halves, padded.
 fn join(count: f64, moments: &[Moments], first: usize, second: usize) -> Pair {
     let sum = moments[first].sum + moments[second].sum;
@@ -231,7 +239,7 @@ mod tests {
 
     #[test]
     fn neighbouring_rows_are_partners_and_pairs_stay_what_they_are() {
-        let map = LinearMap::Dense(Dense { inputs: 2, outputs: 3 });
+        let map = LayerMap::Dense(Dense { inputs: 2, outputs: 3 });
         // With 10 samples, a shift of 4 leads round twice, one of 3 once.
         for (shifts, apart) in [(&[4][..], 2), (&[3], 1), (&[5], 5), (&[7, 2], 1), (&[], 10)] {
             let rows = Array2::from_shape_fn((10, 2), |(row, column)| (7 * row * row + row * column) as f32);

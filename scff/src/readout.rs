@@ -369,13 +369,9 @@ fn slice(array: &mut Array1<f32>) -> &mut [f32] {
 }
 
 #[cfg(test)]
-#[path = "../tests/common/fixture.rs"]
-mod fixture;
-
-#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::readout::fixture::Fixture;
+    use crate::fixture::Fixture;
 
     #[test]
     fn the_gradients_match_pytorch() {

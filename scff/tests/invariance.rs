@@ -1,22 +1,25 @@
 //! The same bits, whatever the number of threads, a sample's company, or where training was interrupted; under
 //! every BLAS kernel that this processor runs.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use scff::batch::{Epoch, Step};
-use scff::blas::KERNEL_VARIABLE;
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
 use scff::goodness::{LossParameters, PartialGoodness};
 use scff::layer::{
-    Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+    Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
 use scff::train::{Hyperparameters, Partial, PassOn, Sharing, TrainingLayer, TrainingStage};
+
+use crate::same_bits::{check_all_under_every_kernel, check_the_same};
+
+#[path = "common/same_bits.rs"]
+mod same_bits;
 
 /// (batch, inputs, outputs, block)
 type Shape = (usize, usize, usize, usize);
@@ -109,9 +112,9 @@ fn a_sample_is_transformed_alike_whatever_its_place_and_company() {
 const CONVS: [(usize, usize, usize, usize, usize, usize); 3] =
     [(16, 3, 20, 5, 8, 11), (8, 40, 50, 3, 16, 20), (4, 64, 33, 3, 33, 31)];
 
-fn conv((side, channels_in, channels, kernel, ..): (usize, usize, usize, usize, usize, usize)) -> LinearMap {
+fn conv((side, channels_in, channels, kernel, ..): (usize, usize, usize, usize, usize, usize)) -> LayerMap {
     let input = MapShape { height: side, width: side, channels: channels_in };
-    LinearMap::Conv(Conv { input, channels, kernel, padding: kernel / 2 })
+    LayerMap::Conv(Conv { input, channels, kernel, padding: kernel / 2 })
 }
 
 const MAX: Option<Pool> = Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 });
@@ -370,31 +373,9 @@ fn a_block_does_not_depend_on_the_blocks_beside_it() {
     }
 }
 
-/// OpenBLAS reads the name of its kernel when it is loaded, so each kernel needs a process of its own.
 #[test]
 fn all_of_this_holds_under_every_kernel_of_this_processor() {
-    for kernel in kernels() {
-        let mut tests = Command::new(std::env::current_exe().unwrap());
-        let output = tests.env(KERNEL_VARIABLE, kernel).args(["--skip", "kernel"]).output().unwrap();
-        assert!(output.status.success(), "{kernel}:\n{}", String::from_utf8_lossy(&output.stdout));
-    }
-}
-
-fn kernels() -> Vec<&'static str> {
-    let mut kernels = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            kernels.push("Haswell");
-        }
-        if is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
-            kernels.push("SkylakeX");
-        }
-        if is_x86_feature_detected!("avx512bf16") {
-            kernels.push("Cooperlake");
-        }
-    }
-    kernels
+    check_all_under_every_kernel();
 }
 
 const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
@@ -408,11 +389,11 @@ fn layer(shape: Shape, pairs: PairSource) -> TrainingLayer {
     fresh(dense(shape), pairs, None, shape.3)
 }
 
-fn dense((_, inputs, outputs, _): Shape) -> LinearMap {
-    LinearMap::Dense(Dense { inputs, outputs })
+fn dense((_, inputs, outputs, _): Shape) -> LayerMap {
+    LayerMap::Dense(Dense { inputs, outputs })
 }
 
-fn fresh(map: LinearMap, pairs: PairSource, pool: Option<Pool>, block: usize) -> TrainingLayer {
+fn fresh(map: LayerMap, pairs: PairSource, pool: Option<Pool>, block: usize) -> TrainingLayer {
     scff::blas::use_one_thread_per_call();
     let readout_pool = None;
     let transmit = Transmit::Triangle;
@@ -431,17 +412,4 @@ fn goodness(layer: &mut TrainingLayer, input: &PairedRows) -> PartialGoodness {
 fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {
     let mut random = Seed(salt).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
     Array2::from_shape_simple_fn((count, elements), || symmetric(&mut random, 1.0))
-}
-
-/// Asserts that `compute` gives the same bits on pools of one, two and three threads.
-fn check_the_same<T: PartialEq + Send>(what: &str, compute: impl Fn() -> T + Sync) {
-    scff::blas::use_one_thread_per_call();
-    let on = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(&compute)
-    };
-    let expected = on(1);
-    for threads in [2, 3] {
-        assert!(on(threads) == expected, "{what}: {threads} threads give other bits than one");
-    }
 }

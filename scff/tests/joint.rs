@@ -7,21 +7,22 @@ use scff::batch::{Epoch, Step};
 use scff::frozen::FrozenLayer;
 use scff::goodness::LossParameters;
 use scff::layer::{
-    Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit,
+    Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
+use scff::samples::Samples;
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
 use scff::train::{Hyperparameters, PassOn, Sharing, TrainingLayer, TrainingStage};
 
 const BATCH: usize = 12;
 const SHIFTS: [usize; 2] = [1, 5];
 
-fn layer(map: LinearMap, pairs: PairSource, transmit: Transmit, block: usize) -> TrainingLayer {
+fn layer(map: LayerMap, pairs: PairSource, transmit: Transmit, block: usize) -> TrainingLayer {
     scff::blas::use_one_thread_per_call();
     let pool = match map {
-        LinearMap::Conv(_) => Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
-        LinearMap::Dense(_) => None,
+        LayerMap::Conv(_) => Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
+        LayerMap::Dense(_) | LayerMap::BiRnn(_) => None,
     };
     let spec = LayerSpec { name: "layer".into(), map, pairs, transmit, pool, readout_pool: None, block };
     let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
@@ -33,13 +34,13 @@ fn layer(map: LinearMap, pairs: PairSource, transmit: Transmit, block: usize) ->
     TrainingLayer::new(spec, hyperparameters, &LayerState::initial(&map, &mut random)).unwrap()
 }
 
-fn dense(inputs: usize, outputs: usize) -> LinearMap {
-    LinearMap::Dense(Dense { inputs, outputs })
+fn dense(inputs: usize, outputs: usize) -> LayerMap {
+    LayerMap::Dense(Dense { inputs, outputs })
 }
 
-fn conv(side: usize, inputs: usize, channels: usize) -> LinearMap {
+fn conv(side: usize, inputs: usize, channels: usize) -> LayerMap {
     let input = MapShape { height: side, width: side, channels: inputs };
-    LinearMap::Conv(Conv { input, channels, kernel: 3, padding: 1 })
+    LayerMap::Conv(Conv { input, channels, kernel: 3, padding: 1 })
 }
 
 fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {
@@ -78,6 +79,7 @@ fn a_layer_passes_on_what_it_would_frozen_before_the_update() {
                     let pass_on = if step == 1 { PassOn::Positives } else { PassOn::Pairs };
                     let (_, passed_on) = stage.step_and_pass_on(rows.clone(), false, &SHIFTS, pass_on);
                     let passed = if step == 1 { BATCH } else { BATCH * (1 + SHIFTS.len()) };
+                    let Samples::Rows(passed_on) = passed_on else { panic!("rows") };
                     assert_close(&passed_on, &expected.slice(s![..passed, ..]).to_owned());
                     // Passing on changes nothing about the step itself.
                     alone.step(rows, false, &SHIFTS);

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use scff::batch::{Epoch, Step};
 use scff::frozen::{FrozenLayer, features, transform};
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Tensors, Transmit};
+use scff::layer::{Dense, LayerMap, LayerSpec, LayerState, PairSource, Tensors, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
@@ -174,7 +174,7 @@ impl Case {
     }
 
     fn spec(&self, pairs: PairSource) -> LayerSpec {
-        let map = LinearMap::Dense(Dense { inputs: self.inputs, outputs: self.outputs });
+        let map = LayerMap::Dense(Dense { inputs: self.inputs, outputs: self.outputs });
         LayerSpec {
             name: "dense".into(),
             map,

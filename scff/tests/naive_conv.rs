@@ -5,7 +5,7 @@ use scff::batch::{Epoch, Step};
 use scff::frozen::FrozenLayer;
 use scff::goodness::LossParameters;
 use scff::layer::{
-    Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+    Conv, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
@@ -50,7 +50,7 @@ fn a_step_of_algorithm_1_is_what_the_slow_twin_computes() {
         let rows = case.rows(1 + case.shifts.len());
         let slow: Patches = rows.outer_iter().map(|row| take_pair(&case.conv, &widen(row))).collect();
         let activations = scff::pair::PairActivations { rows, positives: case.batch };
-        let input = PairedRows::take(activations, &LinearMap::Conv(case.conv));
+        let input = PairedRows::take(activations, &LayerMap::Conv(case.conv));
         check_step(case, PairSource::Takes, &input, &slow);
     });
 }
@@ -137,7 +137,7 @@ impl Case {
 
     fn pairs(&self) -> PairedRows {
         let rows = self.rows(if self.two_views { 2 } else { 1 });
-        PairedRows::make(rows, &LinearMap::Conv(self.conv), self.two_views, &self.shifts)
+        PairedRows::make(rows, &LayerMap::Conv(self.conv), self.two_views, &self.shifts)
     }
 
     fn slow_pairs(&self) -> Patches {
@@ -154,7 +154,7 @@ impl Case {
     fn spec(&self, pairs: PairSource) -> LayerSpec {
         LayerSpec {
             name: "conv".into(),
-            map: LinearMap::Conv(self.conv),
+            map: LayerMap::Conv(self.conv),
             pairs,
             transmit: self.transmit,
             pool: self.pool,
@@ -166,7 +166,7 @@ impl Case {
     /// Weights twice as large as usual, so that both thresholds matter.
     fn state(&self) -> LayerState {
         let mut random = Seed(self.number).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
-        let mut state = LayerState::initial(&LinearMap::Conv(self.conv), &mut random);
+        let mut state = LayerState::initial(&LayerMap::Conv(self.conv), &mut random);
         state.parameters =
             Tensors::linear(&state.parameters.weight() * 2.0, state.parameters.bias().to_owned());
         state

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array2, Axis, concatenate};
 use scff::batch::{Epoch, Step};
 use scff::frozen::{FrozenLayer, features};
-use scff::layer::{Dense, LayerSpec, LinearMap, PairSource, Tensors, Transmit};
+use scff::layer::{Dense, LayerMap, LayerSpec, PairSource, Tensors, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Readout, halvings};
@@ -185,7 +185,7 @@ fn check_readout(fixture: &Fixture, prefix: &str, inputs: &Array2<f32>) {
 fn pairs(fixture: &Fixture, two_views: bool) -> PairedRows {
     let first = fixture.matrix("in.x1");
     let shift = fixture.number("hp.shift_k") as usize;
-    let map = LinearMap::Dense(Dense { inputs: first.ncols(), outputs: 1 });
+    let map = LayerMap::Dense(Dense { inputs: first.ncols(), outputs: 1 });
     if !two_views {
         return PairedRows::make(first, &map, false, &[shift]);
     }
@@ -204,7 +204,7 @@ fn parameters(fixture: &Fixture, names: (&str, &str), sign: f32) -> Tensors {
 /// Blocks of 5 channels, which do not divide 12 units.
 fn spec(fixture: &Fixture, weight: &str, pairs: PairSource) -> LayerSpec {
     let (outputs, inputs) = fixture.matrix(&format!("in.{weight}")).dim();
-    let map = LinearMap::Dense(Dense { inputs, outputs });
+    let map = LayerMap::Dense(Dense { inputs, outputs });
     LayerSpec {
         name: "dense".into(),
         map,

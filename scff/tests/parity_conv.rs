@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 use scff::frozen::{FrozenLayer, features, transform};
-use scff::layer::{Conv, LayerSpec, LinearMap, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit};
+use scff::layer::{Conv, LayerMap, LayerSpec, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit};
 use scff::normalize::{Counting, standardize_rows};
 use scff::pair::PairedRows;
 
@@ -25,7 +25,7 @@ fn map(side: usize, channels: usize) -> MapShape {
 
 fn spec(conv: (usize, usize, usize, usize), pairs: PairSource) -> LayerSpec {
     let (side, inputs, channels, kernel) = conv;
-    let map = LinearMap::Conv(Conv { input: map(side, inputs), channels, kernel, padding: kernel / 2 });
+    let map = LayerMap::Conv(Conv { input: map(side, inputs), channels, kernel, padding: kernel / 2 });
     LayerSpec {
         name: "conv".into(),
         map,
@@ -255,7 +255,7 @@ fn restore(halved: &Array2<f32>, alone: &PairedRows, plain: &Tensors, spec: &Lay
 
 /// The reflect-padded rows, which a kernel of 1x1 on a padded map would see one by one.
 fn padded(input: &PairedRows, spec: &LayerSpec) -> Array2<f32> {
-    let LinearMap::Conv(conv) = spec.map else { panic!("a convolution") };
+    let LayerMap::Conv(conv) = spec.map else { panic!("a convolution") };
     let MapShape { height, width, channels } = conv.input;
     let reflect = |place: usize, side: usize| {
         let inside = place as isize - conv.padding as isize;

@@ -37,7 +37,7 @@ use proto::wire;
 use proto::wire::train_reply::Reply;
 use scff::batch::{Batch, Epoch, LayerIndex, SampleKey, Step, Variant};
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
+use scff::layer::{Dense, LayerMap, LayerSpec, LayerState, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::seed::{Purpose, Seed};
 use scff::train::{Hyperparameters, Sharing};
@@ -190,7 +190,7 @@ async fn echo(client: &mut Client, messages: usize) -> Result<f64, Failure> {
 /// Streams all activations of every batch to a layer of one unit; GB/s.
 async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<f64, Failure> {
     use wire::train_request::Request;
-    let map = LinearMap::Dense(Dense { inputs: ELEMENTS, outputs: 1 });
+    let map = LayerMap::Dense(Dense { inputs: ELEMENTS, outputs: 1 });
     let (pairs, transmit) = (PairSource::Makes, Transmit::Relu);
     let spec =
         LayerSpec { name: "one".to_owned(), map, pairs, transmit, pool: None, readout_pool: None, block: 1 };

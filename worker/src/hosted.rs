@@ -50,9 +50,9 @@ impl Hosted {
             let Some(layer) = layer else {
                 return Err(Refusal::NotHosted { run: run.clone(), layer: index });
             };
-            let inputs = layer.spec().map.inputs();
-            if let Some(outputs) = layers.last().map(|below| below.spec().outputs()).filter(|o| *o != inputs)
-            {
+            let inputs = layer.spec().reads();
+            let outputs = layers.last().map(|below| below.spec().passes_on());
+            if let Some(outputs) = outputs.filter(|outputs| *outputs != inputs) {
                 return Err(Refusal::Unchained { run: run.clone(), layer: index, inputs, outputs });
             }
             layers.push(Arc::clone(layer));
@@ -67,12 +67,12 @@ fn bytes(layer: &FrozenLayer) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use scff::layer::{Dense, LayerSpec, LinearMap, PairSource, Tensors, Transmit};
+    use scff::layer::{Dense, LayerMap, LayerSpec, PairSource, Tensors, Transmit};
 
     use super::*;
 
     fn layer(inputs: usize, outputs: usize) -> FrozenLayer {
-        let map = LinearMap::Dense(Dense { inputs, outputs });
+        let map = LayerMap::Dense(Dense { inputs, outputs });
         let spec = LayerSpec {
             name: "dense".into(),
             map,
@@ -107,7 +107,10 @@ mod tests {
         hosted.insert(run("a"), LayerIndex(1), layer(4, 2), 1000).unwrap();
         hosted.insert(run("a"), LayerIndex(0), layer(3, 2), 1000).unwrap();
         let refusal = hosted.layers(&run("a"), 0..2).unwrap_err();
-        assert!(matches!(refusal, Refusal::Unchained { layer: 1, inputs: 4, outputs: 2, .. }));
+        assert_eq!(
+            refusal.to_string(),
+            "run `a`: layer 1 takes 4 elements, but the layer below passes on 2 elements"
+        );
         hosted.insert(run("a"), LayerIndex(1), layer(2, 2), 1000).unwrap();
         assert!(hosted.layers(&run("a"), 0..2).is_ok());
     }

@@ -35,6 +35,7 @@ mod assembly;
 mod group;
 mod drive;
 mod trainer;
+mod samples;
 mod sums;
 mod cache;
 mod busy;

@@ -7,7 +7,7 @@ use proto::WireError;
 use proto::refusal::{Reason, Refused, printable};
 use proto::rows::Unfit;
 use proto::state::StateError;
-use scff::layer::ShapeError;
+use scff::layer::{RowLength, ShapeError};
 use tonic::{Code, Status};
 
 use crate::run::RunName;
@@ -35,16 +35,16 @@ pub enum Refusal {
         layer: u32,
     },
     /// Two hosted layers do not fit together.
-    #[error("run `{run}`: layer {layer} takes {inputs} elements, but the layer below passes on {outputs}")]
+    #[error("run `{run}`: layer {layer} takes {inputs}, but the layer below passes on {outputs}")]
     Unchained {
         /// The run.
         run: RunName,
         /// The upper layer.
         layer: u32,
         /// What it takes.
-        inputs: usize,
+        inputs: RowLength,
         /// What it would get.
-        outputs: usize,
+        outputs: RowLength,
     },
     /// Another run has the worker.
     #[error("this worker is training layer {layer} of run `{run}`; it serves one run at a time")]

@@ -92,8 +92,8 @@ impl Session {
                     (Awaiting::Anything, Some(Instruction::Checkpoint))
                 }
                 (Awaiting::Rows { mut arrived, missing }, Request::Rows(rows)) => {
-                    let BatchShape { precision, .. } = self.shape;
-                    let rows = RowBytes::parse(rows, self.shape.row_length(), precision, missing)?;
+                    let BatchShape { precision, length, .. } = self.shape;
+                    let rows = RowBytes::parse(rows, length, precision, missing)?;
                     let missing = missing - rows.rows();
                     arrived.rows.push(rows);
                     next(arrived, missing)
@@ -160,6 +160,8 @@ fn name(request: &Request) -> &'static str {
 mod tests {
     use proto::rows::Precision;
 
+    use proto::row_bytes::RowLength;
+
     use super::*;
 
     fn session() -> Session {
@@ -167,7 +169,8 @@ mod tests {
     }
 
     fn fed(feed: Feed) -> Session {
-        let shape = BatchShape { size: 2, two_views: false, elements: 3, precision: Precision::F16, feed };
+        let length = RowLength::Fixed(3);
+        let shape = BatchShape { size: 2, two_views: false, length, precision: Precision::F16, feed };
         Session::new(shape, Link::Alone, Assembly::new("state_length", 4, 100).unwrap())
     }
 

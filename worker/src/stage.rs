@@ -64,7 +64,7 @@ pub struct BatchShape {
     /// Whether the second halves of pairs are other views than the first.
     pub two_views: bool,
     /// Elements of an activation.
-    pub elements: usize,
+    pub length: RowLength,
     /// In which precision activations come and are passed on.
     pub precision: Precision,
     /// Where what arrives comes from.
@@ -83,14 +83,9 @@ pub enum Feed {
 }
 
 impl BatchShape {
-    /// Elements of the rows that arrive.
-    pub fn row_length(&self) -> RowLength {
-        RowLength::Fixed(self.elements)
-    }
-
-    /// Bytes of an activation on the wire.
+    /// Bytes of the longest activation on the wire.
     pub fn row_bytes(&self) -> usize {
-        self.elements * self.precision.bytes()
+        self.length.longest() * self.precision.bytes()
     }
 
     /// Rows of a batch with so many negative pairs per sample, those kept among them.
@@ -123,8 +118,8 @@ impl StagePlan {
         if begin.live && begin.two_views {
             return Err(WireError::new("two_views", "two views of samples in a live stage", "one").into());
         }
-        let shape = BatchShape { size, two_views: begin.two_views, elements, precision, feed };
-        check_elements(&spec, &prefix, shape.elements)?;
+        let length = check_elements(&spec, &prefix, elements)?;
+        let shape = BatchShape { size, two_views: begin.two_views, length, precision, feed };
         let share = Share::parse(begin.group, &hyperparameters.sharing.parts(&spec, size))?;
         if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {
             let found = "a group for layers that train at the same time";
@@ -181,12 +176,12 @@ impl StagePlan {
         let rows = self.shape.rows(shifts) as u64;
         let pairs = (self.shape.size as u64).saturating_mul(shifts.saturating_add(1) as u64);
         let arrived = rows.saturating_mul(4 * self.shape.row_bytes() as u64);
-        let decoded = rows.saturating_mul(8 * self.shape.elements as u64);
+        let decoded = rows.saturating_mul(8 * self.shape.length.longest() as u64);
         let specs = self.prefix.iter().map(|layer| layer.spec()).chain([&self.spec]);
         let computed = specs.map(|spec| {
             let rows = if spec.makes_pairs() { rows } else { pairs };
             let mapped = rows.saturating_mul(4 * spec.map.output().len() as u64);
-            // What is passed on, or relu(z) of a dense layer in training.
+            // What is passed on, or relu(z) of a dense layer in training, or of a recurrent one that and the states.
             mapped.saturating_add(pairs.saturating_mul(8 * spec.outputs() as u64))
         });
         computed.fold(arrived.saturating_add(decoded), u64::saturating_add)
@@ -239,17 +234,22 @@ fn feed(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], live: bool) -> Result<Fee
     Ok(Feed::Keys)
 }
 
-fn check_elements(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], elements: usize) -> Result<(), WireError> {
+/// How long the rows are that arrive, where all layers fit onto each other.
+fn check_elements(
+    spec: &LayerSpec,
+    prefix: &[Arc<FrozenLayer>],
+    elements: usize,
+) -> Result<RowLength, WireError> {
     let first = prefix.first().map_or(spec, |layer| layer.spec());
     if elements != first.map.inputs() {
         return Err(WireError::new("elements", elements, first.map.inputs()));
     }
-    match prefix.last().map(|layer| layer.spec().outputs()) {
-        Some(outputs) if outputs != spec.map.inputs() => {
+    match prefix.last().map(|layer| layer.spec().passes_on()) {
+        Some(outputs) if outputs != spec.reads() => {
             let expected = format_args!("{outputs}, as the layer below passes on").to_string();
-            Err(WireError::new("spec.map", format_args!("{} inputs", spec.map.inputs()), expected))
+            Err(WireError::new("spec.map", format_args!("one that reads {}", spec.reads()), expected))
         }
-        _ => Ok(()),
+        _ => Ok(first.reads()),
     }
 }
 

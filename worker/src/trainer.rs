@@ -9,22 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis};
 use prost::Message;
-use proto::limits::rows_per_message;
-use proto::rows::{Precision, Unfit};
 use proto::state::{Header, decode_state, encode_state, parts};
 use proto::wire::train_reply::Reply;
 use proto::{WireError, wire};
 use scff::batch::{SampleKey, Step};
-use scff::pair::PairedRows;
-use scff::train::{Half, Partial, Sharing, StepReport, Sums, TrainingLayer, TrainingStage};
+use scff::samples::Samples;
+use scff::train::{Half, PairedSamples, Partial, Sharing, StepReport, Sums, TrainingLayer, TrainingStage};
 
 use crate::cache::Cache;
 use crate::compute::Compute;
 use crate::group::Link;
 use crate::refusal::Refusal;
+use crate::samples::{decode, encode};
 use crate::session::{ArrivedBatch, Instruction};
 use crate::stage::{Feed, StagePlan};
 use crate::sums::{ArrivingSums, messages};
@@ -86,7 +83,7 @@ enum Doing {
 /// A step between its halves.
 struct Halfway {
     step: Step,
-    input: PairedRows,
+    input: PairedSamples,
     passed_on: Vec<wire::Rows>,
     /// How long the batch was waited for.
     waited: Duration,
@@ -165,10 +162,10 @@ impl Trainer {
         };
         let StagePlan { shape, pass_on, .. } = self.plan;
         let Self { compute, stage, .. } = self;
-        let (Half { input, partial, .. }, passed_on) = compute.install(|| {
-            let mut half = stage.forward(rows, shape.two_views, &message.batch.shifts, pass_on);
-            let passed_on = std::mem::take(&mut half.passed_on);
-            (half, encode(&passed_on, shape.precision))
+        let (input, partial, passed_on) = compute.install(|| {
+            let Half { input, partial, passed_on } =
+                stage.forward(rows, shape.two_views, &message.batch.shifts, pass_on);
+            (input, partial, encode(&passed_on, shape.precision))
         });
         let passed_on = passed_on.map_err(|unfit| self.plan.unfit(unfit))?;
         let links = self.plan.share.below.len() as u64;
@@ -234,7 +231,7 @@ impl Trainer {
     }
 
     /// The rows of a batch of sample keys; keeps what is to be kept of them.
-    fn keyed(&mut self, batch: &ArrivedBatch) -> Result<Array2<f32>, Refusal> {
+    fn keyed(&mut self, batch: &ArrivedBatch) -> Result<Samples, Refusal> {
         let arrivals = self.arrivals(batch)?;
         let rows = self.gather(batch, &arrivals)?;
         for &(key, _) in batch.message.arriving.iter().filter(|(_, keep)| *keep) {
@@ -263,12 +260,12 @@ impl Trainer {
         Ok(arrivals)
     }
 
-    /// The batch's rows in single precision, (rows, elements).
+    /// The batch's rows in single precision.
     fn gather(
         &self,
         batch: &ArrivedBatch,
         arrivals: &HashMap<SampleKey, &[u8]>,
-    ) -> Result<Array2<f32>, WireError> {
+    ) -> Result<Samples, WireError> {
         let find = |key| arrivals.get(&key).copied().or_else(|| self.cache.get(key));
         let sources = batch.message.batch.rows().map(|key| {
             find(key).ok_or_else(|| {
@@ -279,9 +276,9 @@ impl Trainer {
         Ok(self.decoded(&sources))
     }
 
-    fn decoded(&self, sources: &[&[u8]]) -> Array2<f32> {
+    fn decoded(&self, sources: &[&[u8]]) -> Samples {
         let shape = &self.plan.shape;
-        self.compute.install(|| decode(sources, shape.elements, shape.precision))
+        self.compute.install(|| decode(sources, shape.length, shape.precision))
     }
 
     /// The state after the batches so far, cut into messages.
@@ -326,30 +323,6 @@ impl Event {
     }
 }
 
-fn decode(sources: &[&[u8]], elements: usize, precision: Precision) -> Array2<f32> {
-    let mut rows = Array2::zeros((sources.len(), elements));
-    rows.outer_iter_mut().into_par_iter().zip(sources).for_each(|(mut row, source)| {
-        precision.decode(source, row.as_slice_mut().expect("rows are contiguous"));
-    });
-    rows
-}
-
-/// Rows as they are passed on, cut into messages.
-fn encode(rows: &Array2<f32>, precision: Precision) -> Result<Vec<wire::Rows>, Unfit> {
-    let row_bytes = rows.ncols() * precision.bytes();
-    let chunks: Vec<_> = rows.axis_chunks_iter(Axis(0), rows_per_message(row_bytes)).collect();
-    chunks
-        .into_par_iter()
-        .map(|rows| {
-            let mut payload = Vec::with_capacity(rows.nrows() * row_bytes);
-            for row in rows.outer_iter() {
-                precision.encode(row.to_slice().expect("rows are contiguous"), &mut payload)?;
-            }
-            Ok(wire::Rows::alike(rows.nrows(), payload))
-        })
-        .collect()
-}
-
 fn report_message(report: &StepReport) -> wire::StepReport {
     let StepReport { step, learning_rate, loss } = report;
     wire::StepReport {
@@ -376,11 +349,13 @@ mod tests {
     use std::collections::VecDeque;
 
     use proto::batch::ArrivingBatch;
-    use proto::row_bytes::{RowBytes, RowLength};
+    use proto::row_bytes::RowBytes;
+    use proto::rows::Precision;
     use scff::batch::{Batch, Epoch, LayerIndex, Variant};
     use scff::goodness::LossParameters;
     use scff::layer::{
-        Conv, Dense, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Tensors, Transmit,
+        BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, SequencePadding, Summary,
+        Tensors, Transmit,
     };
     use scff::optimizer::OptimizerParameters;
     use scff::seed::{Purpose, Seed};
@@ -393,7 +368,7 @@ mod tests {
     /// A layer to be trained, by one or by several.
     #[derive(Clone, Copy)]
     struct Setting {
-        map: LinearMap,
+        map: LayerMap,
         block: usize,
         sharing: Sharing,
         learning_rate: f64,
@@ -402,7 +377,7 @@ mod tests {
     }
 
     const DENSE: Setting = Setting {
-        map: LinearMap::Dense(Dense { inputs: 6, outputs: 12 }),
+        map: LayerMap::Dense(Dense { inputs: 6, outputs: 12 }),
         block: 4,
         sharing: Sharing::Channels,
         learning_rate: 0.01,
@@ -411,14 +386,14 @@ mod tests {
     };
     const INPUT: MapShape = MapShape { height: 8, width: 8, channels: 1 };
     const CONV: Setting = Setting {
-        map: LinearMap::Conv(Conv { input: INPUT, channels: 4, kernel: 3, padding: 1 }),
+        map: LayerMap::Conv(Conv { input: INPUT, channels: 4, kernel: 3, padding: 1 }),
         sharing: Sharing::Samples,
         size: 32,
         ..DENSE
     };
     /// Its sums take two messages.
     const TALL: Setting = Setting {
-        map: LinearMap::Conv(Conv {
+        map: LayerMap::Conv(Conv {
             input: MapShape { height: 28, width: 28, channels: 1 },
             channels: 2,
             kernel: 1,
@@ -430,17 +405,38 @@ mod tests {
         ..DENSE
     };
 
+    /// Shared by directions, on sequences of different lengths.
+    const BIRNN: Setting = Setting {
+        map: LayerMap::BiRnn(BiRnn {
+            input: MapShape { height: 7, width: 1, channels: 3 },
+            hidden: 5,
+            padding: SequencePadding::Masked,
+            summary: Summary::Last,
+        }),
+        ..DENSE
+    };
+
     impl Setting {
         fn spec(&self) -> LayerSpec {
             LayerSpec {
                 name: "layer".into(),
                 map: self.map,
                 pairs: PairSource::Makes,
-                transmit: Transmit::Relu,
+                transmit: match self.map {
+                    LayerMap::BiRnn(_) => Transmit::Standardized,
+                    LayerMap::Dense(_) | LayerMap::Conv(_) => Transmit::Relu,
+                },
                 pool: None,
                 readout_pool: None,
                 block: self.block,
             }
+        }
+
+        /// Elements of each row of a batch, where they differ.
+        fn lengths(&self, step: u64) -> Vec<u32> {
+            let Some(birnn) = self.map.recurrent() else { return Vec::new() };
+            let frames = |index: usize| 1 + (3 * index + step as usize) % birnn.frames();
+            (0..self.size).map(|index| (frames(index) * birnn.features()) as u32).collect()
         }
 
         fn state(&self) -> LayerState {
@@ -487,12 +483,20 @@ mod tests {
 
         fn batch(&self, step: u64) -> Instruction {
             let keys = (0..self.size as u32).map(|index| SampleKey { index, variant: Variant(0) });
-            let values: Vec<f32> = (0..self.size * self.map.inputs())
+            let lengths = self.lengths(step);
+            let numbers = if lengths.is_empty() {
+                self.size * self.map.inputs()
+            } else {
+                lengths.iter().map(|&length| length as usize).sum()
+            };
+            let values: Vec<f32> = (0..numbers)
                 .map(|i| ((i as u64 * 7919 + step * 104_729) % 1009) as f32 / 504.0 - 1.0)
                 .collect();
             let mut payload = Vec::new();
             Precision::F32.encode(&values, &mut payload).unwrap();
-            let (rows, length) = (wire::Rows::alike(self.size, payload), RowLength::Fixed(self.map.inputs()));
+            let length = self.map.reads();
+            let rows =
+                wire::Rows { rows: self.size as u32, payload: payload.into(), lengths: self.lengths(step) };
             Instruction::Step(ArrivedBatch {
                 message: ArrivingBatch {
                     batch: Batch {
@@ -589,6 +593,7 @@ mod tests {
             (DENSE, &[(4, 12), (0, 4)]),
             (CONV, &[(16, 32), (8, 16), (0, 8)]),
             (TALL, &[(1, 2), (0, 1)]),
+            (BIRNN, &[(5, 10), (0, 5)]),
         ] {
             let (state, reports) = setting.train(&[], 4).unwrap();
             assert_eq!(state.step, Step(4));
@@ -648,7 +653,9 @@ mod tests {
 
     #[test]
     fn weights_that_are_not_finite_are_seen_in_the_step_that_makes_them() {
-        for (setting, group) in [(DENSE, &[(4, 12), (0, 4)][..]), (CONV, &[(16, 32), (0, 16)])] {
+        for (setting, group) in
+            [(DENSE, &[(4, 12), (0, 4)][..]), (CONV, &[(16, 32), (0, 16)]), (BIRNN, &[(5, 10), (0, 5)])]
+        {
             let setting = Setting { learning_rate: 1e39, ..setting };
             for group in [&[], group] {
                 let said = setting.train(group, 1).unwrap_err().to_string();

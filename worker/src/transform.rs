@@ -3,17 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ndarray::Array2;
-use ndarray::parallel::prelude::*;
 use prost::Message;
 use proto::limits::{HEAD_BYTES, MESSAGE_BYTES};
 use proto::row_bytes::{RowBytes, RowLength};
 use proto::rows::{Precision, Unfit};
 use proto::wire::transform_request::Request;
 use proto::{WireError, required, wire};
-use rayon::slice::ParallelSlice;
 use scff::frozen::{self, FrozenLayer};
 use scff::layer::ELEMENTS;
+use scff::samples::Samples;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -26,9 +24,13 @@ use crate::compute::Pending;
 use crate::node::Node;
 use crate::refusal::Refusal;
 use crate::run::RunName;
+use crate::samples::{decode, encode_together};
 
 /// Messages that are under way on the pool, besides one that goes out and one that comes in.
 const AHEAD: usize = 2;
+
+/// Bytes that it takes to say how long a row is, at most.
+const LENGTH_BYTES: usize = 5;
 
 /// Rows that are under way on the pool.
 type PendingRows = Pending<Result<wire::Rows, Refusal>>;
@@ -82,7 +84,7 @@ async fn take_in(
         };
         node.meters.received_bytes("rows", rows.encoded_len());
         node.meters.transformed.inc_by(u64::from(rows.rows));
-        let rows = RowBytes::parse(rows, RowLength::Fixed(passage.inputs), passage.precision, passage.limit)?;
+        let rows = RowBytes::parse(rows, passage.length, passage.precision, passage.limit)?;
         // Room first: what is started counts as under way.
         let Ok(room) = queue.reserve().await else { break };
         room.send(Ok(passage.clone().start(node, rows)));
@@ -101,7 +103,7 @@ async fn next(requests: &mut Streaming<wire::TransformRequest>) -> Result<Option
 struct Passage {
     layers: Vec<Arc<FrozenLayer>>,
     taps: Vec<bool>,
-    inputs: usize,
+    length: RowLength,
     precision: Precision,
     /// Rows of a message.
     limit: usize,
@@ -120,10 +122,15 @@ impl Passage {
             return Err(WireError::new("taps", format_args!("{} flags", taps.len()), expected).into());
         }
         let layers = node.with_hosted(|hosted| hosted.layers(run, 0..begin.layers))?;
-        if let Some(first) = layers.first().map(|layer| layer.spec().map.inputs()).filter(|i| *i != inputs) {
-            return Err(WireError::new("inputs", inputs, first).into());
+        let length = layers.first().map_or(RowLength::Fixed(inputs), |layer| layer.spec().reads());
+        if length.longest() != inputs {
+            return Err(WireError::new("inputs", inputs, length.longest()).into());
         }
-        let mut passage = Self { layers, taps, inputs, precision, limit: 0 };
+        let untapped = !taps.is_empty() && !taps.contains(&true);
+        if let (RowLength::Sequences { .. }, true) = (length, untapped) {
+            return Err(WireError::new("taps", "none of a recurrent layer", "one at least").into());
+        }
+        let mut passage = Self { layers, taps, length, precision, limit: 0 };
         passage.limit = (MESSAGE_BYTES - HEAD_BYTES) / passage.widest_row_bytes();
         if passage.limit == 0 {
             let expected = format_args!("rows of at most {MESSAGE_BYTES} bytes").to_string();
@@ -135,7 +142,7 @@ impl Passage {
 
     /// Bytes of a row that comes in.
     fn row_bytes(&self) -> usize {
-        self.inputs * self.precision.bytes()
+        self.length.longest() * self.precision.bytes()
     }
 
     /// Bytes of a row where it is widest, so that neither a reply nor anything on its way is larger than a message.
@@ -146,8 +153,10 @@ impl Passage {
         let outputs = |layer: &Arc<FrozenLayer>| layer.spec().outputs();
         let tapped = self.layers.iter().zip(&self.taps).filter(|(_, tap)| **tap);
         let features = tapped.map(|(layer, _)| layer.spec().features()).sum::<usize>();
-        let widest = self.layers.iter().map(outputs).max().unwrap_or(0).max(features).max(self.inputs);
-        widest * size_of::<f32>()
+        let widest =
+            self.layers.iter().map(outputs).max().unwrap_or(0).max(features).max(self.length.longest());
+        let length = if matches!(self.length, RowLength::Sequences { .. }) { LENGTH_BYTES } else { 0 };
+        widest * size_of::<f32>() + length
     }
 
     fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> PendingRows {
@@ -159,49 +168,32 @@ impl Passage {
     }
 
     fn pass(&self, rows: &RowBytes) -> Result<wire::Rows, Refusal> {
-        let mut samples = Array2::zeros((rows.rows(), self.inputs));
-        samples
-            .outer_iter_mut()
-            .into_par_iter()
-            .zip(rows.payload().par_chunks_exact(self.row_bytes()))
-            .for_each(|(mut row, bytes)| {
-                self.precision.decode(bytes, row.as_slice_mut().expect("rows are contiguous"));
-            });
-        if !finite(&samples) {
+        let samples = decode(&rows.iter().collect::<Vec<_>>(), self.length, self.precision);
+        if samples.not_finite().is_some() {
             return Err(
                 WireError::new("rows.payload", "a number that is not finite", "finite numbers").into()
             );
         }
         let result = match self.taps.as_slice() {
             [] => self.through(samples)?,
-            taps => frozen::features(&self.layers, taps, samples.view()),
+            taps => frozen::features(&self.layers, taps, samples).into(),
         };
-        let mut payload = Vec::with_capacity(result.len() * self.precision.bytes());
-        for row in result.outer_iter() {
-            let row = row.to_slice().expect("rows are contiguous");
-            let last = self.layers.len() - 1;
-            self.precision.encode(row, &mut payload).map_err(|unfit| self.unfit(last, unfit))?;
-        }
-        Ok(wire::Rows::alike(rows.rows(), payload))
+        let last = self.layers.len() - 1;
+        encode_together(&result, self.precision).map_err(|unfit| self.unfit(last, unfit))
     }
 
     /// What the last layer passes on. Each is asked what it makes, for the next might make zeros of what is not finite.
-    fn through(&self, samples: Array2<f32>) -> Result<Array2<f32>, Refusal> {
-        let mut rows = samples;
+    fn through(&self, mut samples: Samples) -> Result<Samples, Refusal> {
         for (index, layer) in self.layers.iter().enumerate() {
-            rows = layer.transform(rows.view());
-            if let Some(&value) = rows.iter().find(|value| !value.is_finite()) {
+            samples = layer.pass(&samples);
+            if let Some(value) = samples.not_finite() {
                 return Err(self.unfit(index, Unfit(value)));
             }
         }
-        Ok(rows)
+        Ok(samples)
     }
 
     fn unfit(&self, index: usize, unfit: Unfit) -> Refusal {
         Refusal::Unfit { layer: index as u32, name: self.layers[index].spec().name.clone(), unfit }
     }
-}
-
-fn finite(rows: &Array2<f32>) -> bool {
-    rows.iter().all(|value| value.is_finite())
 }

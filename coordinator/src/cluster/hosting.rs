@@ -69,13 +69,13 @@ pub async fn host(worker: &Worker, run: &str, layer: &HostableLayer) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use scff::layer::{Dense, LayerSpec, LinearMap, PairSource, Tensors, Transmit};
+    use scff::layer::{Dense, LayerMap, LayerSpec, PairSource, Tensors, Transmit};
 
     use super::*;
 
     #[test]
     fn a_layer_is_encoded_once() {
-        let map = LinearMap::Dense(Dense { inputs: 3, outputs: 2 });
+        let map = LayerMap::Dense(Dense { inputs: 3, outputs: 2 });
         let spec = LayerSpec {
             name: "dense".into(),
             map,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytesize::ByteSize;
-use scff::layer::{LinearMap, MapShape};
+use scff::layer::{LayerMap, MapShape};
 
 use super::work::passed_on;
 use super::{
@@ -234,8 +234,9 @@ fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
 
 fn reads(stage: &Stage) -> String {
     match stage.spec.map {
-        LinearMap::Dense(dense) => dense.inputs.to_string(),
-        LinearMap::Conv(conv) => map(conv.input),
+        LayerMap::Dense(dense) => dense.inputs.to_string(),
+        LayerMap::Conv(conv) => map(conv.input),
+        LayerMap::BiRnn(birnn) => map(birnn.input),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What steps and transforms consist of, and how long that takes at given rates.
 
-use scff::layer::{LayerSpec, LinearMap};
+use scff::layer::{LayerMap, LayerSpec};
 use scff::train::{PassOn, Sharing};
 
 use super::rates::{LayerRates, Rates};
@@ -120,7 +120,7 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
     };
     let z = spec.map.output();
     let passes = z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
-    let [mut shared, mut repeated] = mapping(spec, rows);
+    let [mut shared, mut repeated] = mapping(spec, rows, pairs);
     shared.operations *= 2.0;
     shared.bytes += passes;
     let lowered = lowering(spec, rows);
@@ -139,7 +139,7 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
             shared.losses = losses;
             repeated.bytes -= lowered;
             repeated.updates = updates;
-            let [mut partner, _] = mapping(spec, 1.0);
+            let [mut partner, _] = mapping(spec, 1.0, 0.0);
             partner.bytes += lowering(spec, 1.0);
             [shared, repeated, partner]
         }
@@ -153,16 +153,18 @@ fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
 
 /// A frozen layer on so many rows that so many pairs are read from.
 fn passing(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
-    let [own, repeated] = mapping(spec, rows);
+    let [own, repeated] = mapping(spec, rows, pairs);
     let bytes = own.bytes + repeated.bytes + TRANSMIT * pairs * spec.map.output().len() as f64;
     Work { bytes, ..own }
 }
 
-/// Standardised rows, lowered and mapped: U. What comes with each channel, and what does not.
-fn mapping(spec: &LayerSpec, rows: f64) -> [Work; 2] {
+/// Standardised rows, lowered and mapped: U; of recurrent layers, the states of pairs as well. What comes with each channel,
+/// and what does not.
+fn mapping(spec: &LayerSpec, rows: f64, pairs: f64) -> [Work; 2] {
     let (inputs, outputs) = (spec.map.inputs() as f64, spec.map.output().len() as f64);
     let own = Work {
-        operations: 2.0 * rows * spec.map.multiply_adds() as f64,
+        operations: 2.0 * rows * spec.map.multiply_adds() as f64
+            + 2.0 * pairs * spec.map.multiply_adds_of_pair() as f64,
         bytes: rows * NUMBER * outputs,
         ..Work::default()
     };
@@ -172,7 +174,7 @@ fn mapping(spec: &LayerSpec, rows: f64) -> [Work; 2] {
 
 fn lowering(spec: &LayerSpec, rows: f64) -> f64 {
     match &spec.map {
-        LinearMap::Dense(_) => 0.0,
-        LinearMap::Conv(conv) => LOWER * rows * (conv.output().positions() * conv.fan_in()) as f64,
+        LayerMap::Dense(_) | LayerMap::BiRnn(_) => 0.0,
+        LayerMap::Conv(conv) => LOWER * rows * (conv.output().positions() * conv.fan_in()) as f64,
     }
 }

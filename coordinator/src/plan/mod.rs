@@ -3,6 +3,7 @@
 mod data;
 mod error;
 mod phases;
+mod layers;
 mod stages;
 
 use std::ops::Range;
@@ -155,12 +156,23 @@ impl Plan {
         self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.features()).sum()
     }
 
-    /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the linear
-    /// maps and weight gradients, one map per sample view (or per pair for layers that take pairs).
+    /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the maps and weight
+    /// gradients, one map per sample view (or per pair for layers that take pairs), and the states of recurrent layers for
+    /// each pair; of sequences, at the longest.
     pub fn operations(&self, stage: &Stage) -> u64 {
-        let maps = |spec: &LayerSpec| 2 * self.rows_of(stage, spec) * spec.map.multiply_adds();
         let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
-        prefix.iter().map(|stage| maps(&stage.spec)).sum::<u64>() + 2 * maps(&stage.spec)
+        prefix.iter().map(|below| self.operations_of_maps(stage, &below.spec)).sum::<u64>()
+            + self.operations_of_layer(stage)
+    }
+
+    /// Those of the layer in training alone: its maps and as many for its gradients.
+    pub fn operations_of_layer(&self, stage: &Stage) -> u64 {
+        2 * self.operations_of_maps(stage, &stage.spec)
+    }
+
+    fn operations_of_maps(&self, stage: &Stage, layer: &LayerSpec) -> u64 {
+        let states = self.pairs_per_step(stage) * layer.map.multiply_adds_of_pair();
+        2 * (self.rows_of(stage, layer) * layer.map.multiply_adds() + states)
     }
 
     /// Samples that come to a training step, each view counted.

@@ -2,14 +2,13 @@
 
 use scff::batch::{LayerIndex, Step};
 use scff::goodness::LossParameters;
-use scff::layer::{
-    Conv, Dense, ELEMENTS, LayerSpec, LinearMap, MapShape, PairSource, Pool, SpecError, SpecField,
-};
+use scff::layer::{ELEMENTS, LayerSpec, MapShape, PairSource};
 use scff::optimizer::OptimizerParameters;
 use scff::train::{HyperparameterError, HyperparameterField, Hyperparameters, Sharing};
 
 use super::error::{PlanError, check};
-use crate::config::{Config, LayerConfig, LayerKind, PoolConfig, Shards, TrainingSchedule};
+use super::layers::spec;
+use crate::config::{Config, LayerConfig, Shards, TrainingSchedule};
 use source::Shape;
 
 /// Training one layer.
@@ -63,6 +62,9 @@ pub fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec
             elements = input.len();
         }
         let spec = spec(index, layer, input, config.training.block)?;
+        if let Some(below) = stages.last().map(|below: &Stage| &below.spec) {
+            check_upon(index, &spec, below)?;
+        }
         input = spec.output();
         stages.push(Stage {
             layer: LayerIndex(index as u32),
@@ -83,6 +85,14 @@ pub fn stages(config: &Config, shape: Shape, steps_per_epoch: u64) -> Result<Vec
     Ok(stages)
 }
 
+/// Sequences are read by recurrent layers, and by no others.
+fn check_upon(index: usize, spec: &LayerSpec, below: &LayerSpec) -> Result<(), PlanError> {
+    let (reads, passed_on) = (spec.reads(), below.passes_on());
+    let expected = format!("one that reads {passed_on}, as layer {} passes on", index - 1);
+    let found = format!("a kind that reads {reads}");
+    check(reads == passed_on, &format!("layers[{index}].kind"), found, expected)
+}
+
 /// The readout reads something, and what it reads of a sample fits a message.
 fn check_taps(stages: &[Stage]) -> Result<(), PlanError> {
     let tapped = || stages.iter().filter(|stage| stage.tapped);
@@ -94,67 +104,6 @@ fn check_taps(stages: &[Stage]) -> Result<(), PlanError> {
         format!("true for {features} features"),
         format!("at most {ELEMENTS}: those of a sample travel in one message"),
     )
-}
-
-/// What is fixed about a layer that reads `input`.
-fn spec(index: usize, layer: &LayerConfig, input: MapShape, block: u32) -> Result<LayerSpec, PlanError> {
-    let outputs = layer.units as usize;
-    let map = match layer.kind {
-        LayerKind::Dense => {
-            check_dense(index, layer)?;
-            LinearMap::Dense(Dense { inputs: input.len(), outputs })
-        }
-        LayerKind::Conv => {
-            let [kernel, padding] = [layer.kernel, layer.padding].map(|number| number.unwrap_or(0) as usize);
-            LinearMap::Conv(Conv { input, channels: outputs, kernel, padding })
-        }
-    };
-    let spec = LayerSpec {
-        name: layer.name.clone(),
-        map,
-        pairs: layer.pairs,
-        transmit: layer.transmit,
-        pool: layer.pool.map(pool),
-        readout_pool: layer.readout_pool.map(pool),
-        block: layer.block.unwrap_or(block) as usize,
-    };
-    spec.checked().map_err(|error| refused(index, layer, error))
-}
-
-fn check_dense(index: usize, layer: &LayerConfig) -> Result<(), PlanError> {
-    let given = [
-        ("kernel", layer.kernel.is_some()),
-        ("padding", layer.padding.is_some()),
-        ("pool", layer.pool.is_some()),
-        ("readout_pool", layer.readout_pool.is_some()),
-    ];
-    given.into_iter().try_for_each(|(name, given)| {
-        let key = format!("layers[{index}].{name}");
-        check(!given, &key, "given", "nothing: only convolutions have it")
-    })
-}
-
-fn pool(PoolConfig { kind, size, stride, padding }: PoolConfig) -> Pool {
-    let [size, stride, padding] = [size, stride.unwrap_or(size), padding].map(|number| number as usize);
-    Pool { kind, size, stride, padding }
-}
-
-/// What the mathematics has against a configured layer.
-fn refused(index: usize, layer: &LayerConfig, SpecError { field, found, expected }: SpecError) -> PlanError {
-    let (name, found, expected) = match field {
-        SpecField::Channels => ("units".to_owned(), found, expected),
-        SpecField::Output => {
-            let fewer = format!("fewer: {found} is more than {ELEMENTS} elements");
-            ("units".to_owned(), layer.units.to_string(), fewer)
-        }
-        // What the layer reads follows from the samples and the layers below.
-        SpecField::Inputs | SpecField::Input => {
-            ("kind".to_owned(), format!("of a layer that reads {found}"), expected)
-        }
-        SpecField::Kernel if layer.kernel.is_none() => (field.to_string(), "nothing".to_owned(), expected),
-        field => (field.to_string(), found, expected),
-    };
-    PlanError { key: format!("layers[{index}].{name}"), found, expected }
 }
 
 /// How a layer learns.
@@ -280,39 +229,5 @@ mod tests {
             assert_eq!(error.field, format!("hyperparameters.{field}"));
             assert_eq!((error.found, error.expected), (refused.found, refused.expected), "{key}={value}");
         }
-    }
-
-    #[test]
-    fn what_the_mathematics_refuses_is_told_by_the_configurations_key() {
-        const CIFAR_10: &str = include_str!("../../../configs/cifar10.toml");
-        let refusal = |text: &str, changes: &[&str]| {
-            let changes: Vec<String> = changes.iter().map(|&text| text.to_owned()).collect();
-            let shape = Shape { height: 32, width: 32, channels: 3 };
-            let config = config::parse("cifar10.toml", text, &changes).unwrap();
-            Plan::new(&config, shape, TrainingSamples::labelled(50_000)).unwrap_err().to_string()
-        };
-        for (change, says) in [
-            ("layers.0.kernel=40", "layers[0].kernel = 40: expected 1 to 36 on a padded map of 32x32x3"),
-            (
-                "layers.0.padding=32",
-                "layers[0].padding = 32: expected less than the sides of a map of 32x32x3",
-            ),
-            ("layers.0.units=0", "layers[0].units = 0: expected 1 to 1048576"),
-            ("layers.0.pool.padding=3", "layers[0].pool.padding = 3: expected at most half the size"),
-            ("layers.1.pool.stride=0", "layers[1].pool.stride = 0: expected 1 to 16"),
-            (
-                "layers.1.readout_pool.size=50",
-                "layers[1].readout_pool.size = 50: expected 1 to 8 on a map of 8x8x384",
-            ),
-            (
-                "layers.2.units=1048576",
-                "layers[2].units = 1048576: expected fewer: a map of 8x8x1048576 is more than 16777200 elements",
-            ),
-        ] {
-            let error = refusal(CIFAR_10, &[change]);
-            assert!(error.starts_with(says), "{change}: {error}");
-        }
-        let without = refusal(&CIFAR_10.replacen("kernel = 5\n", "", 1), &[]);
-        assert!(without.starts_with("layers[0].kernel = nothing: expected 1 to 36"), "{without}");
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::state::sha256;
+use scff::layer::{SequencePadding, Summary};
 use toml::Value;
 
 use super::error::RunDirError;
 use super::store::{Files, Store};
-use crate::config::{self, Config, LayerConfig, LayerKind, PoolConfig};
+use crate::config::{self, Config, LayerConfig, LayerKind, Padding, PoolConfig};
 
 /// The file's name.
 pub const FILE: &str = "config.toml";
@@ -80,10 +81,15 @@ fn resolved(config: &Config) -> Config {
     let block = config.training.block;
     let stride = |pool: &mut PoolConfig| pool.stride = pool.stride.or(Some(pool.size));
     for layer in &mut config.layers {
-        let LayerConfig { kind, padding, block: own, pool, readout_pool, .. } = layer;
+        let LayerConfig { kind, padding, summary, block: own, pool, readout_pool, .. } = layer;
         *own = own.or(Some(block));
-        if *kind == LayerKind::Conv {
-            *padding = padding.or(Some(0));
+        match kind {
+            LayerKind::Dense => {}
+            LayerKind::Conv => *padding = padding.or(Some(Padding::Positions(0))),
+            LayerKind::BiRnn => {
+                *padding = padding.or(Some(Padding::Sequences(SequencePadding::default())));
+                *summary = summary.or(Some(Summary::default()));
+            }
         }
         pool.iter_mut().chain(readout_pool).for_each(stride);
     }

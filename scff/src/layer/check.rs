@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Display};
 
+use super::birnn::BiRnn;
 use super::conv::Conv;
 use super::dense::Dense;
-use super::linear::LinearMap;
+use super::layer_map::LayerMap;
 use super::map::MapShape;
 use super::pool::Pool;
-use super::spec::LayerSpec;
+use super::spec::{LayerSpec, Transmit};
 
 /// Channels that a layer, a map or a block may have.
 pub const CHANNELS: usize = 1 << 20;
@@ -36,9 +37,9 @@ pub enum SpecField {
     Name,
     /// Elements that a dense layer reads.
     Inputs,
-    /// The map that a convolution reads.
+    /// The map that a convolution reads, or the longest sequence.
     Input,
-    /// Output channels; of a dense layer, units.
+    /// Output channels; of a dense layer, units; of a recurrent one, units of each direction.
     Channels,
     /// The layer's map, or what is passed on of it.
     Output,
@@ -46,6 +47,8 @@ pub enum SpecField {
     Kernel,
     /// Padding before the convolution.
     Padding,
+    /// What is passed on.
+    Transmit,
     /// Channels of a block.
     Block,
     /// A number of the pooling.
@@ -79,14 +82,32 @@ impl LayerSpec {
             "a name on one line".to_owned()
         })?;
         match &self.map {
-            LinearMap::Dense(dense) => check_dense(dense)?,
-            LinearMap::Conv(conv) => check_conv(conv)?,
+            LayerMap::Dense(dense) => check_dense(dense)?,
+            LayerMap::Conv(conv) => check_conv(conv)?,
+            LayerMap::BiRnn(birnn) => check_birnn(birnn)?,
         }
+        self.check_transmit()?;
         check_count(SpecField::Block, self.block, CHANNELS)?;
         check_pool(self.pool, self.map.output(), SpecField::Pool)?;
         check_map(SpecField::Output, self.output())?;
         check_pool(self.readout_pool, self.output(), SpecField::ReadoutPool)?;
         Ok(self)
+    }
+
+    /// A recurrent layer passes on the states that it goes on with, frame by frame, and others cannot.
+    fn check_transmit(&self) -> Result<(), SpecError> {
+        if self.map.recurrent().is_none() {
+            let other = self.transmit != Transmit::Standardized;
+            let expected = || "triangle or relu: only recurrent layers standardise states".to_owned();
+            return check(other, SpecField::Transmit, "standardized", expected);
+        }
+        let found = format!("{:?}", self.transmit).to_lowercase();
+        check(self.transmit == Transmit::Standardized, SpecField::Transmit, found, || {
+            "standardized: a recurrent layer's states".to_owned()
+        })?;
+        let nothing = || "nothing: sequences are not pooled".to_owned();
+        check(self.pool.is_none(), SpecField::Pool(PoolField::Size), "a pooling", nothing)?;
+        check(self.readout_pool.is_none(), SpecField::ReadoutPool(PoolField::Size), "a pooling", nothing)
     }
 }
 
@@ -108,6 +129,12 @@ fn check_conv(conv: &Conv) -> Result<(), SpecError> {
     })?;
     check_count(SpecField::Channels, channels, CHANNELS)?;
     check_map(SpecField::Output, conv.output())
+}
+
+fn check_birnn(birnn: &BiRnn) -> Result<(), SpecError> {
+    check_map(SpecField::Input, birnn.input)?;
+    check_count(SpecField::Channels, birnn.hidden, CHANNELS / 2)?;
+    check_map(SpecField::Output, birnn.output())
 }
 
 fn check_pool(pool: Option<Pool>, map: MapShape, field: fn(PoolField) -> SpecField) -> Result<(), SpecError> {
@@ -157,6 +184,7 @@ impl Display for SpecField {
             Self::Output => f.write_str("output"),
             Self::Kernel => f.write_str("kernel"),
             Self::Padding => f.write_str("padding"),
+            Self::Transmit => f.write_str("transmit"),
             Self::Block => f.write_str("block"),
             Self::Pool(field) => write!(f, "pool.{field}"),
             Self::ReadoutPool(field) => write!(f, "readout_pool.{field}"),
@@ -177,6 +205,7 @@ impl Display for PoolField {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::birnn::{SequencePadding, Summary};
     use crate::layer::pool::PoolKind;
     use crate::layer::spec::{PairSource, Transmit};
 
@@ -184,7 +213,7 @@ mod tests {
         Conv { input: MapShape { height: 9, width: 8, channels: 3 }, channels: 6, kernel: 5, padding: 2 };
     const POOL: Pool = Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 };
 
-    fn spec(map: LinearMap) -> LayerSpec {
+    fn spec(map: LayerMap) -> LayerSpec {
         LayerSpec {
             name: "layer".into(),
             map,
@@ -202,7 +231,7 @@ mod tests {
 
     #[test]
     fn impossible_convolutions_are_refused_with_what_would_fit() {
-        let conv = |conv| spec(LinearMap::Conv(conv));
+        let conv = |conv| spec(LayerMap::Conv(conv));
         conv(CONV).checked().unwrap();
         assert_eq!(
             refused(conv(Conv { padding: 8, ..CONV })),
@@ -224,7 +253,7 @@ mod tests {
 
     #[test]
     fn impossible_poolings_are_refused_with_what_would_fit() {
-        let pooled = |pool| LayerSpec { pool: Some(pool), ..spec(LinearMap::Conv(CONV)) };
+        let pooled = |pool| LayerSpec { pool: Some(pool), ..spec(LayerMap::Conv(CONV)) };
         pooled(POOL).checked().unwrap();
         assert_eq!(
             refused(pooled(Pool { size: 11, ..POOL })),
@@ -243,8 +272,38 @@ mod tests {
     }
 
     #[test]
+    fn impossible_recurrent_layers_are_refused_with_what_would_fit() {
+        let shape = |height, hidden| {
+            let input = MapShape { height, width: 2, channels: 20 };
+            let (padding, summary) = (SequencePadding::Masked, Summary::Last);
+            LayerSpec {
+                transmit: Transmit::Standardized,
+                ..spec(LayerMap::BiRnn(BiRnn { input, hidden, padding, summary }))
+            }
+        };
+        shape(9, 50).checked().unwrap();
+        assert_eq!(refused(shape(9, 0)), "channels: found 0, expected 1 to 524288");
+        let wide =
+            "output: found a map of 17x1x1048576, expected 1 to 16777200 elements in up to 1048576 channels";
+        assert_eq!(refused(shape(17, CHANNELS / 2)), wide);
+        assert_eq!(
+            refused(LayerSpec { transmit: Transmit::Relu, ..shape(9, 50) }),
+            "transmit: found relu, expected standardized: a recurrent layer's states"
+        );
+        assert_eq!(
+            refused(LayerSpec { pool: Some(POOL), ..shape(9, 50) }),
+            "pool.size: found a pooling, expected nothing: sequences are not pooled"
+        );
+        let dense = spec(LayerMap::Dense(Dense { inputs: 3, outputs: 2 }));
+        assert!(
+            refused(LayerSpec { transmit: Transmit::Standardized, ..dense })
+                .starts_with("transmit: found standardized, expected triangle or relu")
+        );
+    }
+
+    #[test]
     fn impossible_dense_layers_are_refused_with_what_would_fit() {
-        let dense = |inputs, outputs| spec(LinearMap::Dense(Dense { inputs, outputs }));
+        let dense = |inputs, outputs| spec(LayerMap::Dense(Dense { inputs, outputs }));
         dense(ELEMENTS, CHANNELS).checked().unwrap();
         assert_eq!(refused(dense(ELEMENTS + 1, 1)), "inputs: found 16777201, expected 1 to 16777200");
         assert_eq!(refused(dense(1, 0)), "channels: found 0, expected 1 to 1048576");

@@ -2,7 +2,7 @@
 
 use rand_chacha::rand_core::Rng;
 
-use super::linear::LinearMap;
+use super::layer_map::LayerMap;
 use super::tensors::{ShapeError, TensorSpec, Tensors};
 use crate::batch::Step;
 use crate::seed::symmetric;
@@ -22,13 +22,13 @@ pub struct LayerState {
 
 impl LayerState {
     /// Errors unless all tensors have the shape of `map`'s parameters.
-    pub fn check(&self, map: &LinearMap) -> Result<(), ShapeError> {
+    pub fn check(&self, map: &LayerMap) -> Result<(), ShapeError> {
         let specs = map.tensors();
         self.parts().into_iter().try_for_each(|(what, tensors)| tensors.check(what, &specs))
     }
 
     /// The same of a shard, which has some of the channels.
-    pub fn check_shard(&self, map: &LinearMap) -> Result<(), ShapeError> {
+    pub fn check_shard(&self, map: &LayerMap) -> Result<(), ShapeError> {
         let specs = map.tensors();
         self.parts().into_iter().try_for_each(|(what, tensors)| tensors.check_shard(what, &specs))
     }
@@ -64,7 +64,7 @@ impl LayerState {
     }
 
     /// The state before the first step: parameters uniform within their tensors' bounds, drawn in order; moments zero.
-    pub fn initial(map: &LinearMap, random: &mut impl Rng) -> Self {
+    pub fn initial(map: &LayerMap, random: &mut impl Rng) -> Self {
         let specs = map.tensors();
         let mut drawn = |spec: &TensorSpec| {
             let mut tensor = spec.zeros();

@@ -86,7 +86,7 @@ impl Tensors {
     ///
     /// Where these are the tensors of something else.
     pub fn weight(&self) -> ArrayView2<'_, f32> {
-        self.values(WEIGHT).view().into_dimensionality().expect("a matrix")
+        self.matrix(WEIGHT)
     }
 
     /// The biases of a linear map, (channels).
@@ -95,7 +95,25 @@ impl Tensors {
     ///
     /// Where these are the tensors of something else.
     pub fn bias(&self) -> ArrayView1<'_, f32> {
-        self.values(BIAS).view().into_dimensionality().expect("a vector")
+        self.vector(BIAS)
+    }
+
+    /// The matrix of this name.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    pub fn matrix(&self, name: &str) -> ArrayView2<'_, f32> {
+        self.values(name).view().into_dimensionality().expect("a matrix")
+    }
+
+    /// The vector of this name.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    pub fn vector(&self, name: &str) -> ArrayView1<'_, f32> {
+        self.values(name).view().into_dimensionality().expect("a vector")
     }
 
     fn values(&self, name: &str) -> &ArrayD<f32> {

@@ -98,7 +98,7 @@ impl Display for HyperparameterField {
 mod tests {
     use super::*;
     use crate::goodness::LossParameters;
-    use crate::layer::{Conv, Dense, LinearMap, MapShape, PairSource, Transmit};
+    use crate::layer::{Conv, Dense, LayerMap, MapShape, PairSource, Transmit};
     use crate::optimizer::OptimizerParameters;
     use crate::train::Sharing;
 
@@ -108,13 +108,13 @@ mod tests {
         sharing: Sharing::Channels,
     };
 
-    fn spec(map: LinearMap, pairs: PairSource) -> LayerSpec {
+    fn spec(map: LayerMap, pairs: PairSource) -> LayerSpec {
         let (pool, readout_pool) = (None, None);
         LayerSpec { name: "layer".into(), map, pairs, transmit: Transmit::Relu, pool, readout_pool, block: 4 }
     }
 
     fn dense() -> LayerSpec {
-        spec(LinearMap::Dense(Dense { inputs: 1, outputs: 1 }), PairSource::Makes)
+        spec(LayerMap::Dense(Dense { inputs: 1, outputs: 1 }), PairSource::Makes)
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn samples_are_shared_only_of_convolutions_that_make_pairs_of_one_view() {
         let input = MapShape { height: 3, width: 3, channels: 1 };
-        let map = LinearMap::Conv(Conv { input, channels: 2, kernel: 3, padding: 0 });
+        let map = LayerMap::Conv(Conv { input, channels: 2, kernel: 3, padding: 0 });
         let samples = Hyperparameters { sharing: Sharing::Samples, ..GOOD };
         let conv = |pairs| spec(map, pairs);
         assert_eq!(samples.checked(&conv(PairSource::Makes), false), Ok(samples));

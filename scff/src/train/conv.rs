@@ -9,12 +9,13 @@ use std::ops::Range;
 use multiversion::multiversion;
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::slice::ParallelSliceMut;
 
 use super::block::Block;
 use crate::blas::product;
 use crate::layer::{ChannelRange, Conv, LayerState, Tiles};
+use crate::matrix::{matrix, matrix_mut};
 use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
 use crate::scratch::buffer;
@@ -237,14 +238,6 @@ fn parts(input: &PairedRows) -> Vec<Vec<Part>> {
         }
     }
     parts
-}
-
-fn matrix(numbers: &[f32], columns: usize) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
-}
-
-fn matrix_mut(numbers: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
-    ArrayViewMut2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
 }
 
 impl Block {

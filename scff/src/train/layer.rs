@@ -9,14 +9,18 @@ use crate::batch::Step;
 use crate::frozen::FrozenLayer;
 use crate::goodness::{
     Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, losses_and_gradient,
+    sequence_loss_and_gradient,
 };
-use crate::layer::{ChannelRange, LayerSpec, LayerState, LinearMap, ShapeError};
-use crate::optimizer::OptimizerParameters;
+use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
+use crate::optimizer::{OptimizerParameters, Update};
 use crate::pair::{Pair, PairedRows};
+use crate::sequence_pair::PairedSequences;
 
 use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
+use super::input::Paired;
+use super::recurrent::RecurrentLayer;
 use super::sharing::{Partial, PartialGradient, Sharing, Sums};
 
 /// How a layer learns.
@@ -54,10 +58,13 @@ pub struct TrainingLayer {
     pub(super) kind: Kind,
 }
 
-/// The channel blocks of the layer's map.
+const READS_SEQUENCES: &str = "recurrent layers read sequences, and only they do";
+
+/// The channel blocks of the layer's map, or its directions.
 pub(super) enum Kind {
     Dense(DenseLayer),
     Conv(Box<ConvLayer>),
+    Recurrent(Box<RecurrentLayer>),
 }
 
 impl TrainingLayer {
@@ -88,8 +95,11 @@ impl TrainingLayer {
         let owned: usize = blocks.iter().map(|block| block.len()).sum();
         assert_eq!(owned, channels.len(), "a shard owns whole blocks");
         let kind = match spec.map {
-            LinearMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
-            LinearMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
+            LayerMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
+            LayerMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
+            LayerMap::BiRnn(birnn) => {
+                Kind::Recurrent(Box::new(RecurrentLayer::new(birnn, spec.block, &blocks, state)))
+            }
         };
         Ok(Self { spec, samples, hyperparameters, step: state.step, kind })
     }
@@ -110,36 +120,30 @@ impl TrainingLayer {
     }
 
     /// One training step on the pairs of a batch.
-    pub fn step(&mut self, input: &PairedRows) -> StepReport {
+    pub fn step<'a>(&mut self, input: impl Into<Paired<'a>>) -> StepReport {
+        let input = input.into();
         let sums = self.begin_step(input).total();
         self.end_step(input, sums)
     }
 
     /// First half of a step: what is to be added to that of the others who share the layer.
-    pub fn begin_step(&mut self, input: &PairedRows) -> Partial {
-        match self.sharing() {
-            Sharing::Channels => Partial::Goodness(self.goodness(input, |_| true)),
-            Sharing::Samples => Partial::Gradient(self.gradient(input)),
+    pub fn begin_step<'a>(&mut self, input: impl Into<Paired<'a>>) -> Partial {
+        match (input.into(), self.sharing()) {
+            (Paired::Sequences(input), _) => Partial::Goodness(self.recurrent().forward(input)),
+            (Paired::Rows(input), Sharing::Channels) => Partial::Goodness(self.goodness(input, |_| true)),
+            (Paired::Rows(input), Sharing::Samples) => Partial::Gradient(self.gradient(input)),
         }
     }
 
     /// Second half of a step, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: what
     /// remains up to the update.
-    pub fn end_step(&mut self, input: &PairedRows, sums: Sums) -> StepReport {
+    pub fn end_step<'a>(&mut self, input: impl Into<Paired<'a>>, sums: Sums) -> StepReport {
         let optimizer = self.hyperparameters.optimizer;
         let update = optimizer.update(self.step);
-        let loss = match self.sharing() {
-            Sharing::Channels => {
-                let (goodness, positives) = (self.goodness_of(sums.numbers, input), input.positives());
-                let (loss, gradient) = loss_and_gradient(&goodness, positives, &self.hyperparameters.loss);
-                let coefficients = self.coefficients(gradient);
-                match &mut self.kind {
-                    Kind::Dense(layer) => layer.backward(input, &coefficients, &update),
-                    Kind::Conv(layer) => layer.backward(input, &coefficients, &update),
-                }
-                loss
-            }
-            Sharing::Samples => {
+        let loss = match (input.into(), self.sharing()) {
+            (Paired::Sequences(input), _) => self.learn_sequences(input, sums.numbers, &update),
+            (Paired::Rows(input), Sharing::Channels) => self.learn_rows(input, sums.numbers, &update),
+            (Paired::Rows(_), Sharing::Samples) => {
                 self.conv().update(sums.numbers, &update);
                 sums.loss
             }
@@ -149,17 +153,48 @@ impl TrainingLayer {
         report
     }
 
+    /// The gradients of rows and the update, of sums of squares: (pairs * positions).
+    fn learn_rows(&mut self, input: &PairedRows, squares: Vec<f32>, update: &Update) -> Loss {
+        let (goodness, positives) = (self.goodness_of(squares, input), input.positives());
+        let (loss, gradient) = loss_and_gradient(&goodness, positives, &self.hyperparameters.loss);
+        let coefficients = self.coefficients(gradient);
+        match &mut self.kind {
+            Kind::Dense(layer) => layer.backward(input, &coefficients, update),
+            Kind::Conv(layer) => layer.backward(input, &coefficients, update),
+            Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
+        }
+        loss
+    }
+
+    /// The same of sequences, of sums of squares of every frame of every pair, one pair after another.
+    fn learn_sequences(&mut self, input: &PairedSequences, squares: Vec<f32>, update: &Update) -> Loss {
+        let channels = self.spec.map.channels() as f32;
+        let goodness: Vec<f32> = squares.into_iter().map(|sum| sum / channels).collect();
+        let (positives, hyperparameters) = (input.positives(), self.hyperparameters.loss);
+        let layer = self.recurrent();
+        let lengths = layer.lengths(input);
+        let (loss, gradient) = sequence_loss_and_gradient(&goodness, &lengths, positives, &hyperparameters);
+        // dL/dz_c = (2 / C) relu(z_c) dL/dg: all but relu(z_c).
+        let coefficients: Vec<f32> = gradient.into_iter().map(|slope| slope * (2.0 / channels)).collect();
+        layer.backward(input, &coefficients, update);
+        loss
+    }
+
     /// Partial goodness of the pairs that are wanted, (own channel blocks, pairs * positions); zeros of others.
     fn goodness(&mut self, input: &PairedRows, wanted: impl Fn(usize) -> bool + Sync) -> PartialGoodness {
         let positions = self.spec.map.output().positions();
-        let blocks = match &self.kind {
-            Kind::Dense(layer) => layer.blocks().len(),
-            Kind::Conv(layer) => layer.blocks().len(),
-        };
-        let mut partial = Array2::zeros((blocks, input.pairs().len() * positions));
+        let numbers = input.pairs().len() * positions;
+        let mut partial;
         match &mut self.kind {
-            Kind::Dense(layer) => layer.forward(input, &mut partial),
-            Kind::Conv(layer) => layer.forward(input, wanted, &mut partial),
+            Kind::Dense(layer) => {
+                partial = Array2::zeros((layer.blocks().len(), numbers));
+                layer.forward(input, &mut partial);
+            }
+            Kind::Conv(layer) => {
+                partial = Array2::zeros((layer.blocks().len(), numbers));
+                layer.forward(input, wanted, &mut partial);
+            }
+            Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }
         PartialGoodness(partial)
     }
@@ -197,7 +232,14 @@ impl TrainingLayer {
     fn conv(&mut self) -> &mut ConvLayer {
         match &mut self.kind {
             Kind::Conv(layer) => layer,
-            Kind::Dense(_) => unreachable!("samples are shared of convolutions only"),
+            Kind::Dense(_) | Kind::Recurrent(_) => unreachable!("samples are shared of convolutions only"),
+        }
+    }
+
+    fn recurrent(&mut self) -> &mut RecurrentLayer {
+        match &mut self.kind {
+            Kind::Recurrent(layer) => layer,
+            Kind::Dense(_) | Kind::Conv(_) => unreachable!("{READS_SEQUENCES}"),
         }
     }
 
@@ -206,6 +248,7 @@ impl TrainingLayer {
         match &self.kind {
             Kind::Dense(layer) => layer.blocks().all(Block::is_finite),
             Kind::Conv(layer) => layer.blocks().all(Block::is_finite),
+            Kind::Recurrent(layer) => layer.is_finite(),
         }
     }
 
@@ -214,6 +257,7 @@ impl TrainingLayer {
         let blocks: Vec<&Block> = match &self.kind {
             Kind::Dense(layer) => layer.blocks().collect(),
             Kind::Conv(layer) => layer.blocks().collect(),
+            Kind::Recurrent(layer) => return layer.state(self.step),
         };
         let all = |of: fn(&Block) -> &Linear| {
             Linear::assemble(&blocks.iter().map(|block| of(block)).collect::<Vec<_>>())

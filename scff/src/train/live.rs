@@ -4,20 +4,32 @@ use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 
 use super::block::Block;
+use super::input::Paired;
 use super::layer::{Kind, TrainingLayer};
 use crate::frozen::transmit;
 use crate::pair::PairedRows;
+use crate::samples::Samples;
 use crate::scratch::buffer;
 
 impl TrainingLayer {
-    /// What the layer passes on for the first `pairs` pairs of `input`, by the weights before the update: (pairs,
-    /// elements). Not for a shard, which has no other channels to take the mean with. To be called between
-    /// [`Self::begin_step`] and [`Self::end_step`], whose linear maps it uses.
-    pub fn transmit(&self, input: &PairedRows, pairs: usize) -> Array2<f32> {
-        let blocks: Vec<(&Block, &[f32])> = match &self.kind {
-            Kind::Dense(layer) => layer.mapped().collect(),
-            Kind::Conv(layer) => layer.mapped().collect(),
-        };
+    /// What the layer passes on for the first `pairs` pairs of `input`, by the weights before the update. Not for a shard,
+    /// which has no other channels to take the mean with. To be called between [`Self::begin_step`] and
+    /// [`Self::end_step`], whose maps it uses.
+    pub fn transmit<'a>(&self, input: impl Into<Paired<'a>>, pairs: usize) -> Samples {
+        match (input.into(), &self.kind) {
+            (Paired::Rows(input), Kind::Dense(layer)) => {
+                self.transmit_rows(input, pairs, layer.mapped().collect()).into()
+            }
+            (Paired::Rows(input), Kind::Conv(layer)) => {
+                self.transmit_rows(input, pairs, layer.mapped().collect()).into()
+            }
+            (Paired::Sequences(input), Kind::Recurrent(layer)) => layer.passed_on(input, pairs).into(),
+            _ => unreachable!("a layer passes on what it has read"),
+        }
+    }
+
+    /// `blocks`: with U of every row, (rows, positions, channels of the block); returns (pairs, elements).
+    fn transmit_rows(&self, input: &PairedRows, pairs: usize, blocks: Vec<(&Block, &[f32])>) -> Array2<f32> {
         let tensors = || blocks.iter().map(|(block, _)| block);
         let weight_sums: Vec<f32> = tensors().flat_map(|block| block.weight_sums.iter().copied()).collect();
         let bias = tensors().flat_map(|block| &block.parameters.bias);

@@ -2,7 +2,7 @@
 //!
 //! A step has two halves, and the exchange between them is all that machines which share a layer need:
 //!
-//! 1. [`TrainingLayer::begin_step`]: the linear map of every row, z and relu(z) of every pair, and the partial sums
+//! 1. [`TrainingLayer::begin_step`]: the map of every row, z and relu(z) of every pair, and the partial sums
 //!    of squares of each channel block;
 //! 2. (total the partial sums: here, or across a group of workers);
 //! 3. [`TrainingLayer::end_step`]: the loss, its gradient, and the optimiser's update.
@@ -11,20 +11,24 @@
 //! samples, and these are added up; the second is the update.
 //!
 //! Each channel block owns its weights and moments. Products are single-threaded BLAS calls of a fixed shape, cut by
-//! channel blocks and, in convolutions, by tiles of samples, so neither threads nor shards show in the result.
+//! channel blocks and, in convolutions, by tiles of samples, so neither threads nor shards show in the result. Those of
+//! recurrent layers are cut by directions and packs of pairs, of which a batch has the same whoever computes it.
 
 mod block;
 mod conv;
 mod dense;
+mod recurrent;
 mod sharing;
 
 mod check;
+mod input;
 mod layer;
 mod live;
 mod stage;
 mod trial;
 
 pub use check::{HyperparameterError, HyperparameterField};
+pub use input::{Paired, PairedSamples};
 pub use layer::{Hyperparameters, StepReport, TrainingLayer};
 pub use sharing::{Partial, PartialGradient, Sharing, Sums};
 pub use stage::{Half, PassOn, TrainingStage};

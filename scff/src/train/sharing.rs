@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finite::all_finite;
 use crate::goodness::{Loss, PartialGoodness};
-use crate::layer::{LayerSpec, LinearMap, Tiles};
+use crate::layer::{LayerMap, LayerSpec, Tiles};
 
 /// What workers that share a layer divide among them.
 ///
@@ -28,7 +28,7 @@ impl Sharing {
     pub fn suits(self, spec: &LayerSpec) -> bool {
         match self {
             Self::Channels => true,
-            Self::Samples => matches!(spec.map, LinearMap::Conv(_)) && spec.makes_pairs(),
+            Self::Samples => matches!(spec.map, LayerMap::Conv(_)) && spec.makes_pairs(),
         }
     }
 
@@ -41,7 +41,7 @@ impl Sharing {
     /// of so many.
     pub fn parts(self, spec: &LayerSpec, samples: usize) -> Vec<Range<usize>> {
         match (self, &spec.map) {
-            (Self::Samples, LinearMap::Conv(conv)) => Tiles::new(conv, samples)
+            (Self::Samples, LayerMap::Conv(conv)) => Tiles::new(conv, samples)
                 .groups()
                 .filter_map(|tiles| Some(tiles.first()?.start..tiles.last()?.end))
                 .collect(),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
+use super::input::PairedSamples;
 use super::layer::{StepReport, TrainingLayer};
 use super::sharing::{Partial, Sharing, Sums};
 use crate::frozen::FrozenLayer;
-use crate::pair::{PairActivations, PairedRows};
+use crate::samples::Samples;
 
 /// What a step passes on to a layer above that trains at the same time, by the weights before the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +24,11 @@ pub enum PassOn {
 /// What the first half of a step makes.
 pub struct Half {
     /// The layer's own input.
-    pub input: PairedRows,
+    pub input: PairedSamples,
     /// What is to be added to that of the others who share the layer.
     pub partial: Partial,
-    /// What is passed on, (pairs, elements).
-    pub passed_on: Array2<f32>,
+    /// What is passed on, of as many pairs as were asked for.
+    pub passed_on: Samples,
 }
 
 /// A layer in training with the frozen layers between what arrives and itself.
@@ -50,42 +51,43 @@ impl TrainingStage {
         self.prefix.first().map_or(self.layer.spec(), |first| first.spec()).makes_pairs()
     }
 
-    /// One step on what arrives; `two_views` and `shifts` as in [`PairedRows::make`].
+    /// One step on what arrives; samples in one view or two, and `shifts`, as
+    /// [`PairedRows::make`](crate::pair::PairedRows::make) has them.
     ///
-    /// `rows`: samples as in [`PairedRows::make`] where the first layer makes pairs, otherwise the pairs of as many shifts,
-    /// (pairs, elements). A layer further up that makes pairs makes them of the positives that reach it.
-    pub fn step(&mut self, rows: Array2<f32>, two_views: bool, shifts: &[usize]) -> StepReport {
-        self.step_and_pass_on(rows, two_views, shifts, PassOn::Nothing).0
+    /// `samples`: samples where the first layer makes pairs, otherwise the pairs of as many shifts. A layer further up that
+    /// makes pairs makes them of the positives that reach it.
+    pub fn step(&mut self, samples: impl Into<Samples>, two_views: bool, shifts: &[usize]) -> StepReport {
+        self.step_and_pass_on(samples, two_views, shifts, PassOn::Nothing).0
     }
 
-    /// The same; also returns what is passed on, (pairs, elements).
+    /// The same; also returns what is passed on.
     pub fn step_and_pass_on(
         &mut self,
-        rows: Array2<f32>,
+        samples: impl Into<Samples>,
         two_views: bool,
         shifts: &[usize],
         pass_on: PassOn,
-    ) -> (StepReport, Array2<f32>) {
-        let Half { input, partial, passed_on } = self.forward(rows, two_views, shifts, pass_on);
+    ) -> (StepReport, Samples) {
+        let Half { input, partial, passed_on } = self.forward(samples.into(), two_views, shifts, pass_on);
         (self.backward(&input, partial.total()), passed_on)
     }
 
     /// The first half of a step, as far as nothing of others who share the layer is needed.
-    pub fn forward(&mut self, rows: Array2<f32>, two_views: bool, shifts: &[usize], pass_on: PassOn) -> Half {
+    pub fn forward(&mut self, samples: Samples, two_views: bool, shifts: &[usize], pass_on: PassOn) -> Half {
         let spec = |index: usize| self.prefix.get(index).map_or(self.layer.spec(), |layer| layer.spec());
         let mut input = if self.makes_pairs() {
-            PairedRows::make(rows, &spec(0).map, two_views, shifts)
+            PairedSamples::make(samples, spec(0), two_views, shifts)
         } else {
-            let positives = rows.nrows() / (1 + shifts.len());
-            PairedRows::take(PairActivations { rows, positives }, &spec(0).map)
+            let positives = samples.count() / (1 + shifts.len());
+            PairedSamples::take(samples, positives, spec(0))
         };
         for (index, layer) in self.prefix.iter().enumerate() {
             let above = spec(index + 1);
-            let activations = layer.transform_pairs(&input);
+            let (passed_on, positives) = (input.through(layer), input.positives());
             input = if above.makes_pairs() {
-                PairedRows::make(activations.positive().to_owned(), &above.map, false, shifts)
+                PairedSamples::make(passed_on.first(positives), above, false, shifts)
             } else {
-                PairedRows::take(activations, &above.map)
+                PairedSamples::take(passed_on, positives, above)
             };
         }
         if self.layer.sharing() == Sharing::Samples {
@@ -93,15 +95,15 @@ impl TrainingStage {
         }
         let partial = self.layer.begin_step(&input);
         let passed_on = match pass_on {
-            PassOn::Nothing => Array2::zeros((0, self.layer.spec().outputs())),
+            PassOn::Nothing => Array2::zeros((0, self.layer.spec().outputs())).into(),
             PassOn::Positives => self.layer.transmit(&input, input.positives()),
-            PassOn::Pairs => self.layer.transmit(&input, input.pairs().len()),
+            PassOn::Pairs => self.layer.transmit(&input, input.count()),
         };
         Half { input, partial, passed_on }
     }
 
     /// The second half, on the `input` of the first and the sums over all who share the layer.
-    pub fn backward(&mut self, input: &PairedRows, sums: Sums) -> StepReport {
+    pub fn backward(&mut self, input: &PairedSamples, sums: Sums) -> StepReport {
         self.layer.end_step(input, sums)
     }
 

@@ -4,10 +4,12 @@ use ndarray::Array2;
 use ndarray::linalg::general_mat_mul;
 
 use crate::blas::product;
-use crate::layer::{LayerSpec, LinearMap, Tiles};
+use crate::layer::{LayerMap, LayerSpec, Tiles};
 
 /// A call of more rows is no faster.
 const ROWS: usize = 2048;
+/// Pairs that a recurrent layer walks together.
+const PAIRS: usize = 64;
 /// Weights of more blocks lie beyond the caches as well.
 const WEIGHTS: usize = 4 << 20;
 
@@ -30,8 +32,9 @@ impl ProductTrial {
     /// In the shapes that a step of a layer has which maps `rows` rows on so many threads.
     pub fn new(spec: &LayerSpec, rows: usize, threads: usize) -> Self {
         let tall = match &spec.map {
-            LinearMap::Dense(_) => rows,
-            LinearMap::Conv(conv) => {
+            LayerMap::Dense(_) => rows,
+            LayerMap::BiRnn(_) => rows.min(PAIRS),
+            LayerMap::Conv(conv) => {
                 let samples = Tiles::new(conv, rows).tiles().map(|tile| tile.len()).max().unwrap_or(1);
                 samples * conv.output().positions()
             }
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
     use crate::layer::{Conv, Dense, MapShape, PairSource, Transmit};
 
-    fn trial(map: LinearMap, block: usize) -> ProductTrial {
+    fn trial(map: LayerMap, block: usize) -> ProductTrial {
         let spec = LayerSpec {
             name: "layer".into(),
             map,
@@ -82,11 +85,11 @@ mod tests {
 
     #[test]
     fn a_trial_has_the_shapes_of_a_step() {
-        let dense = trial(LinearMap::Dense(Dense { inputs: 784, outputs: 2000 }), 200);
+        let dense = trial(LayerMap::Dense(Dense { inputs: 784, outputs: 2000 }), 200);
         assert_eq!((dense.operations(), dense.weights.len()), (4 * 100 * 784 * 200, 5));
         // 100 samples of 64 positions in 14 tiles.
         let input = MapShape { height: 8, width: 8, channels: 384 };
-        let mut conv = trial(LinearMap::Conv(Conv { input, channels: 1536, kernel: 3, padding: 1 }), 384);
+        let mut conv = trial(LayerMap::Conv(Conv { input, channels: 1536, kernel: 3, padding: 1 }), 384);
         assert_eq!(conv.operations(), 4 * (8 * 64) * (9 * 384) * 384);
         conv.run();
         assert!((conv.mapped[(0, 0)] - 0.25 * 9.0 * 384.0).abs() < 1e-3);

@@ -3,22 +3,22 @@
 use ndarray::Axis;
 use scff::batch::Step;
 use scff::goodness::{Loss, LossParameters};
-use scff::layer::{LayerSpec, LayerState, Tensors};
+use scff::layer::{LayerSpec, LayerState, Tensor, Tensors};
 use scff::optimizer::OptimizerParameters;
-use scff::pair::PairedRows;
-use scff::train::{Hyperparameters, Partial, Sharing, TrainingLayer};
+use scff::train::{Hyperparameters, Paired, Partial, Sharing, TrainingLayer};
 
 use crate::fixture::Fixture;
 
 /// Goodness, loss, gradients and five steps from `parameters`. `check` compares tensors with the golden ones whose names
 /// begin with a prefix.
-pub fn check_training(
+pub fn check_training<'a>(
     fixture: &Fixture,
     spec: &LayerSpec,
     parameters: Tensors,
-    input: &PairedRows,
+    input: impl Into<Paired<'a>>,
     check: impl Fn(&str, &Tensors),
 ) {
+    let input = input.into();
     let hp = |name: &str| fixture.number(&format!("hp.{name}"));
     let loss = LossParameters {
         theta_pos: hp("th1") as f32,
@@ -47,12 +47,16 @@ pub fn check_training(
 fn check_steps(
     fixture: &Fixture,
     mut layer: TrainingLayer,
-    input: &PairedRows,
+    input: Paired<'_>,
     check: &impl Fn(&str, &Tensors),
 ) {
     if let Partial::Goodness(goodness) = layer.begin_step(input) {
-        let goodness = goodness.total(layer.spec().map.channels(), input.pairs().len());
-        let (positive, negative) = goodness.0.view().split_at(Axis(0), input.positives());
+        let (pairs, positives) = match input {
+            Paired::Rows(input) => (input.pairs().len(), input.positives()),
+            Paired::Sequences(input) => (input.pairs().len(), input.positives()),
+        };
+        let goodness = goodness.total(layer.spec().map.channels(), pairs);
+        let (positive, negative) = goodness.0.view().split_at(Axis(0), positives);
         fixture.check("g_pos", positive);
         fixture.check("g_neg", negative);
     }
@@ -63,8 +67,8 @@ fn check_steps(
         let state = layer.state();
         if step == 1 {
             // m = .1 G
-            let moments = &state.first_moments;
-            check("grad.", &Tensors::linear(&moments.weight() * 10.0, &moments.bias() * 10.0));
+            let gradient = |moment: &Tensor| Tensor { values: &moment.values * 10.0, ..*moment };
+            check("grad.", &state.first_moments.iter().map(gradient).collect());
         }
         if step == 1 || step == 5 {
             check(&format!("step{step}."), &state.parameters);

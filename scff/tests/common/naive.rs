@@ -76,7 +76,7 @@ impl Layer {
         let z = self.outputs(halves);
         let mean = match kind {
             Transmit::Triangle => z.iter().sum::<f64>() / z.len() as f64,
-            Transmit::Relu => 0.0,
+            Transmit::Relu | Transmit::Standardized => 0.0,
         };
         z.iter().map(|z| (z - mean).max(0.0)).collect()
     }

@@ -12,7 +12,7 @@ use proto::wire::train_request::Request;
 use scff::batch::{Batch, Epoch, LayerIndex, SampleKey, Step, Variant};
 use scff::frozen::FrozenLayer;
 use scff::goodness::LossParameters;
-use scff::layer::{Dense, LayerSpec, LayerState, LinearMap, PairSource, Transmit};
+use scff::layer::{Dense, LayerMap, LayerSpec, LayerState, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::seed::{Purpose, Seed};
 use scff::train::{Hyperparameters, Sharing, StepReport, TrainingLayer, TrainingStage};
@@ -30,7 +30,7 @@ pub fn spec(layer: u32) -> LayerSpec {
     let layer = layer as usize;
     LayerSpec {
         name: format!("dense{layer}"),
-        map: LinearMap::Dense(Dense { inputs: WIDTHS[layer], outputs: WIDTHS[layer + 1] }),
+        map: LayerMap::Dense(Dense { inputs: WIDTHS[layer], outputs: WIDTHS[layer + 1] }),
         pairs: if layer == 0 { PairSource::Makes } else { PairSource::Takes },
         transmit: if layer == 1 { Transmit::Relu } else { Transmit::Triangle },
         pool: None,
@@ -102,7 +102,7 @@ impl Stage {
 
     /// One unit upon activations of so many elements.
     pub fn wide(elements: usize, kept_rows: usize) -> Self {
-        let map = LinearMap::Dense(Dense { inputs: elements, outputs: 1 });
+        let map = LayerMap::Dense(Dense { inputs: elements, outputs: 1 });
         let spec = LayerSpec { map, ..spec(0) };
         let state = encode_state(&initial(&spec, 0), Header::new());
         Self { spec, kept_rows, state, ..Self::plain() }

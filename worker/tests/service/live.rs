@@ -8,6 +8,7 @@ use proto::wire;
 use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use scff::batch::Batch;
+use scff::samples::Samples;
 use scff::train::{PassOn, TrainingLayer, TrainingStage};
 use tonic::Code;
 
@@ -67,7 +68,7 @@ async fn a_layer_trains_on_what_the_one_below_passes_on() {
         let mut arrived = Array2::zeros((PAIRS, WIDTHS[1]));
         let payload: Vec<u8> = rows.iter().flat_map(|rows| rows.payload.to_vec()).collect();
         Precision::F32.decode(&payload, arrived.as_slice_mut().unwrap());
-        assert_eq!(arrived, passed_on);
+        assert_eq!(Samples::from(arrived), passed_on);
 
         let expected = direct_above.step(passed_on, false, &batch.shifts);
         above.send(batch_message(batch)).await;

@@ -8,6 +8,7 @@ mod life;
 mod live;
 mod process;
 mod refusals;
+mod sequences;
 mod training;
 mod transforming;
 mod unfit;

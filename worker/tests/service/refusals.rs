@@ -84,7 +84,11 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
     }
     let training = Training::open(&mut client).await;
     training.send(Request::Begin(begin)).await;
-    check(&training.refusal().await, Code::InvalidArgument, "spec.map: found 10 inputs, expected 9");
+    check(
+        &training.refusal().await,
+        Code::InvalidArgument,
+        "spec.map: found one that reads 10 elements, expected 9",
+    );
     assert_serves(&server).await;
 }
 

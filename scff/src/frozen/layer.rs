@@ -1,14 +1,12 @@
-//! A layer that no longer learns: it transforms samples, and pairs for the layers of algorithm 1 above it.
-
-use std::sync::Arc;
+//! A frozen layer, and how dense ones and convolutions transform rows.
 
 use multiversion::multiversion;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use crate::blas::{product, product_row_by_row, row_period};
-use crate::layer::{Conv, LayerSpec, LinearMap, MapShape, Pool, ShapeError, Tensors, Tiles, Transmit};
-use crate::normalize::{Counting, standardize_rows};
+use crate::layer::{BIAS_HH, BIAS_IH, Conv, LayerMap, LayerSpec, ShapeError, Tensors, Tiles, Transmit};
+use crate::matrix::{matrix, matrix_mut};
 use crate::optimizer::weight_sums;
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
 use crate::scratch::buffer;
@@ -25,19 +23,27 @@ const PATCHES_PER_CALL: usize = 512;
 pub struct FrozenLayer {
     spec: LayerSpec,
     parameters: Tensors,
-    /// w[c]: the sum of each channel's weights.
+    /// w[c]: the sum of each channel's weights. A recurrent layer has none, for it does not standardise what it reads.
     weight_sums: Array1<f32>,
-    /// The bias, as often as the layer adds it.
-    bias: Array1<f32>,
+    /// The bias, as often as the layer adds it; of a recurrent layer, both biases added up.
+    pub(super) bias: Array1<f32>,
 }
 
 impl FrozenLayer {
     /// A layer of these parameters, which must fit `spec`.
     pub fn new(spec: LayerSpec, parameters: Tensors) -> Result<Self, ShapeError> {
         parameters.check("parameters", &spec.map.tensors())?;
-        let bias_factor = if spec.makes_pairs() { 2.0 } else { 1.0 };
-        let bias = parameters.bias().mapv(|b| b * bias_factor);
-        Ok(Self { weight_sums: weight_sums(parameters.weight()), bias, spec, parameters })
+        let (weight_sums, bias) = match &spec.map {
+            LayerMap::Dense(_) | LayerMap::Conv(_) => {
+                let bias_factor = if spec.makes_pairs() { 2.0 } else { 1.0 };
+                (weight_sums(parameters.weight()), parameters.bias().mapv(|b| b * bias_factor))
+            }
+            LayerMap::BiRnn(_) => {
+                let [with_frames, with_states] = [BIAS_IH, BIAS_HH].map(|name| parameters.vector(name));
+                (Array1::default(0), &with_frames + &with_states)
+            }
+        };
+        Ok(Self { spec, parameters, weight_sums, bias })
     }
 
     /// What is fixed about the layer.
@@ -52,7 +58,7 @@ impl FrozenLayer {
 
     /// What the layer passes on for single samples: (samples, elements in) to (samples, elements out).
     ///
-    /// A layer that makes pairs sees a sample as the pair (i, i).
+    /// A layer that makes pairs sees a sample as the pair (i, i). Not of a recurrent layer, which reads sequences.
     pub fn transform(&self, samples: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut result = Array2::zeros((samples.nrows(), self.spec.outputs()));
         let together = self.samples_per_call();
@@ -77,8 +83,8 @@ impl FrozenLayer {
 
     fn samples_per_call(&self) -> usize {
         match self.spec.map {
-            LinearMap::Dense(_) => ROWS_PER_CALL,
-            LinearMap::Conv(conv) => (PATCHES_PER_CALL / conv.output().positions()).max(1),
+            LayerMap::Conv(conv) => (PATCHES_PER_CALL / conv.output().positions()).max(1),
+            LayerMap::Dense(_) | LayerMap::BiRnn(_) => ROWS_PER_CALL,
         }
     }
 
@@ -87,9 +93,9 @@ impl FrozenLayer {
     fn map_alike(&self, rows: ArrayView2<'_, f32>) -> (Vec<f32>, usize) {
         let weight = self.parameters.weight();
         let channels = weight.nrows();
-        let LinearMap::Conv(conv) = self.spec.map else {
+        let LayerMap::Conv(conv) = self.spec.map else {
             let mut mapped = vec![0.0; rows.nrows() * channels];
-            product_row_by_row(rows, weight, &mut matrix(&mut mapped, channels));
+            product_row_by_row(rows, weight, &mut matrix_mut(&mut mapped, channels));
             return (mapped, channels);
         };
         // Every sample begins where BLAS begins anew.
@@ -101,11 +107,11 @@ impl FrozenLayer {
             conv.patches(row.to_slice().expect("rows are contiguous"), patches);
         }
         let mut mapped = vec![0.0; rows.nrows() * stride * channels];
-        let patches = matrix(&mut patches, conv.fan_in());
+        let patches = matrix(&patches, conv.fan_in());
         if row_period().is_some() {
-            product(patches.view(), weight, &mut matrix(&mut mapped, channels));
+            product(patches, weight, &mut matrix_mut(&mut mapped, channels));
         } else {
-            product_row_by_row(patches.view(), weight, &mut matrix(&mut mapped, channels));
+            product_row_by_row(patches, weight, &mut matrix_mut(&mut mapped, channels));
         }
         (mapped, stride * channels)
     }
@@ -114,10 +120,11 @@ impl FrozenLayer {
     pub fn transform_pairs(&self, input: &PairedRows) -> PairActivations {
         let mut mapped = buffer(input.rows().nrows() * self.spec.map.output().len());
         match &self.spec.map {
-            LinearMap::Dense(_) => {
-                self.map_blocks(input.rows(), &mut matrix(&mut mapped, self.spec.map.channels()));
+            LayerMap::Dense(_) => {
+                self.map_blocks(input.rows(), &mut matrix_mut(&mut mapped, self.spec.map.channels()));
             }
-            LinearMap::Conv(conv) => self.map_tiles(conv, input.rows(), &mut mapped),
+            LayerMap::Conv(conv) => self.map_tiles(conv, input.rows(), &mut mapped),
+            LayerMap::BiRnn(_) => panic!("a recurrent layer reads sequences"),
         }
         let mut rows = Array2::zeros((input.pairs().len(), self.spec.outputs()));
         let row = |row: usize| &mapped[row * self.spec.map.output().len()..][..self.spec.map.output().len()];
@@ -150,9 +157,9 @@ impl FrozenLayer {
             rest = others;
         }
         work.into_par_iter().for_each(|(out, tile)| {
-            let mut patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
-            let patches = matrix(&mut patches, conv.fan_in());
-            product(patches.view(), self.parameters.weight(), &mut matrix(out, conv.channels));
+            let patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
+            let patches = matrix(&patches, conv.fan_in());
+            product(patches, self.parameters.weight(), &mut matrix_mut(out, conv.channels));
         });
     }
 
@@ -185,10 +192,6 @@ pub(crate) fn transmit(
     }
 }
 
-fn matrix(numbers: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
-    ArrayViewMut2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
-}
-
 /// What is passed on at every position, before pooling: (positions, channels).
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
 fn activations(
@@ -207,7 +210,7 @@ fn activations(
         outputs(pair, first, second, constants, out);
         let mean = match kind {
             Transmit::Triangle => sum(out) / channels as f32,
-            Transmit::Relu => 0.0,
+            Transmit::Relu | Transmit::Standardized => 0.0,
         };
         for value in out.iter_mut() {
             *value = (*value - mean).max(0.0);
@@ -229,45 +232,4 @@ fn sum(values: &[f32]) -> f32 {
         *lane += value;
     }
     lanes.iter().sum()
-}
-
-/// Samples after the first `layers.len()` layers: (samples, elements in) to (samples, elements out).
-pub fn transform(layers: &[Arc<FrozenLayer>], samples: ArrayView2<'_, f32>) -> Array2<f32> {
-    layers.iter().fold(samples.to_owned(), |rows, layer| layer.transform(rows.view()))
-}
-
-/// The readout's features of samples: the outputs of the layers for which `taps` holds true, each pooled for the readout
-/// and standardised per sample and layer, side by side. Without any tapped layer: the standardised samples themselves.
-pub fn features(layers: &[Arc<FrozenLayer>], taps: &[bool], samples: ArrayView2<'_, f32>) -> Array2<f32> {
-    assert_eq!(layers.len(), taps.len(), "one tap for each layer");
-    let mut rows = samples.to_owned();
-    let mut parts = Vec::new();
-    for (layer, &tapped) in layers.iter().zip(taps) {
-        rows = layer.transform(rows.view());
-        if tapped {
-            parts.push(pooled(layer.spec.readout_pool, layer.spec.output(), &rows));
-        }
-    }
-    if parts.is_empty() {
-        parts.push(samples.to_owned());
-    }
-    let width = parts.iter().map(Array2::ncols).sum();
-    let mut features = Array2::zeros((samples.nrows(), width));
-    let mut start = 0;
-    for mut part in parts {
-        standardize_rows(&mut part, &Counting::Once);
-        features.slice_mut(s![.., start..start + part.ncols()]).assign(&part);
-        start += part.ncols();
-    }
-    features
-}
-
-fn pooled(pool: Option<Pool>, shape: MapShape, rows: &Array2<f32>) -> Array2<f32> {
-    let Some(pool) = pool else { return rows.clone() };
-    let mut result = Array2::zeros((rows.nrows(), pool.output(shape).len()));
-    result.outer_iter_mut().into_par_iter().zip(rows.outer_iter()).for_each(|(mut out, row)| {
-        let row = row.to_slice().expect("rows are contiguous");
-        pool.apply(shape, row, out.as_slice_mut().expect("rows are contiguous"));
-    });
-    result
 }

@@ -16,13 +16,13 @@ use rayon::ThreadPoolBuilder;
 use scff::batch::{Epoch, Step};
 use scff::blas;
 use scff::goodness::{Goodness, LossParameters, loss_and_gradient};
-use scff::layer::{Conv, LayerSpec, LayerState, LinearMap, MapShape, PairSource, Pool, PoolKind, Transmit};
+use scff::layer::{Conv, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Transmit};
 use scff::optimizer::{OptimizerParameters, Update};
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed};
 use scff::train::{Hyperparameters, Sharing, TrainingLayer, TrainingStage};
 
-use crate::measure::{BATCH, PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
+use crate::measure::{PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
 use crate::naive::{Layer, Rows, widen};
 use crate::naive_conv::{loss_and_gradient as slow_loss_and_gradient, make_pairs, take_pair};
 
@@ -33,6 +33,8 @@ mod naive;
 #[path = "../tests/common/naive_conv.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod naive_conv;
+
+const BATCH: usize = 100;
 
 const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
     loss: LossParameters { theta_pos: 5.0, theta_neg: 9.0, lambda: 7e-4 },
@@ -62,7 +64,7 @@ const LAYERS: [Subject; 3] = [
         transmit: Transmit::Triangle,
         block: 96,
         sharing: Sharing::Samples,
-        pytorch: PyTorch { official: 697.0, fused: 176.0 },
+        pytorch: PyTorch { official: 697.0, fused: Some(176.0) },
         least_share: None,
     },
     Subject {
@@ -72,7 +74,7 @@ const LAYERS: [Subject; 3] = [
         transmit: Transmit::Triangle,
         block: 192,
         sharing: Sharing::Channels,
-        pytorch: PyTorch { official: 1418.0, fused: 595.0 },
+        pytorch: PyTorch { official: 1418.0, fused: Some(595.0) },
         least_share: Some(0.80),
     },
     Subject {
@@ -82,7 +84,7 @@ const LAYERS: [Subject; 3] = [
         transmit: Transmit::Relu,
         block: 384,
         sharing: Sharing::Channels,
-        pytorch: PyTorch { official: 4497.0, fused: 928.0 },
+        pytorch: PyTorch { official: 4497.0, fused: Some(928.0) },
         least_share: Some(0.88),
     },
 ];
@@ -135,7 +137,7 @@ impl Subject {
     fn spec(&self) -> LayerSpec {
         LayerSpec {
             name: "conv".into(),
-            map: LinearMap::Conv(self.conv()),
+            map: LayerMap::Conv(self.conv()),
             pairs: self.pairs,
             transmit: self.transmit,
             pool: Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
@@ -146,7 +148,7 @@ impl Subject {
 
     fn layer(&self) -> TrainingLayer {
         let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
-        let state = LayerState::initial(&LinearMap::Conv(self.conv()), &mut random);
+        let state = LayerState::initial(&LayerMap::Conv(self.conv()), &mut random);
         TrainingLayer::new(self.spec(), Hyperparameters { sharing: self.sharing, ..HYPERPARAMETERS }, &state)
             .expect("the state fits")
     }
@@ -175,7 +177,7 @@ impl Subject {
                 black_box(PairedRows::take(below.transform_pairs(&pairs), &self.spec().map));
             })
         });
-        let multiply_adds = |subject: &Self| LinearMap::Conv(subject.conv()).multiply_adds() as f64;
+        let multiply_adds = |subject: &Self| LayerMap::Conv(subject.conv()).multiply_adds() as f64;
         let below = self.below().map_or(0.0, |below| BATCH as f64 * multiply_adds(below));
         Times {
             whole,
@@ -299,7 +301,7 @@ impl Subject {
     fn check(&self) -> Result<f64, String> {
         const SAMPLES: usize = 4;
         let narrow = Self { shape: (self.shape.0, self.shape.1, 12, self.shape.3), block: 8, ..*self };
-        let map = LinearMap::Conv(narrow.conv());
+        let map = LayerMap::Conv(narrow.conv());
         let rows = random_rows(1, 2 * SAMPLES, map.inputs());
         let slow_rows = |rows: ArrayView2<'_, f32>| rows.outer_iter().map(widen).collect::<Rows>();
         let (input, slow) = if self.pairs == PairSource::Makes {

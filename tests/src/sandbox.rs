@@ -42,6 +42,11 @@ impl Sandbox {
         Self::with(include_str!("convolutions.toml"))
     }
 
+    /// A new one, with the configuration of three recurrent layers.
+    pub fn of_sequences() -> Self {
+        Self::with(include_str!("sequences.toml"))
+    }
+
     fn with(config: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         data::write(&folder.path().join("data/mnist"), data::TRAINING);

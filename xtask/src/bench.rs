@@ -11,12 +11,12 @@ pub struct Arguments {
     quick: bool,
 }
 
-/// Measures training steps of dense layers and of convolutions, then the stream of activations to a worker.
+/// Measures training steps of dense, convolutional and recurrent layers, then the stream of activations to a worker.
 pub fn run(Arguments { quick }: &Arguments) -> anyhow::Result<()> {
     let shell = shell::open()?;
     packages::for_building(&shell)?;
     let options: &[&str] = if *quick { &["--", "--quick"] } else { &[] };
-    for (package, bench) in [("scff", "step"), ("scff", "conv"), ("worker", "stream")] {
+    for (package, bench) in [("scff", "step"), ("scff", "conv"), ("scff", "birnn"), ("worker", "stream")] {
         cmd!(shell, "cargo bench -p {package} --bench {bench} {options...}").run()?;
     }
     Ok(())

@@ -73,7 +73,8 @@ fn a_killed_coordinator_continues_to_the_same_weights() {
 
 #[test]
 fn layers_that_train_together_give_the_same_weights_on_any_number_of_workers() {
-    let joint = ["--set", "training.schedule=joint", "--set", "data.views=1"];
+    let joint =
+        ["--set", "training.schedule=joint", "--set", "data.views=1", "--set", "layers.1.negatives=2"];
     let run = |workers: &str| {
         let words = [&["--local", workers, "--threads", "1"], &joint[..]].concat();
         weights(&Sandbox::of_sequences().run("run", &words)).to_owned()

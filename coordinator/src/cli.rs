@@ -21,8 +21,11 @@ use crate::calibration::calibrate;
 use crate::certs;
 use crate::cluster::{ClusterOptions, Discovery, LocalOptions};
 use crate::config;
+use crate::data_folder;
 use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
 use crate::eval::{Wanted, eval};
+use crate::location::Location;
+use crate::objects::Patience;
 use crate::plan::Plan;
 use crate::retries::Retries;
 use crate::run::run;
@@ -68,15 +71,21 @@ pub enum Command {
     Run {
         /// The configuration file.
         config: PathBuf,
-        /// The run directory [default: runs/CONFIG-seedN].
-        #[arg(long)]
-        out: Option<PathBuf>,
+        /// The run directory: a folder, or s3://BUCKET/PREFIX on an S3-compatible object store, which the usual variables name
+        /// (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and so on) [default: runs/CONFIG-seedN].
+        #[arg(long, value_name = "DIR|S3", value_parser = Location::parser())]
+        out: Option<Location>,
         /// Override a key of the configuration, such as layers.0.lr=0.01; may be given several times.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
         /// Show metrics for Prometheus on /metrics of this address, and /live and /ready for probes.
         #[arg(long, value_name = "ADDR")]
         metrics: Option<SocketAddr>,
+        /// On an object store: for how long the run directory stays this coordinator's without a sign of life of it, in seconds.
+        /// Whoever continues a run whose coordinator was killed waits for so long; and what the store does not do within two
+        /// thirds of it, with all tries, ends the run.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(6..=3600))]
+        lease: u16,
         /// Where the workers are.
         #[command(flatten)]
         cluster: ClusterArgs,
@@ -99,8 +108,9 @@ pub enum Command {
     },
     /// Train and measure a readout on the frozen layers of a run, or on its input.
     Eval {
-        /// The run directory.
-        run_dir: PathBuf,
+        /// The run directory: a folder or s3://BUCKET/PREFIX.
+        #[arg(value_name = "DIR|S3", value_parser = Location::parser())]
+        run_dir: Location,
         /// What the readout reads.
         #[arg(long, value_enum, default_value = "layers")]
         features: FeaturesArg,
@@ -180,9 +190,9 @@ pub struct ClusterArgs {
     /// Certificates, for running workers.
     #[command(flatten)]
     tls: TlsArgs,
-    /// The folder of data sets.
-    #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
-    data: PathBuf,
+    /// The folder of data sets, or s3://BUCKET/PREFIX, whose files are copied to ~/.cache/strata first.
+    #[arg(long, value_name = "DIR|S3", default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::parser())]
+    data: Location,
 }
 
 /// Which workers a run is planned for.
@@ -205,9 +215,9 @@ pub struct PlannedArgs {
     /// Milliseconds there and back between two machines.
     #[arg(long, value_name = "MS", default_value_t = 0.2, value_parser = positive)]
     round_trip: f64,
-    /// The folder of data sets.
-    #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
-    data: PathBuf,
+    /// The folder of data sets, or s3://BUCKET/PREFIX.
+    #[arg(long, value_name = "DIR|S3", default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::parser())]
+    data: Location,
 }
 
 /// What to do with certificates. Nothing is overwritten; a command that was carried out before says what is there.
@@ -265,13 +275,13 @@ pub enum DataCommand {
         /// Which one.
         name: DataSetName,
         /// The folder of data sets.
-        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
+        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::folder_parser())]
         data: PathBuf,
     },
     /// List the data sets there are, and which are here.
     List {
         /// The folder of data sets.
-        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
+        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::folder_parser())]
         data: PathBuf,
     },
     /// Check a data set's files against their published checksums.
@@ -279,7 +289,7 @@ pub enum DataCommand {
         /// Which one.
         name: DataSetName,
         /// The folder of data sets.
-        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA")]
+        #[arg(long, default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::folder_parser())]
         data: PathBuf,
     },
 }
@@ -307,7 +317,8 @@ impl ClusterArgs {
             retries,
             kernel: kernel.clone(),
         };
-        Ok(Surroundings { data: self.data, cluster, shards: self.shards, retries, metrics: None, stop })
+        let (data, shards, patience) = (self.data, self.shards, Patience::default());
+        Ok(Surroundings { data, patience, cluster, shards, retries, metrics: None, stop })
     }
 }
 
@@ -351,16 +362,17 @@ impl Cli {
     pub async fn execute(self, stop: Stop) -> anyhow::Result<()> {
         let Self { blas_kernel: kernel, command, .. } = self;
         match command {
-            Command::Run { config: file, out, set, metrics, cluster } => {
+            Command::Run { config: file, out, set, metrics, lease, cluster } => {
                 let config = config::load(&file, &set)?;
                 let out = out.unwrap_or_else(|| {
                     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-                    PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0))
+                    PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0)).into()
                 });
-                let surroundings = Surroundings { metrics, ..cluster.surroundings(&kernel, stop)? };
+                let patience = Patience::of_lease(lease);
+                let surroundings = Surroundings { metrics, patience, ..cluster.surroundings(&kernel, stop)? };
                 let summary =
                     run(&config, &out, &surroundings).await.with_context(|| file.display().to_string())?;
-                print(format_args!("{}\nrun directory: {}", conclusion(&summary), out.display()))?;
+                print(format_args!("{}\nrun directory: {out}", conclusion(&summary)))?;
             }
             Command::Plan { config: file, set, json, cluster } => {
                 let config = config::load(&file, &set)?;
@@ -395,9 +407,9 @@ async fn kernels_here() -> String {
 
 /// The plan, and how many samples are in the test set: the data set's files are needed only where their number is not known
 /// without them.
-fn plan(config: &config::Config, data: &std::path::Path) -> anyhow::Result<(Plan, usize)> {
+fn plan(config: &config::Config, data: &Location) -> anyhow::Result<(Plan, usize)> {
     let Some(official) = official(config.data.name) else {
-        let (plan, set) = prepare(config, data)?;
+        let (plan, set) = prepare(config, &data_folder::local(config.data.name, data)?)?;
         return Ok((plan, set.test.len()));
     };
     Ok((Plan::new(config, official.shape, official.training)?, official.test_samples as usize))

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use time::OffsetDateTime;
 
 /// Runs from its making on.
@@ -24,6 +25,29 @@ impl Stopwatch {
     /// The same, in seconds.
     pub fn seconds(self) -> f64 {
         self.elapsed().as_secs_f64()
+    }
+}
+
+/// A moment, on a clock of this machine that nobody sets and that goes on while the machine sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::Boottime);
+        Self(Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
+    }
+
+    /// So much later.
+    #[cfg(test)]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0 + duration)
+    }
+
+    /// How much earlier `earlier` is.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
     }
 }
 

@@ -1,15 +1,15 @@
 //! Evaluation: readouts of what a run has frozen, or of its input, which leave the run as it is.
 
-use std::path::Path;
-
 use anyhow::bail;
 use proto::refusal::Reason;
 use scff::batch::Step;
 
 use crate::cluster::Worker;
+use crate::data_folder;
 use crate::event_log::teller;
 use crate::events::{Event, Events};
 use crate::features::{FeaturesError, Taps};
+use crate::location::Location;
 use crate::readout::ReadoutError;
 use crate::run_dir::RunDirReader;
 use crate::sitting::{Sitting, Surroundings};
@@ -29,18 +29,20 @@ pub struct Wanted {
 
 /// Trains and measures a readout on what a run has frozen, without changing the run.
 pub async fn eval(
-    path: &Path,
+    place: &Location,
     wanted: Wanted,
     surroundings: &Surroundings,
 ) -> anyhow::Result<ReadoutSummary> {
-    let dir = RunDirReader::open(path)?;
+    let dir = RunDirReader::open(place)?;
     if let Some(wrong) = wanted.readout.iter().find(|given| !given.trim_start().starts_with("readout.")) {
         bail!(
             "--set {wrong}: the run's layers are trained; expected a key of the readout, such as readout.dropout=0.4"
         );
     }
-    let config = crate::config::load(&dir.config_file(), &wanted.readout)?;
-    let (plan, set) = prepare(&config, &surroundings.data)?;
+    let (file, text) = dir.config_file()?;
+    let config = crate::config::parse(&file.to_string(), &text, &wanted.readout)?;
+    let data = data_folder::local(config.data.name, &surroundings.data)?;
+    let (plan, set) = prepare(&config, &data)?;
     let splits = split(&plan, set);
     let events = Events::new(vec![teller()]);
     let mut sitting = Sitting::evaluating(plan, splits, dir, surroundings, events)?;
@@ -84,10 +86,10 @@ async fn read_out(
 
 /// Of each frozen layer up to the highest that is read, whether it is: layers above that are of no use.
 fn layers_to_read(sitting: &Sitting<RunDirReader>, wanted: Option<Vec<usize>>) -> anyhow::Result<Vec<bool>> {
-    let path = sitting.dir.path().display();
+    let place = sitting.dir.place();
     let frozen = sitting.frozen.len();
     if frozen == 0 {
-        bail!("{path}: no layer is frozen yet");
+        bail!("{place}: no layer is frozen yet");
     }
     let mut read: Vec<bool> = match wanted {
         None => sitting.plan.stages[..frozen].iter().map(|stage| stage.tapped).collect(),
@@ -100,7 +102,7 @@ fn layers_to_read(sitting: &Sitting<RunDirReader>, wanted: Option<Vec<usize>>) -
     };
     let Some(highest) = read.iter().rposition(|read| *read) else {
         bail!(
-            "{path}: the readout reads none of the {frozen} layers that are frozen; name some with --layers"
+            "{place}: the readout reads none of the {frozen} layers that are frozen; name some with --layers"
         );
     };
     read.truncate(highest + 1);

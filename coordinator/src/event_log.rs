@@ -93,8 +93,8 @@ impl Listener for EventLog {
 /// Logs what needs no memory of what came before.
 fn log(event: &Event) {
     match event {
-        Event::Started { folder, frozen } => {
-            info!(event = "started", folder = %folder.display(), frozen_layers = frozen, "a run begins or goes on");
+        Event::Started { run_dir, frozen } => {
+            info!(event = "started", folder = %run_dir, frozen_layers = frozen, "a run begins or goes on");
         }
         Event::Waiting(WaitedFor { whom, reasons, left }) => {
             let (reasons, left_seconds) = (reasons.join("; "), left.as_secs());
@@ -148,9 +148,9 @@ fn log(event: &Event) {
             let layers = layers.join(", ");
             info!(event = "stopped", layers, step = step.0, "stopped; the same command continues");
         }
-        Event::Finished { folder, summary, before } => info!(
+        Event::Finished { run_dir, summary, before } => info!(
             event = "finished",
-            folder = %folder.display(),
+            folder = %run_dir,
             seconds = summary.seconds,
             weights_sha256 = summary.weights_sha256,
             before,

@@ -1,13 +1,13 @@
 //! What happens in a run, told to whoever listens: facts and numbers, which a [`Listener`] words, draws or keeps.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::address::Address;
 use scff::batch::{Epoch, LayerIndex, Step};
 
 use crate::cluster::{WaitedFor, WorkerFailure};
+use crate::location::Location;
 use crate::pace::Slow;
 use crate::run_dir::RunDirError;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
@@ -19,7 +19,7 @@ pub enum Event {
     /// A sitting begins.
     Started {
         /// The run directory.
-        folder: PathBuf,
+        run_dir: Location,
         /// Layers that earlier sittings have frozen.
         frozen: usize,
     },
@@ -117,7 +117,7 @@ pub enum Event {
     /// All is done; or was, before this sitting.
     Finished {
         /// The run directory.
-        folder: PathBuf,
+        run_dir: Location,
         /// What came out.
         summary: Summary,
         /// Whether an earlier sitting had finished it.

@@ -8,6 +8,10 @@ mod clock;
 
 pub mod certs;
 
+pub mod location;
+
+pub mod objects;
+
 mod mistyped;
 
 pub mod retries;
@@ -45,6 +49,8 @@ pub mod metrics_log;
 pub mod meters;
 
 pub mod schedule;
+
+pub mod data_folder;
 
 pub mod split;
 

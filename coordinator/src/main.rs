@@ -48,6 +48,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::path::Path;
 
     use anyhow::Context;
     use coordinator::run_dir::RunDirError;
@@ -58,7 +59,8 @@ mod tests {
     fn a_cause_is_said_once() {
         let full = || io::Error::from_raw_os_error(28);
         let source = full();
-        let error = anyhow::Error::from(RunDirError::Io { path: "run/metrics.jsonl".into(), source });
+        let error =
+            anyhow::Error::from(RunDirError::Io { place: Path::new("run/metrics.jsonl").into(), source });
         let error = Err::<(), _>(error).context("iris.toml").unwrap_err();
         assert_eq!(said(&error), format!("iris.toml: run/metrics.jsonl: {}", full()));
     }

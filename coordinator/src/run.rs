@@ -1,6 +1,5 @@
 //! A run: carries out what the [`crate::schedule`] commands.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -11,12 +10,15 @@ use scff::batch::{Epoch, LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerState;
 use scff::seed::Purpose;
+use source::DataSet;
 
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
+use crate::data_folder;
 use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
+use crate::location::Location;
 use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
@@ -34,9 +36,23 @@ use crate::totals::Carried;
 use crate::worker_id::WorkerId;
 
 /// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
-pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> anyhow::Result<Summary> {
-    let (plan, set) = prepare(config, &surroundings.data)?;
-    let dir = Arc::new(RunDir::open(out, config)?);
+pub async fn run(config: &Config, out: &Location, surroundings: &Surroundings) -> anyhow::Result<Summary> {
+    let data = data_folder::local(config.data.name, &surroundings.data)?;
+    let prepared = prepare(config, &data)?;
+    let dir = Arc::new(RunDir::open(out, config, surroundings.patience)?);
+    let released = dir.clone();
+    surroundings.stop.before_leaving(move || released.release());
+    let done = run_in(dir.clone(), prepared, surroundings).await;
+    dir.release();
+    done
+}
+
+/// The same in a directory that is this run's.
+async fn run_in(
+    dir: Arc<RunDir>,
+    (plan, set): (Plan, DataSet),
+    surroundings: &Surroundings,
+) -> anyhow::Result<Summary> {
     let mut listeners: Vec<Box<dyn Listener>> = vec![Box::new(MetricsLog::new(dir.clone())), teller()];
     if let Some(address) = surroundings.metrics {
         let observed = Observed::new();
@@ -46,7 +62,11 @@ pub async fn run(config: &Config, out: &Path, surroundings: &Surroundings) -> an
     }
     let events = Events::new(listeners);
     if let Some(summary) = dir.summary()? {
-        events.tell(&Event::Finished { folder: out.to_owned(), summary: summary.clone(), before: true })?;
+        events.tell(&Event::Finished {
+            run_dir: dir.place().clone(),
+            summary: summary.clone(),
+            before: true,
+        })?;
         return Ok(summary);
     }
     let splits = split(&plan, set);
@@ -101,7 +121,7 @@ impl Run {
         let mut schedule =
             Schedule::new(self.sitting.plan.phases.iter().map(tasks).collect(), self.retries.tries);
         let frozen = self.sitting.frozen.iter().flatten().count();
-        self.tell(&Event::Started { folder: self.sitting.dir.path().to_owned(), frozen })?;
+        self.tell(&Event::Started { run_dir: self.sitting.dir.place().clone(), frozen })?;
         let mut outcome = Outcome::Started { over: self.sitting.over };
         let mut readout = None;
         loop {
@@ -333,8 +353,8 @@ impl Run {
             peak_rss_bytes: identity.peak_rss_bytes,
         };
         dir.save_summary(&summary).context("the run is done, but its summary is not written")?;
-        let folder = dir.path().to_owned();
-        events.tell(&Event::Finished { folder, summary: summary.clone(), before: false })?;
+        let run_dir = dir.place().clone();
+        events.tell(&Event::Finished { run_dir, summary: summary.clone(), before: false })?;
         Ok(summary)
     }
 }

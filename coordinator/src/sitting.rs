@@ -1,7 +1,6 @@
 //! One sitting of a run, to train or to evaluate: its plan and samples, its directory, its workers, and the layers that are frozen.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use proto::kernels::Digest;
@@ -14,6 +13,8 @@ use crate::config::{Shards, TrainingSchedule};
 use crate::events::{Event, Events};
 use crate::features::{LayerTaps, Taps};
 use crate::kernels::{Agreed, Began};
+use crate::location::Location;
+use crate::objects::Patience;
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, ReadoutRun};
 use crate::retries::Retries;
@@ -26,8 +27,10 @@ use crate::worker_id::WorkerId;
 /// Where a run finds things.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The folder of data sets.
-    pub data: PathBuf,
+    /// Where data sets are.
+    pub data: Location,
+    /// What a run has patience for where its directory is on an object store.
+    pub patience: Patience,
     /// The workers.
     pub cluster: ClusterOptions,
     /// How many workers share each layer, whatever its configuration says.
@@ -111,7 +114,7 @@ impl Sitting<RunDirReader> {
         surroundings: &Surroundings,
         events: Events,
     ) -> Result<Self, RunDirError> {
-        let identity = dir.identity()?.unwrap_or_else(|| RunIdentity::new(dir.path()));
+        let identity = dir.identity()?.unwrap_or_else(|| RunIdentity::new(dir.place()));
         let mut frozen = dir.frozen(&plan.stages)?;
         frozen.truncate(frozen.iter().take_while(|layer| layer.is_some()).count());
         let over = frozen.len();

@@ -3,8 +3,8 @@
 //! The first signal ends the process at once, unless work is being done that would be lost: then that is brought to a
 //! checkpoint first. The second ends it in any case.
 
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::fmt::{self, Debug, Formatter};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::logs::say;
 use proto::signals::{Signals, leave};
@@ -19,12 +19,17 @@ pub const CONTINUE_ME: u8 = 75;
 pub struct Stopped;
 
 /// Whether the process was asked to end.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Stop {
     asked: Arc<watch::Sender<bool>>,
     /// How many pieces of work would be lost if the process ended at once.
     at_work: Arc<Mutex<usize>>,
+    /// What is to be done before it does.
+    last: Arc<Mutex<Vec<LastWord>>>,
 }
+
+/// Something short that is done before the process ends.
+type LastWord = Box<dyn FnOnce() + Send>;
 
 /// Work that is brought to a checkpoint before the process ends.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ pub struct AtWork(Arc<Mutex<usize>>);
 impl Stop {
     /// Nobody has asked yet.
     pub fn new() -> Self {
-        Self { asked: Arc::new(watch::Sender::new(false)), at_work: Arc::default() }
+        Self { asked: Arc::new(watch::Sender::new(false)), at_work: Arc::default(), last: Arc::default() }
     }
 
     /// Declares work that must be brought to a checkpoint, until the value is dropped. Whoever does it looks after
@@ -62,15 +67,35 @@ impl Stop {
         *at_work > 0
     }
 
+    /// Has something be done before the process ends at once; a second signal does not wait for it. It may block.
+    pub fn before_leaving(&self, last: impl FnOnce() + Send + 'static) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(last));
+    }
+
+    async fn last_words(&self) {
+        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        // One that panics has said so.
+        let _ = tokio::task::spawn_blocking(|| last.into_iter().for_each(|last| last())).await;
+    }
+
     /// Ends the process as `signals` say. Returns never.
     pub async fn obey(self, mut signals: Signals) {
         signals.next().await;
         if !self.ask() {
             say("stopped; the same command continues");
-            leave(CONTINUE_ME);
+            tokio::select! {
+                () = self.last_words() => leave(CONTINUE_ME),
+                signal = signals.next() => leave(signal.status()),
+            }
         }
         say("stopping as soon as a checkpoint is written; a second signal ends at once");
         leave(signals.next().await.status());
+    }
+}
+
+impl Debug for Stop {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stop").field(&self.asked()).finish()
     }
 }
 

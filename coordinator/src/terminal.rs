@@ -117,8 +117,8 @@ impl Listener for Terminal {
             | Event::Checkpoint { .. }
             | Event::LayerFrozen { .. }
             | Event::Finished { before: false, .. } => {}
-            Event::Started { folder, frozen } => {
-                self.say(format_args!("{}: continuing after {frozen} frozen layer(s)", folder.display()));
+            Event::Started { run_dir, frozen } => {
+                self.say(format_args!("{run_dir}: continuing after {frozen} frozen layer(s)"));
             }
             Event::Waiting(WaitedFor { whom, reasons, left }) => {
                 let why = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join("; ") };
@@ -164,8 +164,8 @@ impl Listener for Terminal {
             }
             Event::ReadOut(_) => self.bar.abandon(),
             Event::Stopped { layers, step } => self.stopped(layers, *step),
-            Event::Finished { folder, before: true, .. } => {
-                self.say(format_args!("{}: this run is finished", folder.display()));
+            Event::Finished { run_dir, before: true, .. } => {
+                self.say(format_args!("{run_dir}: this run is finished"));
             }
         }
         Ok(())

@@ -60,7 +60,7 @@ pub fn restore(
     configuration: &str,
 ) -> Result<Option<Checkpoint>, RunDirError> {
     let files = store.files();
-    let (path, previous) = (files.at(name), previous(name));
+    let (place, previous) = (files.at(name), previous(name));
     let damage = match read(files, name, stages, configuration)? {
         Some(Ok(checkpoint)) => return Ok(Some(checkpoint)),
         Some(Err(damage)) => Some(damage),
@@ -72,22 +72,17 @@ pub fn restore(
             let Step(step) = checkpoint.step;
             if let Some(damage) = damage {
                 let kept = files.at(&previous);
-                tracing::warn!(
-                    "{}: {damage}; going on from step {step}, of {}",
-                    path.display(),
-                    kept.display()
-                );
+                tracing::warn!("{place}: {damage}; going on from step {step}, of {kept}");
             }
             store.rename(&previous, name)?;
             Ok(Some(checkpoint))
         }
         (Some(Err(_)), Some(damage)) => {
-            let advice =
-                format!("remove the file and {} to train the layer anew", files.at(&previous).display());
-            Err(damage.at(path, advice))
+            let advice = format!("remove the file and {} to train the layer anew", files.at(&previous));
+            Err(damage.at(place, advice))
         }
         (Some(Err(damage)), None) => Err(damage.at(files.at(&previous), ANEW)),
-        (None, Some(damage)) => Err(damage.at(path, ANEW)),
+        (None, Some(damage)) => Err(damage.at(place, ANEW)),
         (None, None) => Ok(None),
     }
 }
@@ -109,7 +104,7 @@ fn read(
     // Those of earlier builds do not say.
     if let Some(found) = header.get(CONFIGURATION).filter(|found| *found != configuration) {
         return Err(RunDirError::OtherLayer {
-            path: files.at(name),
+            place: files.at(name),
             found: format!("a checkpoint of the configuration {found}"),
             expected: format!("one of the directory's, {configuration}"),
         });
@@ -153,15 +148,15 @@ pub fn write(
     layers: &[(LayerIndex, &TrainedLayer)],
     configuration: &str,
 ) -> Result<(), RunDirError> {
-    let path = store.files().at(name);
+    let place = store.files().at(name);
     if let Some((layer, _)) = layers.iter().find(|(_, trained)| !trained.state.is_finite()) {
         let what = format!("a weight, bias or moment of layer {}", layer.0);
-        return Err(RunDirError::NotFinite { path, what });
+        return Err(RunDirError::NotFinite { place, what });
     }
     let carried: Vec<(u32, &Carried)> =
         layers.iter().map(|(layer, trained)| (layer.0, &trained.carried)).collect();
     let header = Header::from([
-        (LAYERS.to_owned(), json::line(&path, &carried)?),
+        (LAYERS.to_owned(), json::line(&place, &carried)?),
         (CONFIGURATION.to_owned(), configuration.to_owned()),
     ]);
     let names: Vec<String> = layers.iter().map(|(layer, _)| part_name(*layer)).collect();

@@ -15,13 +15,18 @@ pub const FILE: &str = "config.toml";
 
 /// What a directory's file says; errors where there is no run.
 pub fn read(files: &Files) -> Result<Config, RunDirError> {
-    find(files)?.ok_or_else(|| RunDirError::NoRun { path: files.folder().to_owned() })
+    find(files)?.ok_or_else(|| RunDirError::NoRun { place: files.place().clone() })
+}
+
+/// The file's text; errors where there is no run.
+pub fn text(files: &Files) -> Result<String, RunDirError> {
+    let bytes = files.read(FILE)?.ok_or_else(|| RunDirError::NoRun { place: files.place().clone() })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn find(files: &Files) -> Result<Option<Config>, RunDirError> {
     let Some(bytes) = files.read(FILE)? else { return Ok(None) };
-    let name = files.at(FILE).display().to_string();
-    let parsed = config::parse(&name, &String::from_utf8_lossy(&bytes), &[]);
+    let parsed = config::parse(&files.at(FILE).to_string(), &String::from_utf8_lossy(&bytes), &[]);
     parsed.map(Some).map_err(|error| RunDirError::Config { error })
 }
 
@@ -35,14 +40,14 @@ pub fn keep(store: &Store, config: &Config, finished: bool) -> Result<(), RunDir
         differing(&there, &here).into_iter().partition(|key| may_change(key, finished));
     if !differences.is_empty() {
         return Err(RunDirError::OtherConfig {
-            path: files.folder().to_owned(),
+            place: files.place().clone(),
             differences: listed(&differences, &there, &here),
         });
     }
     if finished || changed.is_empty() {
         return Ok(());
     }
-    tracing::info!("{}: from here on, {}", files.at(FILE).display(), listed(&changed, &there, &here));
+    tracing::info!("{}: from here on, {}", files.at(FILE), listed(&changed, &there, &here));
     store.write(FILE, config.to_toml().as_bytes())
 }
 
@@ -146,6 +151,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::objects::Patience;
 
     const IRIS: &str = include_str!("../../../configs/iris.toml");
     const CIFAR: &str = include_str!("../../../configs/cifar10.toml");
@@ -159,7 +165,7 @@ mod tests {
     fn open(there: &[u8], here: &Config, finished: bool) -> Result<String, RunDirError> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), there).unwrap();
-        keep(&Store::open(folder.path(), &[]).unwrap(), here, finished)?;
+        keep(&Store::open(&folder.path().into(), &[], Patience::default()).unwrap(), here, finished)?;
         Ok(fs::read_to_string(folder.path().join(FILE)).unwrap())
     }
 

@@ -1,34 +1,67 @@
 //! What can be wrong with a run directory.
 
-use std::path::PathBuf;
-
 use proto::state::StateError;
 use scff::layer::ShapeError;
 
 use crate::config::ConfigError;
+use crate::location::Location;
+use crate::objects::ObjectsError;
 
 /// A run directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirError {
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{place}: {source}")]
     Io {
         /// The file.
-        path: PathBuf,
+        place: Location,
         /// Why.
         source: std::io::Error,
     },
     /// Another run uses the directory.
-    #[error("{}: another coordinator is using this run directory", path.display())]
+    #[error("{place}: another coordinator is using this run directory")]
     Locked {
         /// The lock file.
-        path: PathBuf,
+        place: Location,
     },
+    /// Another run uses it, on an object store.
+    #[error("{place}: another coordinator is using this run directory: {holder}")]
+    Held {
+        /// The lock.
+        place: Location,
+        /// Who uses it.
+        holder: String,
+    },
+    /// Another run has begun to use it, on an object store.
+    #[error(
+        "{place}: {to} has taken this run directory over, for there was no sign of this coordinator in time (--lease); from here on \
+         it writes nothing"
+    )]
+    Lost {
+        /// The lock.
+        place: Location,
+        /// Who uses it.
+        to: String,
+    },
+    /// An object store that gives a lock to two.
+    #[error(
+        "{place}: found a store that writes objects on whatever condition, expected one that knows conditional writes (If-None-Match \
+         and If-Match)"
+    )]
+    Unconditional {
+        /// The lock.
+        place: Location,
+    },
+    /// An object store does not do what it should.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// It holds a run of another configuration.
-    #[error("{}: holds a run of another configuration: {differences}; choose another directory with --out", path.display())]
+    #[error(
+        "{place}: holds a run of another configuration: {differences}; choose another directory with --out"
+    )]
     OtherConfig {
         /// The directory.
-        path: PathBuf,
+        place: Location,
         /// The keys that differ, with both values.
         differences: String,
     },
@@ -41,49 +74,49 @@ pub enum RunDirError {
         error: ConfigError,
     },
     /// A file is damaged.
-    #[error("{}: {damage}; {advice}", path.display())]
+    #[error("{place}: {damage}; {advice}")]
     Damaged {
         /// The file.
-        path: PathBuf,
+        place: Location,
         /// What is wrong.
         damage: Box<Damage>,
         /// What to do.
         advice: String,
     },
     /// A layer's file is whole, but not the one that belongs there.
-    #[error("{}: found {found}, expected {expected}; remove the file to train the layer anew", path.display())]
+    #[error("{place}: found {found}, expected {expected}; remove the file to train the layer anew")]
     OtherLayer {
         /// The file.
-        path: PathBuf,
+        place: Location,
         /// What it holds.
         found: String,
         /// What it should hold.
         expected: String,
     },
     /// Numbers that could not be read back are not written.
-    #[error("{}: {what} is not a finite number; nothing was written", path.display())]
+    #[error("{place}: {what} is not a finite number; nothing was written")]
     NotFinite {
         /// The file.
-        path: PathBuf,
+        place: Location,
         /// The field or tensors.
         what: String,
     },
     /// A frozen layer is gone that others have trained upon since.
     #[error(
-        "{}: not there, although the layers above it have trained on its outputs; remove {} too, to train all layers anew",
-        path.display(), checkpoints.display()
+        "{place}: not there, although the layers above it have trained on its outputs; remove {checkpoints} too, to train all layers \
+         anew"
     )]
     Missing {
         /// The layer's file.
-        path: PathBuf,
+        place: Location,
         /// The folder with the checkpoints of the layers above.
-        checkpoints: PathBuf,
+        checkpoints: Location,
     },
     /// There is no run.
-    #[error("{}: no run directory: there is no config.toml in it", path.display())]
+    #[error("{place}: no run directory: there is no config.toml in it")]
     NoRun {
         /// The directory.
-        path: PathBuf,
+        place: Location,
     },
 }
 
@@ -105,8 +138,8 @@ pub enum Damage {
 }
 
 impl Damage {
-    /// The error of the file at `path`.
-    pub fn at(self, path: PathBuf, advice: impl Into<String>) -> RunDirError {
-        RunDirError::Damaged { path, damage: Box::new(self), advice: advice.into() }
+    /// The error of the file at `place`.
+    pub fn at(self, place: Location, advice: impl Into<String>) -> RunDirError {
+        RunDirError::Damaged { place, damage: Box::new(self), advice: advice.into() }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each file says what its layers are, so that it can be opened where there is neither configuration nor data set.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use proto::state::{self, Header, field};
@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::error::{Damage, RunDirError};
 use super::json;
 use super::store::{Files, Store};
+use crate::location::Location;
 use crate::plan::Stage;
 use crate::summary::LayerSummary;
 
@@ -56,11 +57,11 @@ pub fn read(
 ) -> Result<Option<FrozenLayerFile>, RunDirError> {
     let name = file(stage.layer);
     let Some(bytes) = files.read(&name)? else { return Ok(None) };
-    let path = files.at(&name);
-    let damaged = |damage: Damage| damage.at(path.clone(), ANEW);
+    let place = files.at(&name);
+    let damaged = |damage: Damage| damage.at(place.clone(), ANEW);
     let header = state::header(&bytes).map_err(|error| damaged(error.into()))?;
     let other =
-        |found: String, expected: String| RunDirError::OtherLayer { path: path.clone(), found, expected };
+        |found: String, expected: String| RunDirError::OtherLayer { place: place.clone(), found, expected };
     if let Some(found) = header.get(CONFIGURATION).filter(|found| *found != configuration) {
         let expected = format!("one of the directory's, {configuration}");
         return Err(other(format!("a layer of the configuration {found}"), expected));
@@ -77,26 +78,26 @@ pub fn read(
 
 /// Reads a layer out of a file such as `layers/00.safetensors`, wherever it is.
 pub fn read_layer(path: &Path) -> Result<FrozenLayerFile, RunDirError> {
-    let (path, bytes) = lone_file(path)?;
+    let (place, bytes) = lone_file(path)?;
     let layer = || {
         let header = state::header(&bytes)?;
         let spec = spec(&header)?;
         parse(&bytes, &header, spec)
     };
-    layer().map_err(|damage| damage.at(path, AS_IT_WAS))
+    layer().map_err(|damage| damage.at(place, AS_IT_WAS))
 }
 
 /// Reads the layers, from the input up, out of a file such as `model.safetensors`, wherever it is.
 pub fn read_model(path: &Path) -> Result<Vec<FrozenLayer>, RunDirError> {
-    let (path, bytes) = lone_file(path)?;
-    parse_model(&bytes).map_err(|damage| damage.at(path, AS_IT_WAS))
+    let (place, bytes) = lone_file(path)?;
+    parse_model(&bytes).map_err(|damage| damage.at(place, AS_IT_WAS))
 }
 
-fn lone_file(path: &Path) -> Result<(PathBuf, Vec<u8>), RunDirError> {
+fn lone_file(path: &Path) -> Result<(Location, Vec<u8>), RunDirError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let files = Files::new(path.parent().unwrap_or(Path::new("")));
-    let missing = || RunDirError::Io { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
-    Ok((path.to_owned(), files.read(&name)?.ok_or_else(missing)?))
+    let files = Files::open(&path.parent().unwrap_or(Path::new("")).into())?;
+    let missing = || RunDirError::Io { place: path.into(), source: std::io::ErrorKind::NotFound.into() };
+    Ok((path.into(), files.read(&name)?.ok_or_else(missing)?))
 }
 
 fn spec(header: &Header) -> Result<LayerSpec, Damage> {
@@ -138,10 +139,10 @@ pub fn write(
     configuration: &str,
 ) -> Result<(), RunDirError> {
     let name = file(index);
-    let path = store.files().at(&name);
+    let place = store.files().at(&name);
     let header = Header::from([
         (LAYER.to_owned(), index.0.to_string()),
-        (SUMMARY.to_owned(), json::line(&path, summary)?),
+        (SUMMARY.to_owned(), json::line(&place, summary)?),
         (SPEC.to_owned(), said(layer.spec())),
         (CONFIGURATION.to_owned(), configuration.to_owned()),
     ]);
@@ -175,7 +176,7 @@ fn write_tensors(
 ) -> Result<(), RunDirError> {
     if let Some((part, _)) = parts.iter().find(|(_, tensors)| !tensors.is_finite()) {
         let what = format!("a weight or bias of {}", if part.is_empty() { "the layer" } else { part });
-        return Err(RunDirError::NotFinite { path: store.files().at(name), what });
+        return Err(RunDirError::NotFinite { place: store.files().at(name), what });
     }
     store.write(name, &state::encode(parts, header))
 }

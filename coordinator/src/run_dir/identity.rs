@@ -1,12 +1,11 @@
 //! `run.json`: what a run is called and computed with.
 
-use std::path::Path;
-
 use proto::state::sha256;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::nanoseconds_since_1970;
+use crate::location::Location;
 
 use super::error::{Damage, RunDirError};
 use super::json;
@@ -28,10 +27,10 @@ pub struct RunIdentity {
 }
 
 impl RunIdentity {
-    /// One that no other has, for who computes with what is in `folder`.
-    pub fn new(folder: &Path) -> Self {
+    /// One that no other has, for who computes with what is in `place`.
+    pub fn new(place: &Location) -> Self {
         let now = nanoseconds_since_1970();
-        let unique = format!("{} {} {}", folder.display(), std::process::id(), now);
+        let unique = format!("{place} {} {now}", std::process::id());
         let id = sha256(unique.as_bytes())[..16].to_owned();
         Self { id, blas: String::new(), blas_digest: String::new(), peak_rss_bytes: 0 }
     }
@@ -47,17 +46,17 @@ pub fn read(files: &Files) -> Result<Option<RunIdentity>, RunDirError> {
         Ok(identity) => return Ok(Some(identity)),
         Err(error) => Damage::Json(error),
     };
-    let path = files.at(FILE);
+    let place = files.at(FILE);
     if let Some((blas, blas_digest)) = blas(&bytes) {
-        tracing::warn!("{}: {damage}; but for the kernel, {blas}, it is made anew", path.display());
-        return Ok(Some(RunIdentity { blas, blas_digest, ..RunIdentity::new(files.folder()) }));
+        tracing::warn!("{place}: {damage}; but for the kernel, {blas}, it is made anew");
+        return Ok(Some(RunIdentity { blas, blas_digest, ..RunIdentity::new(files.place()) }));
     }
     if files.is_empty("layers")? && files.is_empty("checkpoint")? {
-        tracing::warn!("{}: {damage}; nothing is trained yet, and it is made anew", path.display());
+        tracing::warn!("{place}: {damage}; nothing is trained yet, and it is made anew");
         return Ok(None);
     }
     Err(damage.at(
-        path,
+        place,
         "remove the file to go on with the BLAS kernel of the workers at hand, if that is the one of before",
     ))
 }
@@ -79,11 +78,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::objects::Patience;
 
     #[test]
     fn a_damaged_identity_is_made_anew_where_no_kernel_is_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &["layers", "checkpoint"]).unwrap();
+        let store =
+            Store::open(&folder.path().into(), &["layers", "checkpoint"], Patience::default()).unwrap();
         let files = store.files();
         let damage = |bytes: &[u8]| fs::write(folder.path().join(FILE), bytes).unwrap();
         assert_eq!(read(files).unwrap(), None);

@@ -7,26 +7,15 @@ use serde::Deserialize;
 
 use super::error::RunDirError;
 use super::json;
-use super::store::{Appending, Store};
+use super::store::Store;
 use crate::totals::Metrics;
 
 const FILE: &str = "metrics.jsonl";
 
-/// Takes lines of metrics.
-#[derive(Debug)]
-pub struct MetricsFile(Appending);
-
-impl MetricsFile {
-    /// Adds a line; errors where a number of it is not finite.
-    pub fn append(&mut self, metrics: &Metrics) -> Result<(), RunDirError> {
-        let line = json::line(self.0.path(), metrics)?;
-        self.0.append((line + "\n").as_bytes())
-    }
-}
-
-/// Opens the metrics, to go on writing.
-pub fn open(store: &Store) -> Result<MetricsFile, RunDirError> {
-    store.append(FILE).map(MetricsFile)
+/// Adds a line, after the metrics were rewound to where it belongs; errors where a number of it is not finite.
+pub fn append(store: &Store, metrics: &Metrics) -> Result<(), RunDirError> {
+    let line = json::line(&store.files().at(FILE), metrics)?;
+    store.append(FILE, (line + "\n").as_bytes())
 }
 
 /// What a line of metrics is about.
@@ -50,7 +39,7 @@ pub fn rewind(
     training: &[LayerIndex],
     step: Step,
 ) -> Result<(), RunDirError> {
-    let Some(bytes) = store.files().read(FILE)? else { return Ok(()) };
+    let bytes = store.files().read(FILE)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let mut kept = String::new();
     let mut damaged = Vec::new();
@@ -69,17 +58,19 @@ pub fn rewind(
         }
     }
     if !damaged.is_empty() {
-        let path = store.files().at(FILE);
+        let place = store.files().at(FILE);
         let first = &damaged[..damaged.len().min(NAMED)];
         tracing::warn!(
-            "{}: {} line(s) that cannot be read are dropped: line {}{}",
-            path.display(),
+            "{place}: {} line(s) that cannot be read are dropped: line {}{}",
             damaged.len(),
             first.join(", "),
             if first.len() < damaged.len() { ", ..." } else { "" }
         );
     }
-    if kept.as_bytes() == bytes { Ok(()) } else { store.write(FILE, kept.as_bytes()) }
+    if kept.as_bytes() != bytes {
+        store.write(FILE, kept.as_bytes())?;
+    }
+    store.open_end(FILE)
 }
 
 /// Damaged lines that a warning names.
@@ -90,12 +81,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::objects::Patience;
     use crate::totals::{Measures, Spent};
 
     #[test]
     fn metrics_are_rewound_to_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &[]).unwrap();
+        let store = Store::open(&folder.path().into(), &[], Patience::default()).unwrap();
         let file = folder.path().join(FILE);
         let line = |layer, step| format!("{{\"layer\":{layer},\"step\":{step}}}\n");
         let lines: Vec<String> =
@@ -112,7 +104,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_read_are_dropped_and_the_others_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &[]).unwrap();
+        let store = Store::open(&folder.path().into(), &[], Patience::default()).unwrap();
         let file = folder.path().join(FILE);
         let good = "{\"layer\":0,\"step\":10,\"loss\":0.5}\n";
         let damaged = [&b"\n"[..], b"nonsense\n", b"\xff\xfe\n", b"{\"layer\":0,\"step\":5,\"loss\":null}\n"];
@@ -126,7 +118,7 @@ mod tests {
     #[test]
     fn a_line_that_could_not_be_read_back_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), &[]).unwrap();
+        let store = Store::open(&folder.path().into(), &[], Patience::default()).unwrap();
         let metrics = Metrics {
             layer: 0,
             epoch: 1,
@@ -136,11 +128,11 @@ mod tests {
             samples_per_second: 0.0,
             spent: Spent::default(),
         };
-        let error = open(&store).unwrap().append(&metrics).unwrap_err().to_string();
+        let error = append(&store, &metrics).unwrap_err().to_string();
         assert!(
             error.ends_with("metrics.jsonl: loss is not a finite number; nothing was written"),
             "{error}"
         );
-        assert_eq!(fs::read_to_string(folder.path().join(FILE)).unwrap(), "");
+        assert!(!folder.path().join(FILE).exists());
     }
 }

@@ -9,8 +9,8 @@
 //! checkpoint/*.previous.safetensors  the checkpoint before  lock              held by who writes
 //! ```
 //!
-//! Invariant: every file is written beside its place, synced and renamed, so each is either old or new, whole; but for
-//! `metrics.jsonl`, which grows. So who only reads needs no lock. Invariant: nothing is written that cannot be read back.
+//! It is a folder, or a prefix on an object store. Invariant: every file is either old or new, whole; but for `metrics.jsonl`,
+//! which grows. So who only reads needs no lock. Invariant: nothing is written that cannot be read back.
 
 mod error;
 mod json;
@@ -23,21 +23,21 @@ mod checkpoint;
 mod frozen;
 mod metrics;
 
-use std::path::{Path, PathBuf};
-
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::Tensors;
 
 use crate::config::{Config, TrainingSchedule};
+use crate::location::Location;
+use crate::objects::Patience;
 use crate::plan::Stage;
 use crate::summary::Summary;
+use crate::totals::Metrics;
 
 pub use checkpoint::{Checkpoint, TrainedLayer};
 pub use error::{Damage, RunDirError};
 pub use frozen::{FrozenLayerFile, read_layer, read_model};
 pub use identity::RunIdentity;
-pub use metrics::MetricsFile;
 
 use store::{Files, Store};
 
@@ -50,20 +50,20 @@ pub struct RunDirReader {
 
 impl RunDirReader {
     /// Opens the directory of a run that exists.
-    pub fn open(path: &Path) -> Result<Self, RunDirError> {
-        let files = Files::new(path);
+    pub fn open(place: &Location) -> Result<Self, RunDirError> {
+        let files = Files::open(place)?;
         let configuration = configuration::hash(&configuration::read(&files)?);
         Ok(Self { files, configuration })
     }
 
     /// The directory.
-    pub fn path(&self) -> &Path {
-        self.files.folder()
+    pub fn place(&self) -> &Location {
+        self.files.place()
     }
 
-    /// Where the resolved configuration is.
-    pub fn config_file(&self) -> PathBuf {
-        self.files.at(configuration::FILE)
+    /// Where the resolved configuration is, and what it says.
+    pub fn config_file(&self) -> Result<(Location, String), RunDirError> {
+        Ok((self.files.at(configuration::FILE), configuration::text(&self.files)?))
     }
 
     /// The run's identity, if it has one yet.
@@ -88,16 +88,23 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Opens `path` for a run of `config`: a new directory, or one that holds a run of the same configuration.
-    pub fn open(path: &Path, config: &Config) -> Result<Self, RunDirError> {
-        let store = Store::open(path, &[frozen::FOLDER, checkpoint::FOLDER])?;
-        configuration::keep(&store, config, store.files().has(SUMMARY))?;
+    /// Opens `place` for a run of `config`: a new directory, or one that holds a run of the same configuration. On an object
+    /// store, where others that are at work may have to be waited for, with `patience`.
+    pub fn open(place: &Location, config: &Config, patience: Patience) -> Result<Self, RunDirError> {
+        let store = Store::open(place, &[frozen::FOLDER, checkpoint::FOLDER], patience)?;
+        let kept = store.files().has(SUMMARY).and_then(|done| configuration::keep(&store, config, done));
+        kept.inspect_err(|_| store.release())?;
         Ok(Self { store, configuration: configuration::hash(config), layers: config.layers.len() as u32 })
     }
 
+    /// Lets others have the directory. Nothing is written any more.
+    pub fn release(&self) {
+        self.store.release();
+    }
+
     /// The directory.
-    pub fn path(&self) -> &Path {
-        self.store.files().folder()
+    pub fn place(&self) -> &Location {
+        self.store.files().place()
     }
 
     /// The run's identity; a new one where there is none yet.
@@ -105,7 +112,7 @@ impl RunDir {
         if let Some(identity) = identity::read(self.store.files())? {
             return Ok(identity);
         }
-        let identity = RunIdentity::new(self.path());
+        let identity = RunIdentity::new(self.place());
         identity::write(&self.store, &identity)?;
         Ok(identity)
     }
@@ -125,7 +132,7 @@ impl RunDir {
     pub fn missing(&self, layer: LayerIndex) -> RunDirError {
         let files = self.store.files();
         RunDirError::Missing {
-            path: files.at(&frozen::file(layer)),
+            place: files.at(&frozen::file(layer)),
             checkpoints: files.at(checkpoint::FOLDER),
         }
     }
@@ -170,9 +177,9 @@ impl RunDir {
         checkpoint::remove(&self.store, &checkpoint::file(schedule, layer))
     }
 
-    /// Opens the metrics, to add lines.
-    pub fn metrics(&self) -> Result<MetricsFile, RunDirError> {
-        metrics::open(&self.store)
+    /// Adds a line to the metrics, once they were rewound.
+    pub fn append_metrics(&self, metrics: &Metrics) -> Result<(), RunDirError> {
+        metrics::append(&self.store, metrics)
     }
 
     /// Drops the lines of metrics but those of `frozen` layers and of `training` ones up to `step`: later steps are taken
@@ -204,12 +211,14 @@ impl RunDir {
             Ok(summary) => return Ok(Some(summary)),
             Err(error) => Damage::Json(error),
         };
-        let path = files.at(SUMMARY);
-        if (0..self.layers).all(|layer| files.has(&frozen::file(LayerIndex(layer)))) {
-            tracing::warn!("{}: {damage}; it is made anew from the frozen layers", path.display());
-            return Ok(None);
+        let place = files.at(SUMMARY);
+        for layer in 0..self.layers {
+            if !files.has(&frozen::file(LayerIndex(layer)))? {
+                return Err(damage.at(place, SOME_ARE_GONE));
+            }
         }
-        Err(damage.at(path, "remove the file to go on with the run, some of whose layers are not there"))
+        tracing::warn!("{place}: {damage}; it is made anew from the frozen layers");
+        Ok(None)
     }
 
     /// Keeps what came out: the run is finished.
@@ -220,10 +229,12 @@ impl RunDir {
 }
 
 const SUMMARY: &str = "summary.json";
+const SOME_ARE_GONE: &str = "remove the file to go on with the run, some of whose layers are not there";
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::sync::Arc;
 
     use ndarray::Array1;
@@ -258,20 +269,24 @@ mod tests {
     }
 
     fn open(folder: &tempfile::TempDir) -> RunDir {
-        RunDir::open(folder.path(), &config(&[])).unwrap()
+        open_with(folder, &[]).unwrap()
+    }
+
+    fn open_with(folder: &tempfile::TempDir, overrides: &[&str]) -> Result<RunDir, RunDirError> {
+        RunDir::open(&folder.path().into(), &config(overrides), Patience::default())
     }
 
     #[test]
     fn a_directory_serves_one_coordinator_and_one_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let run = open(&folder);
-        assert!(matches!(RunDir::open(folder.path(), &config(&[])), Err(RunDirError::Locked { .. })));
+        assert!(matches!(open_with(&folder, &[]), Err(RunDirError::Locked { .. })));
         let identity = run.identity().unwrap();
-        let reader = RunDirReader::open(folder.path()).unwrap();
+        let reader = RunDirReader::open(&folder.path().into()).unwrap();
         assert_eq!(reader.identity().unwrap(), Some(identity.clone()), "who reads needs no lock");
         drop(run);
         assert_eq!(open(&folder).identity().unwrap(), identity);
-        let error = RunDir::open(folder.path(), &config(&["layers.1.lr=0.5"])).unwrap_err().to_string();
+        let error = open_with(&folder, &["layers.1.lr=0.5"]).unwrap_err().to_string();
         assert!(error.contains("layers.1.lr is 0.01 there and 0.5 here"), "{error}");
     }
 
@@ -340,8 +355,10 @@ mod tests {
     /// Writes a checkpoint into a file other than its own.
     fn save_raw(file: &Path, checkpoint: &Checkpoint, run: &RunDir, schedule: TrainingSchedule) {
         save(run, schedule, checkpoint);
-        let first = checkpoint::file(schedule, LayerIndex(0));
-        fs::rename(run.path().join(first), file).unwrap();
+        let Location::Folder(first) = run.place().join(&checkpoint::file(schedule, LayerIndex(0))) else {
+            panic!("not in a folder")
+        };
+        fs::rename(first, file).unwrap();
     }
 
     #[test]
@@ -445,7 +462,7 @@ mod tests {
             let run = open(&folder);
             run.save_frozen(LayerIndex(0), &frozen_layer(0)).unwrap();
             change(folder.path());
-            let reader = RunDirReader::open(folder.path()).unwrap();
+            let reader = RunDirReader::open(&folder.path().into()).unwrap();
             let errors = [run.frozen(&stages()).unwrap_err(), reader.frozen(&stages()).unwrap_err()];
             let [error, same] = errors.map(|error| error.to_string());
             assert_eq!(error, same);
@@ -455,7 +472,7 @@ mod tests {
         };
         let copy = |from: &Path, to: &Path| assert!(fs::copy(from, to).unwrap() > 0);
         let other = tempfile::tempdir().unwrap();
-        let run = RunDir::open(other.path(), &config(&["layers.0.lr=0.5"])).unwrap();
+        let run = open_with(&other, &["layers.0.lr=0.5"]).unwrap();
         run.save_frozen(LayerIndex(0), &frozen_layer(0)).unwrap();
         let first = "layers/00.safetensors";
         let error = refusal(&|folder| copy(&other.path().join(first), &folder.join(first)));

@@ -8,6 +8,7 @@ mod programs;
 mod compose;
 mod kubernetes;
 mod slurm;
+mod s3;
 mod systemd;
 
 use std::time::Instant;
@@ -37,6 +38,8 @@ enum Part {
     Kubernetes,
     /// A job on Slurm's daemons, preempted and queued again.
     Slurm,
+    /// Runs and data on an S3-compatible store, with faults.
+    S3,
 }
 
 /// Tests all parts that were asked for. Where `CI` is set, a part that cannot be tested fails.
@@ -84,6 +87,7 @@ impl Part {
             Self::Systemd => systemd::test(bench),
             Self::Kubernetes => kubernetes::test(bench),
             Self::Slurm => slurm::test(bench),
+            Self::S3 => s3::test(bench),
         }
     }
 }

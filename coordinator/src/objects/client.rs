@@ -45,7 +45,7 @@ impl Client {
             .with_retry(patience.retries())
             .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), span(patience.request()));
         let endpoint = endpoint(&builder);
-        let store = builder.build().map_err(|error| ObjectsError::new(place.clone(), error.to_string()))?;
+        let store = builder.build().map_err(|error| ObjectsError::unnamed(place.clone(), &error))?;
         Ok(Self { place: place.clone(), store: Arc::new(store), patience, endpoint })
     }
 

@@ -1,5 +1,7 @@
 //! What an object store did instead of what it was asked for.
 
+use object_store::client::{HttpError, HttpErrorKind};
+
 use crate::location::BucketPrefix;
 
 /// Something that went wrong at an object store. Of an answer only its status, code and message are repeated: a refusal may
@@ -15,6 +17,9 @@ pub struct ObjectsError {
 const SHOWN: usize = 300;
 const CREDENTIALS: &str =
     "credentials are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN";
+const ALLOW_HTTP: &str = "; AWS_ALLOW_HTTP=true allows HTTP without TLS";
+const VARIABLES: &str = "expected AWS_ENDPOINT_URL and AWS_REGION to name the store, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
+                         the key to it";
 const NO_CREDENTIALS: &str =
     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and nothing else here gives credentials";
 
@@ -22,6 +27,11 @@ impl ObjectsError {
     /// An error in our own words.
     pub fn new(place: BucketPrefix, what: impl Into<String>) -> Self {
         Self { place, what: what.into() }
+    }
+
+    /// A store that is not named as it should be.
+    pub fn unnamed(place: BucketPrefix, error: &object_store::Error) -> Self {
+        Self { place, what: format!("{}; {VARIABLES}", cause(error)) }
     }
 
     /// What became of a request about `place` to the store at `endpoint`.
@@ -33,11 +43,6 @@ impl ObjectsError {
             _ => String::new(),
         };
         Self { place, what: words(&error.to_string(), endpoint, error) + &advice }
-    }
-
-    /// A request that was given up.
-    pub fn late(place: BucketPrefix, endpoint: &str) -> Self {
-        Self { place, what: format!("the store at {endpoint} did not answer in time") }
     }
 }
 
@@ -54,11 +59,30 @@ fn words(text: &str, endpoint: &str, error: &dyn std::error::Error) -> String {
     if let Some(status) = status {
         return format!("the store at {endpoint} answers {status}");
     }
+    let cause = cause(error);
+    let advice = if cause.contains("scheme is not allowed") { ALLOW_HTTP } else { "" };
+    format!("the store at {endpoint} gives no answer: {cause}{advice}")
+}
+
+/// What an error comes from in the end.
+fn cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    format!("the store at {endpoint} gives no answer: {}", printable(&cause.to_string()))
+    printable(&cause.to_string())
+}
+
+/// Whether an answer did not come in time, so that nobody knows what was done.
+pub fn is_late(error: &object_store::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<HttpError>().is_some_and(|error| error.kind() == HttpErrorKind::Timeout) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn between(text: &str, before: &str, after: &str) -> Option<String> {

@@ -21,6 +21,7 @@ use tokio_stream::StreamExt;
 
 use crate::location::BucketPrefix;
 use client::Client;
+use error::is_late;
 
 pub use client::Version;
 pub use error::ObjectsError;
@@ -33,6 +34,9 @@ pub struct Objects {
     client: Client,
     runtime: Handle,
 }
+
+/// How often an object is written on a condition while no answer comes.
+const TRIES: u32 = 3;
 
 /// When an object may be written.
 #[derive(Clone, Debug)]
@@ -136,10 +140,17 @@ impl Objects {
                 PutMode::Update(UpdateVersion { e_tag: Some(e_tag), version: None })
             }
         };
-        match client.answer(client.store.put_opts(&client.key(name), bytes.into(), mode.into())).await {
-            Ok(PutResult { e_tag, .. }) => client.version(name, e_tag).map(Some),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(None),
-            Err(error) => Err(client.failed(name, &error)),
+        let key = client.key(name);
+        let mut tries = 1;
+        loop {
+            let payload = bytes.clone().into();
+            match client.answer(client.store.put_opts(&key, payload, mode.clone().into())).await {
+                Ok(PutResult { e_tag, .. }) => return client.version(name, e_tag).map(Some),
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => return Ok(None),
+                // The crate does not try again what it might do twice.
+                Err(error) if is_late(&error) && tries < TRIES => tries += 1,
+                Err(error) => return Err(client.failed(name, &error)),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::lease::Lease;
 use super::storage::Storage;
@@ -81,8 +82,16 @@ impl Bucket {
     fn change(&self, change: impl AsyncFn() -> Result<(), RunDirError>) -> Result<(), RunDirError> {
         self.objects.wait(async {
             let _writing = self.lease().writing().await;
-            self.send_appended().await?;
-            change().await
+            let changed = match self.send_appended().await {
+                Ok(()) => change().await,
+                error => error,
+            };
+            if changed.is_err() {
+                // Where it was too late because this process slept, that is the reason.
+                let _ = timeout(self.objects.patience().request(), self.lease().check()).await;
+                self.lease().look()?;
+            }
+            changed
         })
     }
 }

@@ -61,6 +61,8 @@ struct Held {
 
 /// How long it may take to give it back.
 const RELEASING: Duration = Duration::from_secs(5);
+/// How often the lock is written where answers are lost.
+const TRIES: usize = 3;
 
 impl Lease {
     /// Takes the lock, as soon as nobody holds it or who does has given no sign of life for as long as its lease lasts; errors
@@ -81,18 +83,21 @@ impl Lease {
     /// Returns while the lease is so young that a request which begins now is over before it ends; renews it if need be. Errors
     /// where somebody else has taken it over, or where it cannot be renewed.
     pub async fn check(&self) -> Result<(), RunDirError> {
-        let holder = &*self.holder;
-        let mut standing = holder.standing.lock().await;
-        if let Standing::Held(held) = &*standing
-            && Moment::now().since(held.since) > holder.objects.patience().fresh()
-        {
-            holder.renew(&mut standing).await?;
+        let Holder { objects, standing, .. } = &*self.holder;
+        let mut standing = standing.lock().await;
+        for _ in 0..TRIES {
+            match &*standing {
+                Standing::Held(held) if Moment::now().since(held.since) <= objects.patience().fresh() => {
+                    return Ok(());
+                }
+                Standing::Held(_) => self.holder.renew(&mut standing).await?,
+                Standing::Lost => return self.look(),
+                // The process is about to end.
+                Standing::Released => std::future::pending().await,
+            }
         }
-        match &*standing {
-            Standing::Held(_) | Standing::Lost => self.look(),
-            // The process is about to end.
-            Standing::Released => std::future::pending().await,
-        }
+        let what = "the store takes too long to renew it, expected less than a quarter of --lease";
+        Err(ObjectsError::new(objects.at(FILE), what).into())
     }
 
     /// Errors where it is known that somebody else has taken it over. Asks and waits for nobody.
@@ -112,10 +117,13 @@ impl Lease {
     /// Gives the lock back, so that another coordinator need not wait for it, after the write at hand. Nothing is written
     /// afterwards: who wants to waits for the end of the process.
     pub async fn release(&self) {
-        self.renewing.abort();
-        if timeout(RELEASING, self.holder.release()).await.is_err() {
-            tracing::warn!("{}: not released; whoever continues waits for it", place(&self.holder.objects));
+        let left = "the lock is not released: whoever continues waits until its lease is over";
+        match timeout(RELEASING, self.holder.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{error}; {left}"),
+            Err(_) => tracing::warn!("{}: no answer in time; {left}", place(&self.holder.objects)),
         }
+        self.renewing.abort();
     }
 }
 
@@ -147,43 +155,54 @@ impl Holder {
 
     /// Renews it, or finds that it is lost.
     async fn renew(&self, standing: &mut Standing) -> Result<(), ObjectsError> {
-        // Once more where an answer was lost, and what is there was written by an earlier try.
-        for _ in 0..2 {
-            let Standing::Held(held) = standing else { return Ok(()) };
-            let (lock, since) = (held.lock.renewed(), Moment::now());
+        if let Standing::Held(held) = standing
+            && !self.replace(held, LockFile::renewed).await?
+        {
+            *standing = Standing::Lost;
+        }
+        Ok(())
+    }
+
+    async fn release(&self) -> Result<(), ObjectsError> {
+        let _last = self.writing.lock().await;
+        let mut standing = self.standing.lock().await;
+        if let Standing::Held(held) = &mut *standing {
+            let released = self.replace(held, LockFile::released).await;
+            *standing = Standing::Released;
+            released?;
+        }
+        Ok(())
+    }
+
+    /// Writes what follows the lock that is held; returns whether it was held still.
+    async fn replace(&self, held: &mut Held, next: fn(&LockFile) -> LockFile) -> Result<bool, ObjectsError> {
+        for _ in 0..TRIES {
+            let (lock, since) = (next(&held.lock), Moment::now());
             let unchanged = Condition::Unchanged(held.version.clone());
             if let Some(version) = self.objects.put_if(FILE, lock.to_bytes().into(), unchanged).await? {
                 *held = Held { lock, version, since };
-                return Ok(());
+                return Ok(true);
             }
             let found = self.objects.get(FILE).await?;
-            let found = found.map(|(bytes, version)| (LockFile::parse(&bytes), version));
-            match found {
-                Some((Some(found), version)) if found.owner == lock.owner => {
+            match found.map(|(bytes, version)| (LockFile::parse(&bytes), version)) {
+                // It was written, and the answer was lost: now, or some time before.
+                Some((Some(found), version)) if found == lock => {
+                    *held = Held { lock, version, since };
+                    return Ok(true);
+                }
+                Some((Some(found), version)) if found.owner == held.lock.owner => {
                     (held.lock, held.version) = (found, version);
                 }
                 found => {
                     let to = found.and_then(|(found, _)| found).map(|found| found.to_string());
                     let to = self.lost_to.get_or_init(|| to.unwrap_or_else(|| "somebody".to_owned()));
                     tracing::error!("{}: {to} has taken it over", place(&self.objects));
-                    *standing = Standing::Lost;
+                    return Ok(false);
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn release(&self) {
-        let _last = self.writing.lock().await;
-        let mut standing = self.standing.lock().await;
-        if let Standing::Held(Held { lock, version, .. }) = &*standing {
-            let unchanged = Condition::Unchanged(version.clone());
-            if let Err(error) = self.objects.put_if(FILE, lock.released().to_bytes().into(), unchanged).await
-            {
-                tracing::warn!("{error}; it is not released, and whoever continues waits for it");
-            }
-            *standing = Standing::Released;
-        }
+        let what = "the store says each time that it has changed, and shows that it has not";
+        Err(ObjectsError::new(self.objects.at(FILE), what))
     }
 }
 
@@ -314,6 +333,20 @@ mod tests {
         // What is another's is not released.
         lease.release().await;
         assert!(!lock(&objects).await.is_released());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_released_twice_or_anothers_stays_as_it_is() {
+        let objects = objects(1200);
+        let lease = Lease::take(&objects).await.unwrap();
+        lease.release().await;
+        let released = lock(&objects).await;
+        lease.release().await;
+        assert_eq!(lock(&objects).await, released);
+        assert!(
+            timeout(Duration::from_millis(100), lease.check()).await.is_err(),
+            "who writes waits for the end"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

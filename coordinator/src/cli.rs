@@ -369,7 +369,7 @@ impl Cli {
                     PathBuf::from(format!("runs/{stem}-seed{}", config.seed.0)).into()
                 });
                 let patience = Patience::of_lease(lease);
-                let surroundings = Surroundings { metrics, patience, ..cluster.surroundings(&kernel, stop)? };
+                let surroundings = Surroundings { patience, metrics, ..cluster.surroundings(&kernel, stop)? };
                 let summary =
                     run(&config, &out, &surroundings).await.with_context(|| file.display().to_string())?;
                 print(format_args!("{}\nrun directory: {out}", conclusion(&summary)))?;

@@ -41,6 +41,7 @@ const FOLDER: &str = "a folder";
 
 impl Location {
     /// What is called `name` in it.
+    #[must_use]
     pub fn join(&self, name: &str) -> Self {
         match self {
             Self::Folder(folder) => Self::Folder(folder.join(name)),
@@ -68,13 +69,14 @@ impl Location {
 
 impl BucketPrefix {
     /// The object called `name` under it.
+    #[must_use]
     pub fn join(&self, name: &str) -> Self {
         Self { bucket: self.bucket.clone(), prefix: self.key(name) }
     }
 
     /// The key of the object called `name` under it.
     pub fn key(&self, name: &str) -> Key {
-        name.split('/').fold(self.prefix.clone(), |key, part| key.join(part))
+        name.split('/').fold(self.prefix.clone(), Key::join)
     }
 
     fn parse(text: &str) -> Result<Self, LocationError> {

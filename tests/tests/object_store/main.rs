@@ -104,7 +104,9 @@ fn a_run_is_kept_as_on_disk_and_read_back() {
     let mut on_disk: Vec<_> = reference().run.snapshot().into_keys().collect();
     let mut there: Vec<_> = bench.run_dir().snapshot().into_keys().collect();
     for (paths, folder) in [(&mut on_disk, &reference().run), (&mut there, &bench.run_dir())] {
-        paths.iter_mut().for_each(|path| *path = path.strip_prefix(&folder.0).unwrap().to_owned());
+        for path in paths.iter_mut() {
+            *path = path.strip_prefix(&folder.0).unwrap().to_owned();
+        }
     }
     assert_eq!(there, on_disk);
     let again = bench.start(&[]).end();

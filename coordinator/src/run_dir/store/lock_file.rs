@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_lock_says_who_holds_it_and_is_another_with_every_renewal() {
-        let lock = LockFile::new(Duration::from_secs(60));
-        assert_ne!(lock.owner, LockFile::new(Duration::from_secs(60)).owner);
+        let lock = LockFile::new(Duration::from_mins(1));
+        assert_ne!(lock.owner, LockFile::new(Duration::from_mins(1)).owner);
         let renewed = lock.renewed();
         assert!(lock.to_bytes() != renewed.to_bytes() && lock.owner == renewed.owner);
         assert_eq!(LockFile::parse(&renewed.to_bytes()).unwrap(), renewed);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn only_what_did_not_change_for_a_whole_lease_is_dead() {
-        let lease = Duration::from_secs(60);
+        let lease = Duration::from_mins(1);
         let (one, other) = (Version("1".to_owned()), Version("2".to_owned()));
         let begin = Moment::now();
         let watched = Watched::new(one.clone(), begin);

@@ -54,7 +54,8 @@ pub mod ledger;
 
 pub mod stream;
 
-pub mod transform;
+mod back;
+mod transform;
 
 pub mod phase;
 

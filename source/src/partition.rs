@@ -1,6 +1,7 @@
 //! Recordings split into those that train and those that test.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use scff::batch::{Epoch, Step};
 use scff::seed::{NO_LAYER, Purpose, Seed, permutation};
@@ -35,6 +36,12 @@ pub enum PartitionError {
         found: String,
         /// Those who speak.
         known: Vec<String>,
+    },
+    /// Nobody knows who speaks.
+    #[error("{}: found no speaker in the name, expected one before an underscore, as in ann_7.wav", path.display())]
+    Anonymous {
+        /// The recording.
+        path: PathBuf,
     },
     /// There is nobody to test on, or nobody to learn from.
     #[error("{found} of {all} speakers test: expected 1 or more, and fewer than all")]
@@ -89,6 +96,9 @@ fn random(count: usize, seed: Seed) -> Result<Parts, PartitionError> {
 }
 
 fn check_speakers(utterances: &[Utterance], names: &[String]) -> Result<(), PartitionError> {
+    if let Some(anonymous) = utterances.iter().find(|utterance| utterance.speaker.is_none()) {
+        return Err(PartitionError::Anonymous { path: anonymous.path.clone() });
+    }
     let known: BTreeSet<&String> =
         utterances.iter().filter_map(|utterance| utterance.speaker.as_ref()).collect();
     if let Some(found) = names.iter().find(|name| !known.contains(name)) {
@@ -155,6 +165,10 @@ mod tests {
         assert!(parts.train.iter().all(|&index| speaks(index) != "bob") && parts.train.len() == 28);
         let error = by(&["bob", "dora"]).unwrap_err().to_string();
         assert_eq!(error, "the test speaker \"dora\": expected one of ann, bob, cleo");
+        let mut anonymous = utterances();
+        anonymous[3].speaker = None;
+        let error = partition(&anonymous, &Split::Speakers(vec!["bob".to_owned()])).unwrap_err().to_string();
+        assert!(error.starts_with("0_ann_3.wav: found no speaker in the name"), "{error}");
         for names in [&[][..], &["ann", "bob", "cleo"]] {
             let error = by(names).unwrap_err().to_string();
             assert_eq!(

@@ -97,6 +97,7 @@ mod tests {
     fn labels_are_folders_and_speakers_begin_names() {
         let dir = folder(&FILES);
         fs::write(dir.path().join("spoken/no/notes.txt"), "no recording").unwrap();
+        fs::create_dir(dir.path().join("spoken/no/more.wav")).unwrap();
         let expected = ["no/ann_1.wav", "no/bob_1.wav", "no/bob_2.wav", "yes/ann_1.wav", "yes/bob_1.WAV"];
         assert_eq!(names(dir.path()), expected.map(|name| format!("spoken/{name}")));
         let split = Split::Speakers(vec!["ann".to_owned()]);

@@ -70,13 +70,13 @@ fn sequence(mfcc: &Mfcc, path: &Path, options: MfccOptions) -> Result<Vec<f32>, 
 /// The sequence of samples at `rate`, but for normalising over the training set: (frames, features).
 fn sequence_of(mfcc: &Mfcc, samples: &[f64], rate: u32, options: MfccOptions) -> Vec<f32> {
     let mut frames = mfcc.of(&resample(samples, rate, RATE));
-    if !options.first {
-        frames.iter_mut().for_each(|frame| {
+    for frame in &mut frames {
+        if !options.first {
             frame.remove(0);
-        });
-    }
-    if options.normalize == Normalize::Frames {
-        frames.iter_mut().for_each(|frame| standardize(frame));
+        }
+        if options.normalize == Normalize::Frames {
+            standardize(frame);
+        }
     }
     let frames = if options.deltas { with_deltas(&frames) } else { frames };
     frames.iter().flatten().map(|&value| value as f32).collect()

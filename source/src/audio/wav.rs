@@ -149,7 +149,9 @@ mod tests {
     fn written<S: Sample + Copy>(spec: WavSpec, samples: &[S]) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         let mut writer = WavWriter::new(&mut bytes, spec).unwrap();
-        samples.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
+        for &sample in samples {
+            writer.write_sample(sample).unwrap();
+        }
         writer.finalize().unwrap();
         bytes.into_inner()
     }

@@ -54,8 +54,9 @@ pub mod ledger;
 
 pub mod stream;
 
-mod back;
-mod transform;
+pub mod back;
+
+pub mod transform;
 
 pub mod phase;
 

@@ -4,6 +4,7 @@ mod data;
 mod error;
 mod phases;
 mod layers;
+mod selection;
 mod stages;
 
 use std::ops::Range;
@@ -17,9 +18,9 @@ use scff::seed::Seed;
 use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, WireFormat};
 use source::{Augmentation, DataSetName, Layout, Lengths, Normalize, Shape, TrainingSamples};
 
-pub use data::selection;
 pub use error::PlanError;
 pub use phases::{Member, Phase};
+pub use selection::selection;
 pub use stages::Stage;
 
 use data::{SMALLEST_BATCH, augmentation, check_lengths, not_held_out, remain, used};

@@ -8,7 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
 
-pub mod data;
+mod data;
 mod impostor;
 mod other_version;
 mod process;

@@ -214,7 +214,7 @@ impl PhaseEstimate {
             let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
             let passed_on = 2 * work::passed_on(plan, member) * outputs as u64;
             for &worker in group {
-                loads[worker] += step.seconds + send * passed_on as f64;
+                loads[worker] += step.seconds + send * plan.mean_share() * passed_on as f64;
                 memory[worker] += working_bytes(plan, plan.stage(member));
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use proto::address::Address;
 use proto::wire;
 use scff::batch::Step;
+use scff::layer::RowLength;
 use scff::train::PassOn;
 use source::Lengths;
 use tokio::sync::mpsc;
@@ -176,7 +177,11 @@ impl PhaseRun<'_> {
             rows: Vec::new(),
             missing: 0,
             passed_on: passed_on_rows(plan, stage, member.pass_on),
-            row_bytes: stage.spec.outputs() * plan.precision.bytes(),
+            row_length: match plan.lengths {
+                Lengths::Alike => RowLength::Fixed(stage.spec.outputs()),
+                Lengths::Frames { .. } => stage.spec.passes_on(),
+            },
+            precision: plan.precision,
             checkpoint_every: plan.checkpoint_every,
             ready: false,
             above,

@@ -1,21 +1,20 @@
 //! What of a data set is used, and how views of its samples differ.
 
+use scff::layer::{LayerSpec, RowLength};
 use source::{Augmentation, Lengths, Moves, Shape, TrainingSamples};
 
 use super::error::{PlanError, check};
-use crate::config::{Config, DataConfig, LayerKind};
+use crate::config::{Config, DataConfig};
 
 /// Samples of a batch, at least: a sample is compared with another one.
 pub const SMALLEST_BATCH: u32 = 2;
 
-/// Whether the first layer can read samples of such lengths.
-pub fn check_lengths(config: &Config, lengths: Lengths) -> Result<(), PlanError> {
-    let kind = match config.layers[0].kind {
-        LayerKind::Dense => "dense",
-        LayerKind::Conv => "conv",
-    };
-    let expected = "a kind that reads sequences, as samples are";
-    check(lengths == Lengths::Alike, "layers[0].kind", kind, expected)
+/// Whether the first layer reads samples of such lengths.
+pub fn check_lengths(first: &LayerSpec, lengths: Lengths) -> Result<(), PlanError> {
+    let reads = first.reads();
+    let fits = lengths == Lengths::Alike || matches!(reads, RowLength::Sequences { .. });
+    let found = format!("a kind that reads {reads}");
+    check(fits, "layers[0].kind", found, "one that reads sequences of any length, as samples are")
 }
 
 /// The training samples that are used of those there are.
@@ -142,10 +141,8 @@ mod tests {
     fn sequences_are_read_by_no_layer_of_rows() {
         let layout = Layout { shape: IMAGE, lengths: Lengths::Frames { mean: 20.0 } };
         let error = plan_of(layout, SAMPLES, &["data.translation=0", "data.views=1"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "layers[0].kind = dense: expected a kind that reads sequences, as samples are"
-        );
+        let refusal = "layers[0].kind = a kind that reads 784 elements: expected one that reads sequences of any length";
+        assert!(error.to_string().starts_with(refusal), "{error}");
     }
 
     #[test]

@@ -88,9 +88,9 @@ impl Plan {
         let augmentation = augmentation(config, shape)?;
         check_training(training, training_samples, &remain(data, training_samples, unlabeled > 0))?;
         check(!config.layers.is_empty(), "layers", "none", "at least one layer")?;
-        check_lengths(config, lengths)?;
         check_readout(readout)?;
         let stages = stages(config, shape, u64::from(training_samples / training.batch))?;
+        check_lengths(&stages[0].spec, lengths)?;
         let schedule = training.schedule;
         if schedule == TrainingSchedule::Joint {
             check_joint(config)?;

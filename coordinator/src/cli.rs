@@ -26,14 +26,14 @@ use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
 use crate::eval::{Wanted, eval};
 use crate::location::Location;
 use crate::objects::Patience;
-use crate::plan::Plan;
+use crate::plan::{Plan, selection};
 use crate::retries::Retries;
 use crate::run::run;
 use crate::sitting::Surroundings;
 use crate::split::prepare;
 use crate::stop::Stop;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
-use source::{self, DataSetName, FetchOptions, official};
+use source::{self, DataSetName, FetchOptions, Outline, outline};
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -405,14 +405,14 @@ async fn kernels_here() -> String {
     format!("BLAS kernels that such machines have: {} ({}).", names.join(", "), scff::blas::version())
 }
 
-/// The plan, and how many samples are in the test set: the data set's files are needed only where their number is not known
+/// The plan, and how many samples measure that are not held out: the data set's files are needed only where their number is not known
 /// without them.
 fn plan(config: &config::Config, data: &Location) -> anyhow::Result<(Plan, usize)> {
-    let Some(official) = official(config.data.name) else {
+    let Some(Outline { layout, training, measured }) = outline(&selection(config)?)? else {
         let (plan, set) = prepare(config, &data_folder::local(config.data.name, data)?)?;
-        return Ok((plan, set.test.len()));
+        return Ok((plan, set.test.len() + set.validation.map_or(0, |validation| validation.len())));
     };
-    Ok((Plan::new(config, official.shape, official.training)?, official.test_samples as usize))
+    Ok((Plan::new(config, layout, training)?, measured))
 }
 
 fn certs_command(command: CertsCommand) -> anyhow::Result<()> {
@@ -472,9 +472,13 @@ fn conclusion(summary: &Summary) -> String {
 
 fn readout_line(readout: &ReadoutSummary) -> String {
     let (accuracy, on) = readout.measured();
+    let validation = readout
+        .validation_accuracy
+        .map(|accuracy| format!("{:.2} % validation, ", 100.0 * accuracy))
+        .unwrap_or_default();
     let rank = readout.effective_rank.map(|rank| format!(" effective rank {rank:.0},")).unwrap_or_default();
     format!(
-        "readout of {} features: {:.2} % {on} accuracy ({:.2} % training),{rank} {:.1} s",
+        "readout of {} features: {:.2} % {on} accuracy ({validation}{:.2} % training),{rank} {:.1} s",
         readout.features,
         100.0 * accuracy,
         100.0 * readout.train_accuracy,

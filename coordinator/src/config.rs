@@ -3,13 +3,15 @@
 //! Unknown keys and wrong types are refused here, with file, key and what is allowed; impossible combinations
 //! are refused by [`crate::plan`].
 
+use std::path::PathBuf;
+
 use scff::layer::{PairSource, PoolKind, SequencePadding, Summary, Transmit};
 use scff::seed::Seed;
 use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::{Path, Segment};
 
-use source::DataSetName;
+use source::{DataSetName, MfccOptions};
 
 use crate::mistyped;
 
@@ -49,6 +51,19 @@ pub enum WireFormat {
 pub struct DataConfig {
     /// Which data set.
     pub name: DataSetName,
+    /// The folder of a `wav-folder`, from the folder of data sets on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// Which recordings train and which test: the data set's own split ("official"), a "random" one of 80/10/10 %, or by
+    /// "speakers" [default: "official" where there is one, otherwise "random"].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitKind>,
+    /// Whose recordings test, where the split is by speakers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_speakers: Vec<String>,
+    /// What is made of recordings [default: 39 coefficients, normalised in each frame].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfcc: Option<MfccOptions>,
     /// How many samples layers train on, of the unlabeled ones or else of the labelled ones: the first so many in a random
     /// order. 0 for all. They are chosen before any are set aside.
     #[serde(default)]
@@ -71,6 +86,29 @@ pub struct DataConfig {
     /// How many crops each sample has, itself among them: so many a cache must hold. 0 for all there are.
     #[serde(default)]
     pub crop_variants: u16,
+}
+
+/// Ways to split recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitKind {
+    /// As the data set's makers do.
+    Official,
+    /// By chance: 80 % train, 10 % validate, 10 % test.
+    Random,
+    /// By who speaks.
+    Speakers,
+}
+
+impl DataConfig {
+    /// How recordings are split where nothing is said; `None` where samples are no recordings.
+    pub fn default_split(&self) -> Option<SplitKind> {
+        match self.name {
+            DataSetName::Fsdd => Some(SplitKind::Official),
+            DataSetName::WavFolder => Some(SplitKind::Random),
+            _ => None,
+        }
+    }
 }
 
 /// `[training]`

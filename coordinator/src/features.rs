@@ -12,9 +12,10 @@ use proto::wire;
 use scff::batch::{SampleKey, Variant};
 use scff::normalize::{Counting, standardize_rows};
 use scff::readout::Features;
-use source::{Augmentation, Examples};
+use source::{Augmentation, Examples, Lengths};
 use tokio::sync::mpsc;
 
+use crate::back::Back;
 use crate::cluster::{Worker, WorkerFailure};
 use crate::events::{Event, Events};
 use crate::order::keys_of;
@@ -56,16 +57,48 @@ pub enum FeaturesError {
     RunDir(#[from] RunDirError),
 }
 
-/// The samples themselves, standardised.
+/// The samples themselves, standardised; of sequences, the means of their frames over the first, the middle and the last
+/// third.
 pub fn input_features(examples: &Examples, precision: Precision) -> Features {
-    let mut rows = Array2::zeros((examples.len(), examples.shape().len()));
+    let shape = examples.shape();
+    let width = match examples.layout().lengths {
+        Lengths::Alike => shape.len(),
+        Lengths::Frames { .. } => THIRDS * shape.channels,
+    };
+    let mut rows = Array2::zeros((examples.len(), width));
+    let mut sample = vec![0.0; shape.len()];
     for (index, mut row) in rows.outer_iter_mut().enumerate() {
-        examples.write(index as u32, row.as_slice_mut().expect("contiguous"));
+        let row = row.as_slice_mut().expect("contiguous");
+        match examples.layout().lengths {
+            Lengths::Alike => examples.write(index as u32, row),
+            Lengths::Frames { .. } => {
+                let sample = &mut sample[..examples.shape_of(index as u32).len()];
+                examples.write(index as u32, sample);
+                means_of_thirds(sample, shape.channels, row);
+            }
+        }
     }
     standardize_rows(&mut rows, &Counting::Once);
     match precision {
         Precision::F32 => Features::F32(rows),
         Precision::F16 => Features::F16(rows.mapv(f16::from_f32)),
+    }
+}
+
+/// Parts of a sequence that are averaged.
+const THIRDS: usize = 3;
+
+/// The means over the frames of each third of a sequence, (frames, channels), side by side. Of fewer than three frames,
+/// some belong to several thirds.
+fn means_of_thirds(sequence: &[f32], channels: usize, out: &mut [f32]) {
+    let frames = sequence.len() / channels;
+    for (third, out) in out.chunks_exact_mut(channels).enumerate() {
+        let start = third * frames / THIRDS;
+        let end = ((third + 1) * frames / THIRDS).max(start + 1);
+        for (channel, out) in out.iter_mut().enumerate() {
+            let sum: f32 = (start..end).map(|frame| sequence[frame * channels + channel]).sum();
+            *out = sum / (end - start) as f32;
+        }
     }
 }
 
@@ -121,8 +154,8 @@ pub async fn layer_features(
         Ok::<_, FeaturesError>(matrix)
     };
     let bytes_sent = AtomicU64::new(0);
-    let row_bytes = taps.features * precision.bytes();
-    let through = through(workers, &begin, row_bytes, prepared, results, &bytes_sent);
+    let back = Back::Alike(taps.features * precision.bytes());
+    let through = through(workers, &begin, back, prepared, results, &bytes_sent);
     let (sent, matrix) = tokio::join!(through, collect);
     events.tell(&Event::FeaturesEnded)?;
     sent?;
@@ -199,6 +232,16 @@ mod tests {
     use proto::limits::rows_per_message;
 
     use super::*;
+
+    #[test]
+    fn raw_sequences_are_read_by_the_means_of_their_thirds() {
+        let sequences = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 9.0], vec![3.0, 5.0]];
+        let examples = Examples::from_sequences(5, 2, sequences, vec![0, 1]);
+        let Features::F32(found) = input_features(&examples, Precision::F32) else { panic!("single") };
+        let mut expected = ndarray::array![[1.0, 2.0, 4.0, 5.0, 8.0, 8.5], [3.0, 5.0, 3.0, 5.0, 3.0, 5.0]];
+        standardize_rows(&mut expected, &Counting::Once);
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn messages_hold_no_more_rows_than_a_message_of_the_widest_could() {

@@ -60,6 +60,8 @@ pub mod ledger;
 
 pub mod stream;
 
+pub mod back;
+
 pub mod transform;
 
 pub mod phase;

@@ -53,16 +53,20 @@ pub struct ReadoutRun<'a> {
 }
 
 impl ReadoutRun<'_> {
-    /// Computes the features of both splits, trains the readout and measures it.
+    /// Computes the features of all parts, trains the readout and measures it.
     pub async fn read_out(self) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
         let began = Stopwatch::start();
         // The readout learns from images and their mirror images where layers do, and is measured on images as they are.
         let trained = self.features(&self.splits.train, self.splits.flips).await?;
         let measured = self.features(&self.splits.measure, false).await?;
+        let validated = match &self.splits.validation {
+            Some(validation) => Some(self.features(validation, false).await?),
+            None => None,
+        };
+        let features = AllFeatures { trained, measured, validated };
         let (splits, spec, seed, events) = (self.splits.clone(), self.spec, self.seed, self.events.clone());
         self.events.tell(&Event::ReadoutStarted { epochs: spec.epochs })?;
-        let computed =
-            tokio::task::spawn_blocking(move || learn(&trained, &measured, &splits, &spec, seed, &events));
+        let computed = tokio::task::spawn_blocking(move || learn(&features, &splits, &spec, seed, &events));
         let (parameters, summary) = computed.await.expect("the readout does not panic")?;
         let summary = ReadoutSummary { seconds: began.seconds(), ..summary };
         self.events.tell(&Event::ReadOut(summary.clone()))?;
@@ -80,15 +84,22 @@ impl ReadoutRun<'_> {
     }
 }
 
-/// Trains the readout on the features of one split and measures it on those of another. Blocks.
+/// The features of what is learned from, measured on, and validated on if anything is.
+struct AllFeatures {
+    trained: Features,
+    measured: Features,
+    validated: Option<Features>,
+}
+
+/// Trains the readout on the features of one part and measures it on those of others. Blocks.
 fn learn(
-    trained: &Features,
-    measured: &Features,
+    features: &AllFeatures,
     splits: &Splits,
     spec: &ReadoutSpec,
     seed: Seed,
     events: &Events,
 ) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
+    let AllFeatures { trained, measured, validated } = features;
     let mut told = Ok(());
     let readout = train(trained, splits.train.labels(), splits.classes, spec, seed, |epoch, loss| {
         if told.is_ok() {
@@ -100,10 +111,12 @@ fn learn(
         readout.correct(features, examples.labels()) as f64 / examples.len() as f64
     };
     let on_measured = accuracy(measured, &splits.measure);
+    let on_validated = validated.as_ref().zip(splits.validation.as_deref());
     let summary = ReadoutSummary {
         features: trained.width(),
         train_accuracy: accuracy(trained, &splits.train),
         test_accuracy: (!splits.held_out).then_some(on_measured),
+        validation_accuracy: on_validated.map(|(features, examples)| accuracy(features, examples)),
         held_out_accuracy: splits.held_out.then_some(on_measured),
         effective_rank: rank(trained),
         seconds: 0.0,

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use scff::batch::{Epoch, Step};
 use scff::seed::{NO_LAYER, Purpose, permutation};
-use source::{self, DataSet, Examples};
+use source::{self, CoefficientScales, DataSet, Examples};
 
 use crate::config::Config;
-use crate::plan::Plan;
+use crate::plan::{Plan, selection};
 
 /// Loads the data set of a configuration and plans its run.
 pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
-    let set = source::load(config.data.name, data)?;
-    let plan = Plan::new(config, set.train.shape(), set.training_samples())?;
+    let set = source::load(&selection(config)?, data)?;
+    let plan = Plan::new(config, set.train.layout(), set.training_samples())?;
     Ok((plan, set))
 }
 
@@ -28,18 +28,30 @@ pub struct Splits {
     pub flips: bool,
     /// To measure on.
     pub measure: Arc<Examples>,
-    /// Whether these are held-out training samples, not the test set.
+    /// What the data set's split sets aside for validation, to measure on too.
+    pub validation: Option<Arc<Examples>>,
+    /// Whether what is measured on are held-out training samples, not the test set.
     pub held_out: bool,
     /// Classes of the labels.
     pub classes: usize,
 }
 
-/// The training samples of a plan, and those that measure: held-out training samples, or else the test set.
+/// The training samples of a plan, and those that measure: held-out training samples, or else the test set and what is set
+/// aside for validation.
 pub fn split(plan: &Plan, set: DataSet) -> Splits {
-    let DataSet { train, test, unlabeled, classes, .. } = set;
+    let DataSet { train, test, validation, unlabeled, classes, .. } = set;
     let train = some_of(plan, train, plan.labelled_samples + plan.held_out);
     let unlabeled = unlabeled.map(|unlabeled| some_of(plan, unlabeled, plan.training_samples));
-    let (train, measure) = if plan.held_out == 0 { (train, test) } else { hold_out(plan, &train) };
+    let (mut train, mut measure, mut validation) = if plan.held_out == 0 {
+        (train, test, validation)
+    } else {
+        let (train, held_out) = hold_out(plan, &train);
+        (train, held_out, None)
+    };
+    if plan.normalize_coefficients {
+        let scales = CoefficientScales::of(&train);
+        [&mut train, &mut measure].into_iter().chain(&mut validation).for_each(|part| scales.apply(part));
+    }
     let train = Arc::new(train);
     let layers = unlabeled.map_or_else(|| train.clone(), Arc::new);
     Splits {
@@ -47,6 +59,7 @@ pub fn split(plan: &Plan, set: DataSet) -> Splits {
         train,
         flips: plan.augmentation.flips(),
         measure: Arc::new(measure),
+        validation: validation.map(Arc::new),
         held_out: plan.held_out > 0,
         classes,
     }
@@ -94,16 +107,56 @@ mod tests {
     }
 
     fn splits(unlabeled: Option<Examples>) -> Splits {
-        let set = ["data.held_out=10".to_owned()];
+        let (plan, set) = planned(10, unlabeled);
+        split(&plan, set)
+    }
+
+    /// A plan that holds samples out, and a data set for it.
+    fn planned(held_out: u32, unlabeled: Option<Examples>) -> (Plan, DataSet) {
+        let set = [format!("data.held_out={held_out}")];
         let config = config::parse("iris", include_str!("../../configs/iris.toml"), &set).unwrap();
         let set = DataSet {
             name: DataSetName::Iris,
             classes: 3,
             train: rows(0, 40),
             test: rows(100, 5),
+            validation: None,
             unlabeled,
         };
-        split(&Plan::new(&config, set.train.shape(), set.training_samples()).unwrap(), set)
+        (Plan::new(&config, set.train.shape(), set.training_samples()).unwrap(), set)
+    }
+
+    #[test]
+    fn what_is_set_aside_for_validation_measures_beside_the_test_set_unless_samples_are_held_out() {
+        let with_validation = |held_out| {
+            let (plan, set) = planned(held_out, None);
+            split(&plan, DataSet { validation: Some(rows(300, 4)), ..set })
+        };
+        let both = with_validation(0);
+        assert_eq!((numbers(&both.measure)[0], numbers(&both.validation.unwrap())[0]), (100, 300));
+        let held_out = with_validation(10);
+        assert!(held_out.held_out && held_out.validation.is_none());
+        assert!(numbers(&held_out.measure).iter().all(|&number| number < 100));
+    }
+
+    #[test]
+    fn coefficients_are_normalised_by_what_is_learned_from_alone() {
+        let (plan, set) = planned(10, None);
+        let sequences = |numbers: std::ops::Range<u16>| {
+            let labels = vec![0; numbers.len()];
+            Examples::from_sequences(2, 2, numbers.map(|number| vec![f32::from(number), 0.0]), labels)
+        };
+        let set = DataSet { train: sequences(0..40), test: sequences(100..105), ..set };
+        let plan = Plan { normalize_coefficients: true, ..plan };
+        let Splits { train, measure, .. } = split(&plan, set);
+        let first = |examples: &Examples| examples.frames().map(|frame| frame[0]).collect::<Vec<_>>();
+        let (learned, held_out) = (first(&train), first(&measure));
+        assert!(learned.iter().sum::<f32>().abs() < 1e-4, "{learned:?}");
+        assert!((learned.iter().map(|value| value * value).sum::<f32>() / 30.0 - 1.0).abs() < 1e-4);
+        // In the same units, so that those held out lie between the others.
+        let between = |value: &&f32| value.abs() < 1.8;
+        assert_eq!((held_out.iter().filter(between).count(), held_out.len()), (10, 10));
+        assert!(held_out.iter().sum::<f32>().abs() > 1e-4, "they have a mean of their own");
     }
 
     #[test]

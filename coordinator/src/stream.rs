@@ -34,7 +34,7 @@ pub struct Views {
 }
 
 impl Views {
-    /// The views of `keys`, each (height, width, channels), cut into messages whose rows are at most `row_bytes` long
+    /// The views of `keys`, each (height, width, channels) of its own shape, cut into messages whose rows are at most `row_bytes` long
     /// on either side of a transform.
     pub fn rows(
         &self,
@@ -42,22 +42,34 @@ impl Views {
         precision: Precision,
         row_bytes: usize,
     ) -> Result<Vec<wire::Rows>, UnfitSample> {
-        let shape = self.examples.shape();
         let background = self.examples.background();
-        let mut sample = vec![0.0; shape.len()];
-        let mut view = vec![0.0; shape.len()];
+        let longest = self.examples.shape().len();
+        let mut sample = vec![0.0; longest];
+        let mut view = vec![0.0; longest];
         keys.chunks(rows_per_message(row_bytes))
             .map(|keys| {
-                let mut payload = Vec::with_capacity(keys.len() * shape.len() * precision.bytes());
+                let lengths: Vec<u32> =
+                    keys.iter().map(|key| self.examples.shape_of(key.index).len() as u32).collect();
+                let elements: usize = lengths.iter().map(|&length| length as usize).sum();
+                let mut payload = Vec::with_capacity(elements * precision.bytes());
                 for &key in keys {
-                    self.examples.write(key.index, &mut sample);
-                    let image = Image { shape, values: &sample, background: &background };
-                    self.augmentation.apply(key, image, &mut view);
-                    precision.encode(&view, &mut payload).map_err(|unfit| UnfitSample { key, unfit })?;
+                    let shape = self.examples.shape_of(key.index);
+                    let (sample, view) = (&mut sample[..shape.len()], &mut view[..shape.len()]);
+                    self.examples.write(key.index, sample);
+                    let image = Image { shape, values: sample, background: &background };
+                    self.augmentation.apply(key, image, view);
+                    precision.encode(view, &mut payload).map_err(|unfit| UnfitSample { key, unfit })?;
                 }
-                Ok(wire::Rows::alike(keys.len(), payload))
+                let alike = lengths.windows(2).all(|pair| pair[0] == pair[1]);
+                let lengths = if alike { Vec::new() } else { lengths };
+                Ok(wire::Rows { rows: keys.len() as u32, payload: payload.into(), lengths })
             })
             .collect()
+    }
+
+    /// Elements of a sample's activation, of which the longest sample's has `most`: they grow with its frames.
+    pub fn elements(&self, key: SampleKey, most: usize) -> usize {
+        most * self.examples.shape_of(key.index).len() / self.examples.shape().len()
     }
 }
 
@@ -71,8 +83,8 @@ pub struct BatchSource {
     pub views: Views,
     /// Precision of activations.
     pub precision: Precision,
-    /// Bytes of a sample's activation at the cut point.
-    pub activation_bytes: u64,
+    /// Elements of an activation at the cut point; of sequences, of the longest.
+    pub elements: usize,
     /// Bytes of the longest of a sample and its activations up to the cut point.
     pub row_bytes: usize,
 }
@@ -86,7 +98,9 @@ impl BatchSource {
     ) -> Result<(), UnfitSample> {
         for step in steps {
             let batch = self.order.batch(Step(step));
-            let arriving = self.ledger.arriving(&batch, |_| self.activation_bytes);
+            let Self { ledger, views, elements, precision, .. } = &mut self;
+            let bytes = |key| (views.elements(key, *elements) * precision.bytes()) as u64;
+            let arriving = ledger.arriving(&batch, bytes);
             let keys: Vec<SampleKey> = arriving.iter().map(|(key, _)| *key).collect();
             let rows = self.views.rows(&keys, self.precision, self.row_bytes)?;
             let tag = wire::Batch::from(&ArrivingBatch { batch, arriving });
@@ -124,6 +138,54 @@ mod tests {
         assert_eq!(found[..6], [0.0, 0.0, -2.0, 4.0, 0.0, 4.0]);
         assert_eq!(found[6..12], [-2.0, 0.0, 0.0, 0.0, -2.0, 4.0]);
         assert_eq!(found[12..], [-2.0, 4.0, 0.0, 0.0, -2.0, 0.0]);
+    }
+
+    /// Sequences of 3, 1, 1 and 2 frames of two numbers, all numbers different.
+    fn sequences() -> Views {
+        let sequence = |first: u16, frames: u16| (first..first + 2 * frames).map(f32::from).collect();
+        let sequences = [sequence(0, 3), sequence(10, 1), sequence(20, 1), sequence(30, 2)];
+        let examples = Examples::from_sequences(4, 2, sequences, vec![0; 4]);
+        Views { examples: Arc::new(examples), augmentation: Augmentation::NONE }
+    }
+
+    #[test]
+    fn sequences_are_sent_without_padding_and_with_their_lengths_where_they_differ() {
+        let keys = [3, 1, 2, 0].map(|index| SampleKey { index, variant: Variant(0) });
+        let lengths = |keys: &[SampleKey]| {
+            let rows = sequences().rows(keys, Precision::F32, 32).unwrap();
+            let [rows] = &rows[..] else { panic!("one message") };
+            (rows.rows, rows.lengths.clone(), rows.payload.len())
+        };
+        assert_eq!(lengths(&keys), (4, vec![4, 2, 2, 6], 4 * 14));
+        assert_eq!(lengths(&keys[1..3]), (2, vec![], 4 * 4));
+        let mut found = vec![0.0; 14];
+        Precision::F32.decode(&sequences().rows(&keys, Precision::F32, 32).unwrap()[0].payload, &mut found);
+        let expected = [30, 31, 32, 33, 10, 11, 20, 21, 0, 1, 2, 3, 4, 5];
+        assert_eq!(found, expected.map(|number: u16| f32::from(number)));
+    }
+
+    #[test]
+    fn what_is_kept_of_sequences_is_counted_by_their_own_frames() {
+        let text = include_str!("../../configs/iris.toml");
+        let config = crate::config::parse("iris.toml", text, &["training.batch=4".to_owned()]).unwrap();
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        let plan = crate::plan::Plan::new(&config, shape, source::TrainingSamples::labelled(4)).unwrap();
+        // Three numbers for each frame, in half precision: 18, 6, 6 and 12 bytes.
+        let kept = |bytes| {
+            let source = BatchSource {
+                order: Order::new(&plan, &plan.stages[0]),
+                ledger: Ledger::new(bytes),
+                views: sequences(),
+                precision: Precision::F16,
+                elements: 12,
+                row_bytes: 24,
+            };
+            let (jobs, mut prepared) = mpsc::channel(1);
+            source.produce(0..1, &jobs).unwrap();
+            prepared.blocking_recv().unwrap().tag.keep.iter().filter(|keep| **keep).count()
+        };
+        assert_eq!(kept(18 + 6 + 6 + 12), 4);
+        assert_eq!(kept(18 + 6 + 6 + 11), 3);
     }
 
     #[test]

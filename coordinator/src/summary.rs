@@ -64,6 +64,10 @@ pub struct ReadoutSummary {
     /// Share of the test set; absent where training samples were held out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test_accuracy: Option<f64>,
+    /// Share of what the data set's split sets aside for validation; absent where it sets nothing aside, and where training
+    /// samples were held out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_accuracy: Option<f64>,
     /// Share of the held-out training samples; absent where none were.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held_out_accuracy: Option<f64>,

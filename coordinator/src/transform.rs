@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use crate::back::{Back, Sent};
 use crate::cluster::{Worker, WorkerFailure};
 
 /// Rows on their way, and what they are for.
@@ -37,11 +38,11 @@ struct Station {
 /// Sends the rows of all `jobs` through the layers that `begin` names, and passes them on to `results`.
 ///
 /// Ends when `jobs` does. A job without rows passes untouched. `bytes_sent` grows with every message, before its result
-/// can be seen. `row_bytes`: bytes of a row that comes back. Where all workers are about to end it fails, for that reason.
+/// can be seen. Where all workers are about to end it fails, for that reason.
 pub async fn through<T: Send + 'static>(
     workers: &[Worker],
     begin: &wire::TransformBegin,
-    row_bytes: usize,
+    back: Back,
     jobs: mpsc::Receiver<Job<T>>,
     results: mpsc::Sender<Job<T>>,
     bytes_sent: &AtomicU64,
@@ -55,7 +56,7 @@ pub async fn through<T: Send + 'static>(
         Ok(())
     };
     // A failure is told at once: whoever waits for results sees their end, and would take the blame.
-    tokio::try_join!(sending, collect(stations, row_bytes, expected, results)).map(|_| ())
+    tokio::try_join!(sending, collect(stations, back, expected, results)).map(|_| ())
 }
 
 /// Streams to all who are not about to end; at least to one.
@@ -98,8 +99,8 @@ fn leavers<'a>(workers: impl Iterator<Item = &'a Worker>) -> JoinSet<usize> {
 
 /// What is expected of a station.
 enum Expected<T> {
-    /// A job's results: its tag, and how many rows each message has that it is cut into.
-    Results { tag: T, station: usize, messages: Vec<u32> },
+    /// A job's results: its tag, and the messages that it is cut into.
+    Results { tag: T, station: usize, messages: Vec<Sent> },
     /// Nothing more: its worker is about to end.
     End { station: usize },
 }
@@ -130,7 +131,7 @@ async fn send<T>(
         let mut there = stations.filter_map(|station| Some((station, requests[station].as_ref()?)));
         let (station, requests) = there.next().expect("somebody is there");
         turn = station + 1;
-        let messages = job.rows.iter().map(|rows| rows.rows).collect();
+        let messages = job.rows.iter().map(Sent::from).collect();
         if expected.send(Expected::Results { tag: job.tag, station, messages }).await.is_err() {
             return;
         }
@@ -147,7 +148,7 @@ async fn send<T>(
 
 async fn collect<T>(
     mut stations: Vec<Station>,
-    row_bytes: usize,
+    back: Back,
     mut expected: mpsc::Receiver<Expected<T>>,
     results: mpsc::Sender<Job<T>>,
 ) -> Result<(), WorkerFailure> {
@@ -164,14 +165,12 @@ async fn collect<T>(
         };
         let Station { worker, replies, .. } = &mut stations[station];
         let mut rows = Vec::with_capacity(messages.len());
-        for count in messages {
+        for sent in messages {
             let reply = replies.message().await.map_err(|status| failed(worker, &status))?;
             let reply = reply.ok_or_else(|| WorkerFailure::gone(worker))?;
-            let (found, expected) = (reply.payload.len(), count as usize * row_bytes);
-            if (reply.rows, found) != (count, expected) || !reply.lengths.is_empty() {
-                let found = format!("{} rows of {found} bytes", reply.rows);
-                let message = format!("{found}, expected {count} of {expected}");
-                return Err(WorkerFailure::protocol(worker, message));
+            if let Err(expected) = back.check(&sent, &reply) {
+                let found = format!("{} rows of {} bytes", reply.rows, reply.payload.len());
+                return Err(WorkerFailure::protocol(worker, format!("{found}, expected {expected}")));
             }
             rows.push(reply);
         }

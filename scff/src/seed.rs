@@ -40,6 +40,8 @@ pub enum Purpose {
     ReadoutViews = 10,
     /// Which training samples are used, where not all are.
     Samples = 11,
+    /// Which recordings train, validate and test, where chance decides.
+    Partition = 12,
 }
 
 /// Numbers that belong to no layer (the readout, the held-out split) are drawn under this index.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no name and no size in the archive decides what is written where; the catalog's do.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use super::progress::Progress;
 
 /// What an archive may hold beside the files that are wanted.
 const OTHER_BYTES: u64 = 1 << 24;
+
+/// Of archives of more files than so many no progress is shown: they are small.
+const SHOWN: usize = 20;
 
 /// An archive that does not give its files.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +85,12 @@ pub fn unpack(
     let limit = archive.files.iter().map(|entry| entry.bytes).sum::<u64>() + OTHER_BYTES;
     let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
     let mut members = tar::Archive::new(MultiGzDecoder::new(file).take(limit));
-    let mut lacking = wanted.to_vec();
+    let mut lacking: HashMap<PathBuf, &'static FileEntry> =
+        wanted.iter().map(|entry| (Path::new(archive.folder).join(entry.name), *entry)).collect();
     // Raw: no extended header, whose length the archive decides, is read into memory.
     for member in members.entries().map_err(unreadable)?.raw(true) {
         let member = member.map_err(unreadable)?;
-        let Some(at) = lacking.iter().position(|entry| is(&member, archive.folder, entry)) else { continue };
-        let entry = lacking.swap_remove(at);
+        let Some(entry) = plain_file(&member).and_then(|path| lacking.remove(&path)) else { continue };
         if member.size() != entry.bytes {
             return Err(ArchiveError::Size {
                 path: path.to_owned(),
@@ -95,12 +99,12 @@ pub fn unpack(
                 expected: entry.bytes,
             });
         }
-        write(path, member, entry, folder, show_progress)?;
+        write(path, member, entry, folder, show_progress && archive.files.len() <= SHOWN)?;
         if lacking.is_empty() {
             break;
         }
     }
-    match lacking.first() {
+    match wanted.iter().find(|entry| lacking.values().any(|lacking| lacking.name == entry.name)) {
         None => Ok(()),
         Some(entry) => {
             Err(ArchiveError::Lacks { path: path.to_owned(), folder: archive.folder, file: entry.name })
@@ -108,11 +112,10 @@ pub fn unpack(
     }
 }
 
-/// Whether `member` is the file `entry` of the archive's folder.
-fn is(member: &tar::Entry<'_, impl Read>, folder: &str, entry: &FileEntry) -> bool {
-    let wanted = Path::new(folder).join(entry.name);
-    member.header().entry_type().is_file()
-        && member.path().is_ok_and(|path| path.strip_prefix(".").unwrap_or(&path) == wanted)
+/// The path of `member` in the archive, if it is a plain file.
+fn plain_file(member: &tar::Entry<'_, impl Read>) -> Option<PathBuf> {
+    let path = member.path().ok().filter(|_| member.header().entry_type().is_file())?;
+    Some(path.strip_prefix(".").unwrap_or(&path).to_owned())
 }
 
 fn write(

@@ -1,22 +1,17 @@
 //! What the official data sets are: their files, sizes, sums and sources.
 
+use std::sync::LazyLock;
+
 use bytesize::ByteSize;
 
 use super::checksum::Sha256Sum;
 use super::data_set::TrainingSamples;
+use super::fsdd;
+use super::layout::{Layout, Lengths};
 use super::name::DataSetName;
 use super::shape::{ChannelScale, Shape};
 
-/// A file as its makers made it.
-#[derive(Clone, Copy, Debug)]
-pub struct FileEntry {
-    /// Its name.
-    pub name: &'static str,
-    /// Its size.
-    pub bytes: u64,
-    /// Its sum, where it is known.
-    pub sha256: Option<Sha256Sum>,
-}
+pub use super::file_entry::FileEntry;
 
 /// A file that its sources give gzipped, under its name with `.gz`; raw and any other gzip of it are as good.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +29,9 @@ pub struct GzippedFile {
 pub struct Archive {
     /// The file itself.
     pub packed: FileEntry,
+    /// Whether its sources pack it anew now and then: then its size is what it has at most, and what its files are is told
+    /// by their own sums.
+    pub repacked: bool,
     /// The folder in it that holds the files.
     pub folder: &'static str,
     /// The files of it that are wanted.
@@ -72,15 +70,17 @@ pub struct Official {
     pub mirrors: &'static [&'static str],
     /// The system package that has it, if one does.
     pub installed: Option<Installed>,
-    /// The shape of an image.
+    /// The shape of an image; of recordings, as by default, that of the longest.
     pub shape: Shape,
-    /// What the bytes of each channel become.
+    /// How long recordings are.
+    pub lengths: Lengths,
+    /// What the bytes of each channel become; of recordings, nothing.
     pub scales: &'static [ChannelScale],
     /// How many classes there are.
     pub classes: usize,
-    /// How many training images there are.
+    /// How many training samples there are.
     pub training: TrainingSamples,
-    /// How many test images there are.
+    /// How many test samples there are.
     pub test_samples: u32,
 }
 
@@ -101,22 +101,39 @@ impl Official {
         })
     }
 
+    /// Whether it comes in an archive whose size is known only when it is there.
+    pub fn is_repacked(&self) -> bool {
+        matches!(self.supply, Supply::Archive(Archive { repacked: true, .. }))
+    }
+
+    /// What all of its samples have in common.
+    pub fn layout(&self) -> Layout {
+        Layout { shape: self.shape, lengths: self.lengths }
+    }
+
     /// What is in it, in words.
     pub fn contents(&self) -> String {
         let TrainingSamples { labelled, unlabeled } = self.training;
-        let contents = format!("{labelled} + {} images {}", self.test_samples, self.shape);
+        let contents = match self.lengths {
+            Lengths::Alike => format!("{labelled} + {} images {}", self.test_samples, self.shape),
+            Lengths::Frames { .. } => {
+                let Shape { height: longest, channels, .. } = self.shape;
+                format!("{labelled} + {} recordings, up to {longest} frames of {channels}", self.test_samples)
+            }
+        };
         if unlabeled > 0 { format!("{contents}, {unlabeled} unlabeled") } else { contents }
     }
 }
 
-/// The files and sources of `name`; `None` for iris, which is part of the program.
+/// The files and sources of `name`; `None` for iris, which is part of the program, and for a user's folder.
 pub fn official(name: DataSetName) -> Option<&'static Official> {
     match name {
         DataSetName::Mnist => Some(&MNIST),
         DataSetName::FashionMnist => Some(&FASHION_MNIST),
-        DataSetName::Iris => None,
+        DataSetName::Iris | DataSetName::WavFolder => None,
         DataSetName::Cifar10 => Some(&CIFAR_10),
         DataSetName::Stl10 => Some(&STL_10),
+        DataSetName::Fsdd => Some(&FSDD),
     }
 }
 
@@ -173,6 +190,7 @@ static MNIST: Official = Official {
     ],
     installed: None,
     shape: GREY,
+    lengths: Lengths::Alike,
     scales: &[ChannelScale::UNIT],
     classes: 10,
     training: TrainingSamples::labelled(60_000),
@@ -234,6 +252,7 @@ static FASHION_MNIST: Official = Official {
         folder: "/usr/share/datasets/fashion-mnist",
     }),
     shape: GREY,
+    lengths: Lengths::Alike,
     scales: &[ChannelScale::UNIT],
     classes: 10,
     training: TrainingSamples::labelled(60_000),
@@ -255,6 +274,7 @@ static CIFAR_10: Official = Official {
             170_052_171,
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         ),
+        repacked: false,
         folder: "cifar-10-batches-bin",
         // Five of training images, one of test images.
         files: &[
@@ -293,6 +313,7 @@ static CIFAR_10: Official = Official {
     mirrors: &["https://www.cs.toronto.edu/~kriz/"],
     installed: None,
     shape: Shape { height: 32, width: 32, channels: 3 },
+    lengths: Lengths::Alike,
     scales: &[
         ChannelScale { mean: 0.4914, deviation: 0.2023 },
         ChannelScale { mean: 0.4822, deviation: 0.1994 },
@@ -313,6 +334,7 @@ static STL_10: Official = Official {
             2_640_397_119,
             "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
         ),
+        repacked: false,
         folder: "stl10_binary",
         // Training images, training labels, test images, test labels, unlabeled images.
         files: &[
@@ -327,6 +349,7 @@ static STL_10: Official = Official {
     mirrors: &["https://ai.stanford.edu/~acoates/stl10/", "http://ai.stanford.edu/~acoates/stl10/"],
     installed: None,
     shape: Shape { height: 96, width: 96, channels: 3 },
+    lengths: Lengths::Alike,
     scales: &[
         ChannelScale { mean: 0.4914, deviation: 0.2471 },
         ChannelScale { mean: 0.4822, deviation: 0.2435 },
@@ -336,6 +359,41 @@ static STL_10: Official = Official {
     training: TrainingSamples { labelled: 5_000, unlabeled: 100_000 },
     test_samples: 8_000,
 };
+
+/// The commit of FSDD's repository that is taken: the last one, of 3,000 recordings.
+macro_rules! fsdd_commit {
+    () => {
+        "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
+    };
+}
+
+// GitHub packs archives when they are asked for, so only the sums of the files in it are known.
+static FSDD: LazyLock<Official> = LazyLock::new(|| Official {
+    folder: "fsdd/recordings",
+    places: &[
+        "fsdd/recordings",
+        "fsdd",
+        "free-spoken-digit-dataset/recordings",
+        "free-spoken-digit-dataset-master/recordings",
+        concat!("free-spoken-digit-dataset-", fsdd_commit!(), "/recordings"),
+        "recordings",
+    ],
+    supply: Supply::Archive(Archive {
+        // The files take 21 MB.
+        packed: FileEntry { name: concat!(fsdd_commit!(), ".tar.gz"), bytes: 64 << 20, sha256: None },
+        repacked: true,
+        folder: concat!("free-spoken-digit-dataset-", fsdd_commit!(), "/recordings"),
+        files: &fsdd::FILES,
+    }),
+    mirrors: &["https://github.com/Jakobovski/free-spoken-digit-dataset/archive/"],
+    installed: None,
+    shape: Shape { height: 183, width: 1, channels: 39 },
+    lengths: Lengths::Frames { mean: 35.5 },
+    scales: &[],
+    classes: fsdd::CLASSES,
+    training: TrainingSamples::labelled(2_700),
+    test_samples: 300,
+});
 
 /// A file whose sum is known.
 const fn file(name: &'static str, bytes: u64, sha256: &str) -> FileEntry {
@@ -358,9 +416,10 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_has_a_scale() {
+    fn every_channel_of_an_image_has_a_scale() {
         for official in DataSetName::ALL.into_iter().filter_map(official) {
-            assert_eq!(official.scales.len(), official.shape.channels);
+            let channels = if official.lengths == Lengths::Alike { official.shape.channels } else { 0 };
+            assert_eq!(official.scales.len(), channels);
         }
     }
 

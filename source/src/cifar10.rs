@@ -20,7 +20,14 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
     let [one, two, three, four, five, test] = files.all();
     let train = examples([one, two, three, four, five], official)?;
     let test = examples([test], official)?;
-    Ok(DataSet { name: DataSetName::Cifar10, classes: official.classes, train, test, unlabeled: None })
+    Ok(DataSet {
+        name: DataSetName::Cifar10,
+        classes: official.classes,
+        train,
+        test,
+        validation: None,
+        unlabeled: None,
+    })
 }
 
 /// The images and labels of these files, one file after the other.

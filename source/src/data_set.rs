@@ -14,6 +14,8 @@ pub struct DataSet {
     pub train: Examples,
     /// What accuracy is measured on.
     pub test: Examples,
+    /// What the data set's split sets aside for validation, if it does.
+    pub validation: Option<Examples>,
     /// What layers learn from, if the data set has samples without labels.
     pub unlabeled: Option<Examples>,
 }

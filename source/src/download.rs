@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
-use super::catalog::{FileEntry, GzippedFile};
+use super::catalog::{Archive, FileEntry, GzippedFile};
 use super::check::{FileError, check_as_is, check_content};
 use super::checksum::Sha256Sum;
 use super::client::{Client, ClientError};
@@ -82,6 +82,8 @@ pub struct Parcel<'a> {
     pub name: String,
     /// Its size.
     pub bytes: u64,
+    /// Whether it may be smaller: then it is not known until all is there, and what came of it is never continued.
+    pub smaller: bool,
     /// Its sum, where it is known.
     pub sha256: Option<Sha256Sum>,
     /// The file that it is a gzip of, if it is one.
@@ -92,16 +94,26 @@ impl<'a> Parcel<'a> {
     /// A file that comes gzipped.
     pub fn gzipped(gzipped: &'a GzippedFile) -> Self {
         let GzippedFile { file, gz_bytes, gz_sha256 } = gzipped;
-        Self { name: folder::gz_name(file), bytes: *gz_bytes, sha256: *gz_sha256, content: Some(file) }
+        Self {
+            name: folder::gz_name(file),
+            bytes: *gz_bytes,
+            smaller: false,
+            sha256: *gz_sha256,
+            content: Some(file),
+        }
     }
 
-    /// A file that comes as it is.
-    pub fn plain(file: &FileEntry) -> Self {
-        Self { name: file.name.to_owned(), bytes: file.bytes, sha256: file.sha256, content: None }
+    /// An archive as it is.
+    pub fn archive(archive: &Archive) -> Self {
+        let Archive { packed: FileEntry { name, bytes, sha256 }, repacked, .. } = *archive;
+        Self { name: name.to_owned(), bytes, smaller: repacked, sha256, content: None }
     }
 
     /// Whether the file at `path` is the official one, by its own sum where that is known and by its content.
     fn check(&self, path: &Path) -> Result<(), FileError> {
+        if self.smaller {
+            return Ok(());
+        }
         check_as_is(path, self.bytes, self.sha256)?;
         self.content.map_or(Ok(()), |content| check_content(path, content))
     }
@@ -114,15 +126,19 @@ pub fn download(
     folder: &Path,
     show_progress: bool,
 ) -> Result<(), DownloadError> {
-    let Parcel { name, bytes, .. } = parcel;
+    let Parcel { name, bytes, smaller, .. } = parcel;
     let url = format!("{base_url}{name}");
     let mut progress = Progress::new(show_progress, name, *bytes);
     progress.say(&format!("{name}: from {url}"));
 
-    let part = PartFile::new(folder, name, *bytes);
-    let have = part.length()?;
+    let part = if *smaller {
+        PartFile::of_at_most(folder, name, *bytes)
+    } else {
+        PartFile::new(folder, name, *bytes)
+    };
+    let have = if *smaller { 0 } else { part.length()? };
     if have < *bytes {
-        transfer(&url, have, &part, &mut progress)?;
+        transfer(&url, have, &part, *smaller, &mut progress)?;
     }
     if let Err(error) = parcel.check(part.path()) {
         part.remove()?;
@@ -133,7 +149,13 @@ pub fn download(
 
 /// Appends what `part` lacks after the `have` bytes of an earlier attempt; from the start if the server will
 /// not continue there.
-fn transfer(url: &str, have: u64, part: &PartFile, progress: &mut Progress) -> Result<(), DownloadError> {
+fn transfer(
+    url: &str,
+    have: u64,
+    part: &PartFile,
+    smaller: bool,
+    progress: &mut Progress,
+) -> Result<(), DownloadError> {
     let expected = part.expected();
     let client = Client::from_env()?;
     let mut response = client.get(url, have)?;
@@ -147,7 +169,7 @@ fn transfer(url: &str, have: u64, part: &PartFile, progress: &mut Progress) -> R
         status => return Err(DownloadError::Status(status)),
     };
     if let Some(length) = response.body().content_length()
-        && length != expected - start
+        && (length > expected - start || length < expected - start && !smaller)
     {
         return Err(DownloadError::Size { announced: length.saturating_add(start), expected });
     }

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::audio::RecordingError;
 use super::folder::MissingFile;
 use super::magic::Kind;
+use super::partition::PartitionError;
 
 /// A data set that cannot be loaded, with the file at fault, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +137,12 @@ pub enum DataError {
         /// The label of the last class.
         last: u8,
     },
+    /// A recording that nothing can be learned from.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// Recordings cannot be split as is wanted.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
     /// Images and labels that do not belong together.
     #[error("{} holds {labels} labels, expected {images} as {} holds images",
             label_file.display(), image_file.display())]

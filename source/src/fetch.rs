@@ -164,17 +164,31 @@ fn unpack(
 ) -> Result<(), FetchError> {
     let Archive { packed, .. } = archive;
     let own = folder.join(packed.name);
+    // What is packed anew now and then is known by what is in it.
+    let check = |path: &Path| {
+        if archive.repacked { Ok(()) } else { check_as_is(path, packed.bytes, packed.sha256) }
+    };
     let elsewhere = given.filter(|given| *given != own && !own.is_file());
-    if let Some(given) = elsewhere.filter(|given| check_as_is(given, packed.bytes, packed.sha256).is_ok()) {
+    if let Some(given) = elsewhere.filter(|given| check(given).is_ok()) {
         return Ok(archive::unpack(given, archive, lacking, folder, progress)?);
     }
     if own.is_file() {
-        check_as_is(&own, packed.bytes, packed.sha256).map_err(FetchError::NotOfficial)?;
+        check(&own).map_err(FetchError::NotOfficial)?;
     } else {
-        obtain(&Parcel::plain(packed), mirrors, folder, progress)?;
+        obtain(&Parcel::archive(archive), mirrors, folder, progress)?;
     }
-    archive::unpack(&own, archive, lacking, folder, progress)?;
-    fs::remove_file(&own).map_err(|cause| FetchError::Storage { path: own, cause })
+    let unpacked = archive::unpack(&own, archive, lacking, folder, progress);
+    let keep = match &unpacked {
+        Ok(()) => false,
+        Err(ArchiveError::Storage { .. }) => true,
+        // Without a sum of its own it is worth nothing if what is in it is not right.
+        Err(_) => !archive.repacked,
+    };
+    if keep {
+        return Ok(unpacked?);
+    }
+    fs::remove_file(&own).map_err(|cause| FetchError::Storage { path: own, cause })?;
+    Ok(unpacked?)
 }
 
 /// The folder, which is made where there is none, for this process alone until the file is dropped.

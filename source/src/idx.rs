@@ -23,7 +23,7 @@ pub fn data_set(name: DataSetName, files: &Files, official: &Official) -> Result
     let [train_images, train_labels, test_images, test_labels] = files.all();
     let train = examples(train_images, train_labels, official)?;
     let test = examples(test_images, test_labels, official)?;
-    Ok(DataSet { name, classes: official.classes, train, test, unlabeled: None })
+    Ok(DataSet { name, classes: official.classes, train, test, validation: None, unlabeled: None })
 }
 
 /// The images of one file with the labels of another.

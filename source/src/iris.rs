@@ -33,6 +33,7 @@ pub fn iris() -> DataSet {
         classes: 3,
         train: train.examples(shape),
         test: test.examples(shape),
+        validation: None,
         unlabeled: None,
     }
 }

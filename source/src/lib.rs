@@ -8,7 +8,7 @@
 //! ```
 //! use source::{Augmentation, DataSetName, load};
 //!
-//! let iris = load(DataSetName::Iris, "datasets".as_ref())?;
+//! let iris = load(&DataSetName::Iris.into(), "datasets".as_ref())?;
 //! assert_eq!((iris.train.len(), iris.test.len(), iris.classes), (120, 30, 3));
 //! let mut sample = vec![0.0; iris.train.shape().len()];
 //! iris.train.write(0, &mut sample);
@@ -27,9 +27,13 @@
 
 mod name;
 mod shape;
+mod layout;
 mod examples;
 mod data_set;
 mod checksum;
+mod file_entry;
+mod utterance;
+mod fsdd;
 mod catalog;
 
 mod hint;
@@ -58,8 +62,15 @@ mod idx;
 mod cifar10;
 mod stl10;
 mod iris;
+mod audio;
+mod selection;
+mod partition;
+mod wav_folder;
+mod spoken;
+mod outline;
 mod load;
 
+mod coefficients;
 mod image;
 mod offset;
 mod augmentation;
@@ -68,11 +79,13 @@ mod augmentation;
 mod synthetic;
 
 pub use archive::ArchiveError;
+pub use audio::{MfccOptions, Normalize, RecordingError};
 pub use augmentation::{Augmentation, Moves};
 pub use catalog::{Archive, FileEntry, GzippedFile, Installed, Official, Supply, official};
 pub use check::FileError;
 pub use checksum::Sha256Sum;
 pub use client::ClientError;
+pub use coefficients::CoefficientScales;
 pub use data_set::{DataSet, TrainingSamples};
 pub use download::DownloadError;
 pub use error::DataError;
@@ -81,9 +94,13 @@ pub use fetch::{FailedSource, FetchError, FetchOptions, Fetched, fetch, fetch_ar
 pub use folder::MissingFile;
 pub use hint::DATA_FOLDER;
 pub use image::Image;
+pub use layout::{Layout, Lengths};
 pub use list::list;
 pub use load::load;
 pub use magic::Kind;
 pub use name::{DataSetName, UnknownDataSet};
+pub use outline::{Outline, outline};
+pub use partition::PartitionError;
+pub use selection::{Recordings, Selection, Split};
 pub use shape::{ChannelScale, Shape};
 pub use verify::{Verified, VerifiedFile, VerifyError, verify};

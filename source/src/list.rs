@@ -12,16 +12,17 @@ use super::name::DataSetName;
 pub fn list(data_dir: &Path, out: &mut impl Write) -> io::Result<()> {
     for name in DataSetName::ALL {
         let Some(official) = official(name) else {
-            writeln!(out, "{name:<14} {:<46} part of this program", "120 + 30 rows 1x1x4")?;
+            writeln!(out, "{name:<14} {:<47} part of this program", "120 + 30 rows 1x1x4")?;
             continue;
         };
-        write!(out, "{name:<14} {:<46} ", official.contents())?;
+        write!(out, "{name:<14} {:<47} ", official.contents())?;
         match folder::find(name, data_dir) {
             Ok(files) => writeln!(out, "in {}", files.folder().display())?,
             Err(_) => writeln!(
                 out,
-                "not here: `{}` downloads {} to {}",
+                "not here: `{}` downloads {}{} to {}",
                 fetch_command(name, data_dir),
+                if official.is_repacked() { "at most " } else { "" },
                 official.download_size().display().si(),
                 folder::own(official, data_dir).display(),
             )?,

@@ -7,14 +7,42 @@ use super::data_set::DataSet;
 use super::error::DataError;
 use super::folder;
 use super::name::DataSetName;
-use super::{cifar10, idx, iris, stl10};
+use super::selection::{Recordings, Selection};
+use super::utterance::Utterance;
+use super::{cifar10, fsdd, idx, iris, spoken, stl10, wav_folder};
 
-/// The whole data set `name`, from its folder in `data_dir` or a system folder; iris is part of the program.
-pub fn load(name: DataSetName, data_dir: &Path) -> Result<DataSet, DataError> {
+/// All of what is selected, from its folder in `data_dir` or a system folder; iris is part of the program.
+pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError> {
+    match selection {
+        Selection::Plain(name) => load_plain(*name, data_dir),
+        Selection::Fsdd(recordings) => load_fsdd(recordings, data_dir),
+        Selection::Folder { folder, recordings } => {
+            let (utterances, labels) = wav_folder::utterances(&data_dir.join(folder))?;
+            spoken::data_set(DataSetName::WavFolder, &utterances, labels, recordings)
+        }
+    }
+}
+
+fn load_fsdd(recordings: &Recordings, data_dir: &Path) -> Result<DataSet, DataError> {
+    let files = folder::find(DataSetName::Fsdd, data_dir)?;
+    // Named by the catalog, for where they lie they may be spelt in another way.
+    let named = files.paths().zip(fsdd::FILES.iter());
+    let utterances: Vec<_> = named
+        .map(|(path, entry)| {
+            let utterance = fsdd::utterance(Path::new(entry.name)).expect("the catalog's names are right");
+            Utterance { path: path.to_owned(), ..utterance }
+        })
+        .collect();
+    spoken::data_set(DataSetName::Fsdd, &utterances, fsdd::CLASSES, recordings)
+}
+
+fn load_plain(name: DataSetName, data_dir: &Path) -> Result<DataSet, DataError> {
     let Some(official) = official(name) else { return Ok(iris::iris()) };
     let files = folder::find(name, data_dir)?;
     match name {
-        DataSetName::Iris => unreachable!("iris has no files"),
+        DataSetName::Iris | DataSetName::Fsdd | DataSetName::WavFolder => {
+            unreachable!("{name} is selected in another way")
+        }
         DataSetName::Mnist | DataSetName::FashionMnist => idx::data_set(name, &files, official),
         DataSetName::Cifar10 => cifar10::data_set(&files, official),
         DataSetName::Stl10 => stl10::data_set(&files, official),
@@ -28,6 +56,7 @@ mod tests {
     use super::*;
     use crate::data_set::TrainingSamples;
     use crate::examples::Examples;
+    use crate::layout::Layout;
     use crate::synthetic;
     use crate::verify::verify;
 
@@ -74,7 +103,7 @@ mod tests {
         for gzipped in [[false; 4], [true; 4], [true, false, false, true]] {
             let set = synthetic::Set::default();
             let dir = set.write(gzipped);
-            let loaded = load(DataSetName::Mnist, dir.path()).unwrap();
+            let loaded = load(&DataSetName::Mnist.into(), dir.path()).unwrap();
             assert_eq!((loaded.classes, loaded.train.len(), loaded.test.len()), (10, 3, 2));
             assert_eq!(loaded.train.labels(), [9, 0, 3]);
             let mut image = vec![0.0; loaded.train.shape().len()];
@@ -87,7 +116,7 @@ mod tests {
     #[test]
     fn real_mnist_has_its_published_counts() {
         let Some(dir) = real_data("real_mnist_has_its_published_counts", "", "mnist") else { return };
-        let mnist = load(DataSetName::Mnist, &dir).unwrap();
+        let mnist = load(&DataSetName::Mnist.into(), &dir).unwrap();
         assert_eq!(counts(&mnist.train), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
         assert_eq!(counts(&mnist.test), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
         assert_eq!(verify(DataSetName::Mnist, &dir).unwrap().to_string().lines().count(), 4);
@@ -97,7 +126,7 @@ mod tests {
     fn real_cifar_10_has_its_published_counts_and_is_standardised() {
         let test = "real_cifar_10_has_its_published_counts_and_is_standardised";
         let Some(dir) = real_data(test, "", "cifar-10-batches-bin") else { return };
-        let cifar = load(DataSetName::Cifar10, &dir).unwrap();
+        let cifar = load(&DataSetName::Cifar10.into(), &dir).unwrap();
         assert_eq!((counts(&cifar.train), counts(&cifar.test)), (vec![5000; 10], vec![1000; 10]));
         assert_eq!(cifar.training_samples(), official(DataSetName::Cifar10).unwrap().training);
         for (mean, deviation) in moments(&cifar.train) {
@@ -108,10 +137,36 @@ mod tests {
     }
 
     #[test]
+    fn real_fsdd_has_its_published_counts_and_lengths() {
+        let test = "real_fsdd_has_its_published_counts_and_lengths";
+        let Some(dir) = real_data(test, "", "fsdd/recordings") else { return };
+        let fsdd = load(&DataSetName::Fsdd.into(), &dir).unwrap();
+        assert_eq!((counts(&fsdd.train), counts(&fsdd.test)), (vec![270; 10], vec![30; 10]));
+        assert_eq!(fsdd.training_samples(), official(DataSetName::Fsdd).unwrap().training);
+        let official = official(DataSetName::Fsdd).unwrap();
+        for examples in [&fsdd.train, &fsdd.test] {
+            assert_eq!(examples.shape(), official.shape);
+            let lengths = |layout: Layout| layout.mean_share();
+            assert!((lengths(examples.layout()) / lengths(official.layout()) - 1.0).abs() < 0.02);
+        }
+        // The frames of 0_george_0.wav, of 2,384 samples.
+        assert_eq!(fsdd.test.shape_of(0).height, 1 + 4_768 / 200);
+        for frame in fsdd.train.frames() {
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for value in frame {
+                sum += f64::from(*value);
+                squares += f64::from(*value).powi(2);
+            }
+            assert!(sum.abs() < 1e-4 && (squares / 38.0 - 1.0).abs() < 1e-5, "{frame:?}");
+        }
+        assert_eq!(verify(DataSetName::Fsdd, &dir).unwrap().to_string().matches("3000 files: ok").count(), 1);
+    }
+
+    #[test]
     fn a_small_part_of_real_stl_10_loads_as_a_small_data_set() {
         let test = "a_small_part_of_real_stl_10_loads_as_a_small_data_set";
         let Some(dir) = real_data(test, "stl10-sample", "stl10_binary") else { return };
-        let stl = load(DataSetName::Stl10, &dir).unwrap();
+        let stl = load(&DataSetName::Stl10.into(), &dir).unwrap();
         assert_eq!(stl.training_samples(), TrainingSamples { labelled: 44, unlabeled: 246 });
         assert_eq!(counts(&stl.train), [4, 3, 3, 1, 1, 1, 1, 7, 11, 12]);
         assert_eq!(counts(&stl.test), [1; 10]);
@@ -130,7 +185,7 @@ mod tests {
             return;
         }
         let nowhere = tempfile::tempdir().unwrap();
-        let fashion = load(DataSetName::FashionMnist, nowhere.path()).unwrap();
+        let fashion = load(&DataSetName::FashionMnist.into(), nowhere.path()).unwrap();
         assert_eq!(counts(&fashion.train), [6000; 10]);
         assert_eq!(counts(&fashion.test), [1000; 10]);
         verify(DataSetName::FashionMnist, nowhere.path()).unwrap();

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// A data set this program knows; written `mnist`, `fashion-mnist`, `iris`, `cifar-10`, `stl10`.
+/// A data set this program knows; written `mnist`, `fashion-mnist`, `iris`, `cifar-10`, `stl10`, `fsdd`; or a user's
+/// `wav-folder`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataSetName {
@@ -22,11 +23,17 @@ pub enum DataSetName {
     Cifar10,
     /// Photographs of ten kinds of animals and vehicles, 5,000 + 8,000 images 96x96x3, and 100,000 without labels.
     Stl10,
+    /// Spoken digits, 2,700 + 300 recordings of up to 183 frames of 39 numbers.
+    Fsdd,
+    /// A user's folder of WAV files, one folder in it for each label.
+    #[value(skip)]
+    WavFolder,
 }
 
 impl DataSetName {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Mnist, Self::FashionMnist, Self::Iris, Self::Cifar10, Self::Stl10];
+    /// All that this program knows the contents of.
+    pub const ALL: [Self; 6] =
+        [Self::Mnist, Self::FashionMnist, Self::Iris, Self::Cifar10, Self::Stl10, Self::Fsdd];
 
     /// The name as configs, folders and the command line write it.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +43,8 @@ impl DataSetName {
             Self::Iris => "iris",
             Self::Cifar10 => "cifar-10",
             Self::Stl10 => "stl10",
+            Self::Fsdd => "fsdd",
+            Self::WavFolder => "wav-folder",
         }
     }
 }
@@ -48,7 +57,9 @@ impl fmt::Display for DataSetName {
 
 /// A name that no data set has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no data set {0:?}; the known ones are mnist, fashion-mnist, iris, cifar-10 and stl10")]
+#[error(
+    "there is no data set {0:?}; the known ones are mnist, fashion-mnist, iris, cifar-10, stl10 and fsdd"
+)]
 pub struct UnknownDataSet(pub String);
 
 impl FromStr for DataSetName {

@@ -36,12 +36,19 @@ pub enum PartFileError {
 pub struct PartFile {
     path: PathBuf,
     expected: u64,
+    /// Whether it may be shorter than expected.
+    shorter: bool,
 }
 
 impl PartFile {
     /// What becomes the file `name` of `expected` bytes in `folder`.
     pub fn new(folder: &Path, name: &str, expected: u64) -> Self {
-        Self { path: folder.join(format!("{name}.part")), expected }
+        Self { path: folder.join(format!("{name}.part")), expected, shorter: false }
+    }
+
+    /// What becomes the file `name` of at most `most` bytes in `folder`.
+    pub fn of_at_most(folder: &Path, name: &str, most: u64) -> Self {
+        Self { shorter: true, ..Self::new(folder, name, most) }
     }
 
     /// Where it grows.
@@ -49,7 +56,7 @@ impl PartFile {
         &self.path
     }
 
-    /// The length it grows to.
+    /// The length it grows to, at most or exactly.
     pub fn expected(&self) -> u64 {
         self.expected
     }
@@ -64,7 +71,7 @@ impl PartFile {
         }
     }
 
-    /// Writes `body` from byte `start` on; it must end where the file does.
+    /// Writes `body` from byte `start` on; it must end where the file does, if that is known.
     pub fn append(
         &self,
         start: u64,
@@ -77,7 +84,7 @@ impl PartFile {
         loop {
             progress.set(received);
             let read = match body.read(&mut buffer) {
-                Ok(0) if received == self.expected => return Ok(()),
+                Ok(0) if received == self.expected || self.shorter => return Ok(()),
                 Ok(0) => return Err(self.ended(received, None)),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

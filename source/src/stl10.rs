@@ -23,7 +23,14 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
     let test = examples(test_images, test_labels, official.test_samples, official)?;
     let unlabeled = images(unlabeled, most_unlabeled, official)?;
     let unlabeled = Some(Examples::unlabeled(official.shape, official.scales, unlabeled));
-    Ok(DataSet { name: DataSetName::Stl10, classes: official.classes, train, test, unlabeled })
+    Ok(DataSet {
+        name: DataSetName::Stl10,
+        classes: official.classes,
+        train,
+        test,
+        validation: None,
+        unlabeled,
+    })
 }
 
 /// The images of one file, `most` at most, with the labels of another.

@@ -14,8 +14,8 @@ pub enum VerifyError {
     /// A file is not there.
     #[error(transparent)]
     Missing(#[from] MissingFile),
-    /// Files are wrong: all of them, one a line.
-    #[error("{}", lines(.0))]
+    /// Files are wrong: they are listed, one a line.
+    #[error("{}", wrong(.0))]
     Files(Vec<FileError>),
 }
 
@@ -62,8 +62,24 @@ impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded(name) => write!(f, "{name} is part of this program; there are no files to verify"),
+            Self::Files(files) if files.len() > LISTED => {
+                let folder = files[0].path.parent().unwrap_or(Path::new("")).display();
+                write!(f, "{folder}: {} files: ok", files.len())
+            }
             Self::Files(files) => f.write_str(&lines(files)),
         }
+    }
+}
+
+/// More files than so many are counted, not listed.
+const LISTED: usize = 20;
+
+fn wrong(files: &[FileError]) -> String {
+    match files.get(LISTED..) {
+        Some(more) if !more.is_empty() => {
+            format!("{}\nand {} more files", lines(&files[..LISTED]), more.len())
+        }
+        _ => lines(files),
     }
 }
 

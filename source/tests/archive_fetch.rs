@@ -66,6 +66,7 @@ impl Fixture {
         };
         let archive = Archive {
             packed: file("set.tar.gz", &packed),
+            repacked: false,
             folder: "set",
             files: Box::leak(Box::new([file("one.bin", ONE), file("two.bin", TWO)])),
         };
@@ -238,4 +239,31 @@ fn archived_sets_are_asked_for_by_their_official_names() {
         let error = fetch(name, dir.path(), &nowhere).unwrap_err().to_string();
         assert!(error.contains(&format!("{archive} could not be downloaded")), "{error}");
     }
+}
+
+#[test]
+fn an_archive_that_is_packed_anew_is_known_by_its_files() {
+    let repacked = |members: &[(&'static str, &[u8])]| {
+        let members = members.iter().map(|&(name, bytes)| (name, EntryType::Regular, bytes.to_vec()));
+        let mut fixture = Fixture::new(&members.collect());
+        fixture.archive.packed = FileEntry { name: "set.tar.gz", bytes: 1 << 20, sha256: None };
+        fixture.archive.repacked = true;
+        fixture
+    };
+    let good = repacked(&[("set/one.bin", ONE), ("set/two.bin", TWO), ("set/more.bin", b"more")]);
+    assert_eq!(Fixture::counts(good.fetch(&good.server()).unwrap()), (2, 0));
+    good.assert_fetched();
+    // What is wrong in it is not kept, and the next source may be right.
+    let wrong = repacked(&[("set/one.bin", ONE), ("set/two.bin", b"other file.")]);
+    let error = wrong.fetch(&wrong.server()).unwrap_err().to_string();
+    assert!(error.contains("two.bin"), "{error}");
+    assert_eq!(wrong.files(), [("one.bin".to_owned(), ONE.to_vec())]);
+    let large = repacked(&[("set/one.bin", ONE), ("set/two.bin", TWO)]);
+    let large = Fixture {
+        archive: Archive { packed: FileEntry { bytes: 10, ..large.archive.packed }, ..large.archive },
+        ..large
+    };
+    let error = large.fetch(&large.server()).unwrap_err().to_string();
+    assert!(error.contains("expected 10"), "{error}");
+    assert_eq!(large.files(), []);
 }

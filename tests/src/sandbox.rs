@@ -47,6 +47,13 @@ impl Sandbox {
         Self::with(include_str!("sequences.toml"))
     }
 
+    /// A new one, with recordings of different lengths and the configuration of two recurrent layers.
+    pub fn of_recordings() -> Self {
+        let sandbox = Self::with(include_str!("recordings.toml"));
+        data::write_spoken(&sandbox.path("data/spoken"));
+        sandbox
+    }
+
     fn with(config: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         data::write(&folder.path().join("data/mnist"), data::TRAINING);

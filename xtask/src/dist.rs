@@ -14,7 +14,11 @@ use crate::packages::{self, static_library};
 use crate::shell::{self, root};
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Cargo's profile that the programs are built with; dist-quick is built sooner.
+    #[arg(long, default_value = "dist")]
+    profile: String,
+}
 
 /// The programs in it.
 pub const PROGRAMS: [&str; 2] = ["coordinator", "worker"];
@@ -33,18 +37,18 @@ const FILES: [(&str, &str); 6] = [
 const NEEDED: [&str; 5] = ["linux-vdso.so.", "libc.so.", "libm.so.", "libgcc_s.so.", "ld-linux-"];
 
 /// Packs both programs; prints where the archive is.
-pub fn run(_: &Arguments) -> anyhow::Result<()> {
-    let archive = pack(&shell::open()?)?;
+pub fn run(Arguments { profile }: &Arguments) -> anyhow::Result<()> {
+    let archive = pack(&shell::open()?, profile)?;
     println!("{}\n{}", archive.display(), fs::read_to_string(sums_of(&archive))?.trim());
     Ok(())
 }
 
 /// Packs both programs; returns the archive, beside which lies its SHA-256 sum.
-pub fn pack(shell: &Shell) -> anyhow::Result<PathBuf> {
+pub fn pack(shell: &Shell, profile: &str) -> anyhow::Result<PathBuf> {
     packages::for_packing(shell)?;
     let target = shell::target()?;
     let libraries = libraries_to_link_in(shell, &target.join("dist-libraries"))?;
-    cmd!(shell, "cargo build --profile dist -p coordinator -p worker")
+    cmd!(shell, "cargo build --profile {profile} -p coordinator -p worker")
         .env("PKG_CONFIG_PATH", &libraries)
         .run()?;
     let name = format!("strata-{}-{}-linux-gnu", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
@@ -52,7 +56,7 @@ pub fn pack(shell: &Shell) -> anyhow::Result<PathBuf> {
     shell.remove_path(&folder)?;
     fs::create_dir_all(folder.join("bin"))?;
     for program in PROGRAMS {
-        let built = target.join("dist").join(program);
+        let built = target.join(profile).join(program);
         check_libraries(&built.display().to_string(), &cmd!(shell, "ldd {built}").read()?)?;
         shell.copy_file(built, folder.join("bin").join(program))?;
     }

@@ -86,17 +86,19 @@ fn describe(arguments: &Arguments, name: &str, runs: &[Summary], raw: f64) -> St
 /// A row for each run.
 fn table(runs: &[Summary]) -> String {
     let Some(first) = runs.first() else { return String::new() };
-    let mut text = format!("| seed | {} accuracy | training accuracy |", first.accuracy().0);
+    let mut text = "| seed |".to_owned();
+    for (on, _) in first.accuracies() {
+        write!(text, " {on} accuracy |").expect("text");
+    }
     for layer in &first.layers {
         write!(text, " {} s |", layer.name).expect("text");
     }
     text += " readout s | total s | weights_sha256 |\n|";
-    text += &" ---: |".repeat(5 + first.layers.len());
+    text += &" ---: |".repeat(3 + first.accuracies().len() + first.layers.len());
     text += " --- |\n";
     for run in runs {
-        let accuracies = [run.accuracy().1, run.readout.train_accuracy];
         write!(text, "| {} |", run.seed).expect("text");
-        for accuracy in accuracies {
+        for (_, accuracy) in run.accuracies() {
             write!(text, " {:.2} % |", 100.0 * accuracy).expect("text");
         }
         let layers = run.layers.iter().map(|layer| layer.seconds);
@@ -105,12 +107,13 @@ fn table(runs: &[Summary]) -> String {
         }
         writeln!(text, " {:.16} |", run.weights_sha256).expect("text");
     }
-    let on_training = percent(runs, |run| run.readout.train_accuracy);
-    let on_measured = percent(runs, |run| run.accuracy().1);
-    let means = [on_measured, on_training].map(|values| mean_and_deviation(&values));
-    let empty = " |".repeat(3 + first.layers.len());
-    writeln!(text, "| mean | {} | {} |{empty}", means[0], means[1]).expect("text");
-    text
+    text += "| mean |";
+    for place in 0..first.accuracies().len() {
+        let accuracies = percent(runs, |run| run.accuracies()[place].1);
+        write!(text, " {} |", mean_and_deviation(&accuracies)).expect("text");
+    }
+    text += &" |".repeat(3 + first.layers.len());
+    text + "\n"
 }
 
 fn percent(runs: &[Summary], accuracy: impl Fn(&Summary) -> f64) -> Vec<f64> {
@@ -144,6 +147,7 @@ mod tests {
             readout: Readout {
                 train_accuracy: 1.0,
                 test_accuracy: Some(accuracy),
+                validation_accuracy: None,
                 held_out_accuracy: None,
                 seconds: 2.34,
             },
@@ -170,6 +174,23 @@ mod tests {
         assert!(rows[4].starts_with("| mean | 98.50 ± 0.71 % | 100.00 ± 0.00 % |"), "{table}");
         let cells: Vec<usize> = rows.iter().map(|row| row.matches('|').count()).collect();
         assert_eq!(cells, [8; 5]);
+    }
+
+    #[test]
+    fn what_is_set_aside_for_validation_has_a_column_of_its_own() {
+        let validated = |seed, validation| {
+            let mut summary = summary(seed, 0.86);
+            summary.readout.validation_accuracy = Some(validation);
+            summary
+        };
+        let table = table(&[validated(1, 0.88), validated(2, 0.9)]);
+        assert!(
+            table.starts_with("| seed | test accuracy | validation accuracy | training accuracy |"),
+            "{table}"
+        );
+        assert!(table.contains("| 2 | 86.00 % | 90.00 % | 100.00 % |"), "{table}");
+        assert!(table.contains("| mean | 86.00 ± 0.00 % | 89.00 ± 1.41 % |"), "{table}");
+        assert!(table.lines().all(|row| row.matches('|').count() == 9), "{table}");
     }
 
     #[test]

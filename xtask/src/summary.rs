@@ -32,6 +32,7 @@ pub struct Layer {
 pub struct Readout {
     pub train_accuracy: f64,
     pub test_accuracy: Option<f64>,
+    pub validation_accuracy: Option<f64>,
     pub held_out_accuracy: Option<f64>,
     pub seconds: f64,
 }
@@ -51,6 +52,13 @@ impl Summary {
             Readout { held_out_accuracy: Some(held_out), .. } => ("held-out", held_out),
             Readout { train_accuracy, .. } => ("training", train_accuracy),
         }
+    }
+
+    /// That, then the others: on what is set aside for validation, and on what was learned from.
+    pub fn accuracies(&self) -> Vec<(&'static str, f64)> {
+        let validation = self.readout.validation_accuracy.map(|accuracy| ("validation", accuracy));
+        let training = ("training", self.readout.train_accuracy);
+        [self.accuracy()].into_iter().chain(validation).chain([training]).collect()
     }
 }
 

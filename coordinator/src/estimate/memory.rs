@@ -15,12 +15,13 @@ pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
     let below = &plan.stages[..stage.layer.0 as usize];
     let parameters = |stage: &Stage| stage.spec.map.parameters() as u64;
     let layers = below.iter().map(parameters).sum::<u64>() + TRAINED * parameters(stage);
-    let batches =
-        plan.rows_per_step() * (BATCHES * plan.row_bytes(stage) + 2 * NUMBER * stage.elements as u64);
+    let row_bytes = BATCHES * plan.row_bytes(stage) + 2 * NUMBER * stage.elements as u64;
+    let batches = plan.mean_share() * (plan.rows_per_step() * row_bytes) as f64;
     let computed = below[stage.cut_point as usize..].iter().chain([stage]).map(|layer| {
         let mapped = plan.rows_of(stage, &layer.spec) * layer.spec.map.output().len() as u64;
         // Passed on, and standardised by the layer above.
         mapped + 2 * plan.pairs_per_step(stage) * layer.spec.outputs() as u64
     });
-    NUMBER * (layers + computed.sum::<u64>()) + batches
+    let computed = plan.mean_share() * computed.sum::<u64>() as f64;
+    NUMBER * (layers + computed as u64) + batches as u64
 }

@@ -190,12 +190,12 @@ impl PhaseEstimate {
     fn new(plan: &Plan, phase: &Phase, rates: &Rates, workers: Workers) -> Self {
         let lowest = &phase.members[0];
         let stage = plan.stage(lowest);
-        let row_bytes = plan.row_bytes(stage);
-        let capacity = workers.cache_bytes / row_bytes;
+        let row_bytes = plan.mean_row_bytes(stage);
+        let capacity = (workers.cache_bytes as f64 / row_bytes).floor();
         let send = SEND / rates.threads as f64;
         // Samples go to the trainer, or to a transformer and activations from there over the head node to the trainer.
-        let sample_bytes = (plan.shape.len() * plan.precision.bytes()) as u64;
-        let sent = if lowest.from == 0 { sample_bytes } else { sample_bytes + 2 * row_bytes };
+        let sample_bytes = plan.mean_share() * (plan.shape.len() * plan.precision.bytes()) as f64;
+        let sent = if lowest.from == 0 { sample_bytes } else { sample_bytes + 2.0 * row_bytes };
         let transform = work::transform_seconds(plan, lowest.from as usize, rates);
         let steps: Vec<GroupStep> =
             phase.members.iter().map(|member| GroupStep::new(plan, member, rates, workers)).collect();
@@ -214,17 +214,17 @@ impl PhaseEstimate {
             let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
             let passed_on = 2 * work::passed_on(plan, member) * outputs as u64;
             for &worker in group {
-                loads[worker] += step.seconds + send * passed_on as f64;
+                loads[worker] += step.seconds + send * plan.mean_share() * passed_on as f64;
                 memory[worker] += working_bytes(plan, plan.stage(member));
             }
         }
         let step = loads.iter().copied().fold(0.0, f64::max);
         let idle = loads.iter().filter(|load| **load == 0.0).count();
         let (mut training, mut transforms, mut arrived) = (0.0, 0.0, 0.0);
-        for arriving in arrivals(plan, stage, plan.epochs(phase), capacity as f64) {
-            let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent as f64;
+        for arriving in arrivals(plan, stage, plan.epochs(phase), capacity) {
+            let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent;
             // A chain hands every activation on once, while its workers compute.
-            let handed_on = arriving * row_bytes as f64 / workers.network.bytes_per_second;
+            let handed_on = arriving * row_bytes / workers.network.bytes_per_second;
             let busy = if groups[0].len() > 1 { busy.max(handed_on) } else { busy };
             training += busy;
             transforms += match idle {
@@ -233,7 +233,8 @@ impl PhaseEstimate {
             };
             arrived += arriving;
         }
-        let kept_bytes = capacity.min(arrived as u64).min(activations(plan)) * row_bytes;
+        let kept_bytes = capacity.min(arrived.floor()).min(activations(plan) as f64) * row_bytes;
+        let kept_bytes = kept_bytes as u64;
         let working_bytes = memory.into_iter().max().unwrap_or(0);
         Self { training, transforms, kept_bytes, working_bytes }
     }
@@ -247,7 +248,7 @@ impl StageEstimate {
         self.seconds += phase.seconds();
         if !member.live {
             self.kept_bytes = self.kept_bytes.max(phase.kept_bytes);
-            self.cache_bytes = activations(plan) * plan.row_bytes(stage);
+            self.cache_bytes = (activations(plan) as f64 * plan.mean_row_bytes(stage)) as u64;
         }
     }
 }
@@ -269,7 +270,8 @@ impl Estimate {
         let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
         let learned = plan.labelled_samples as usize;
         let samples = (learned * plan.readout_views() + measured) as f64;
-        let sent = ((plan.shape.len() + plan.features()) * plan.precision.bytes()) as f64;
+        let sample = plan.mean_share() * plan.shape.len() as f64;
+        let sent = (sample + plan.features() as f64) * plan.precision.bytes() as f64;
         let transform = work::transform_seconds(plan, plan.stages.len(), rates);
         let send = SEND * sent / rates.threads as f64;
         let width = plan.features() as f64;
@@ -299,12 +301,12 @@ impl Estimate {
 mod fixture {
     use crate::config;
     use crate::plan::Plan;
-    use source::official;
+    use source::outline;
 
     fn plan(text: &str) -> Plan {
         let config = config::parse("a configuration", text, &[]).unwrap();
-        let official = official(config.data.name).unwrap();
-        Plan::new(&config, official.shape, official.training).unwrap()
+        let outline = outline(&config.data.name.into()).unwrap().unwrap();
+        Plan::new(&config, outline.layout, outline.training).unwrap()
     }
 
     pub fn mnist() -> Plan {

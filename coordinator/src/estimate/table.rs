@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 use scff::layer::{LayerMap, MapShape};
+use source::{Lengths, Shape};
 
 use super::work::passed_on;
 use super::{
@@ -31,8 +32,14 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
 
 fn layers(text: &mut String, plan: &Plan, estimate: &Estimate) {
     let Plan { data, shape, training_samples, batch, .. } = plan;
-    writeln!(text, "{data}: {training_samples} training samples of {shape}, batches of {batch}")
-        .expect("text");
+    let samples = match plan.lengths {
+        Lengths::Alike => format!("samples of {shape}"),
+        Lengths::Frames { mean } => {
+            let Shape { height: longest, channels, .. } = shape;
+            format!("sequences of up to {longest} frames of {channels}, {mean:.1} frames on average")
+        }
+    };
+    writeln!(text, "{data}: {training_samples} training {samples}, batches of {batch}").expect("text");
     let mut row = |cells: [String; 11]| {
         let [name, reads, passes, parameters, epochs, steps, work, bytes, cache, step, seconds] = cells;
         writeln!(
@@ -82,9 +89,9 @@ fn bytes_per_sample(plan: &Plan, stage: &Stage) -> u64 {
     match members {
         Some((member, Some(below))) if member.live => {
             let outputs = plan.stage(below).spec.outputs() * plan.precision.bytes();
-            passed_on(plan, below) * outputs as u64 / plan.batch as u64
+            (plan.mean_share() * (passed_on(plan, below) * outputs as u64) as f64) as u64 / plan.batch as u64
         }
-        _ => plan.row_bytes(stage),
+        _ => plan.mean_row_bytes(stage) as u64,
     }
 }
 

@@ -81,7 +81,8 @@ pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds 
     let below: f64 =
         below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates.threads)).sum();
     let [mut shared, repeated, partner] = training(plan, stage);
-    shared.bytes += TRANSMIT * (passed_on(plan, member) * stage.spec.map.output().len() as u64) as f64;
+    let passed_on = plan.mean_share() * passed_on(plan, member) as f64;
+    shared.bytes += TRANSMIT * passed_on * stage.spec.map.output().len() as f64;
     let own = rates.layers[stage.layer.0 as usize];
     StepSeconds {
         shared: shared.seconds(own, rates.threads),
@@ -102,18 +103,21 @@ pub fn passed_on(plan: &Plan, member: &Member) -> u64 {
 /// Seconds of taking one sample through the first `layers` layers.
 pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
     let stages = plan.stages[..layers].iter().zip(&rates.layers);
-    stages.map(|(stage, rate)| passing(&stage.spec, 1.0, 1.0).seconds(*rate, rates.threads)).sum()
+    let share = plan.mean_share();
+    stages.map(|(stage, rate)| passing(&stage.spec, share, share).seconds(*rate, rates.threads)).sum()
 }
 
 /// A step of the layer in training: lowering and products twice, and passes over U for z of every pair. What workers share
 /// out, what each does all of, and a sample's map.
 fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
     let spec = &stage.spec;
-    let (rows, pairs) = (plan.rows_of(stage, spec) as f64, plan.pairs_per_step(stage) as f64);
+    // Of sequences, each costs what its frames do.
+    let share = plan.mean_share();
+    let (rows, pairs) = (share * plan.rows_of(stage, spec) as f64, share * plan.pairs_per_step(stage) as f64);
     // Forward, z of every pair is computed of one or two rows of U; backward again for each row that it depends on,
     // and added to that row's gradient.
     let (halves, dependent) = if spec.makes_pairs() {
-        let positives = plan.batch as f64;
+        let positives = share * plan.batch as f64;
         (2.0, (if plan.two_views { 2.0 } else { 1.0 }) * positives + 2.0 * (pairs - positives))
     } else {
         (1.0, pairs)
@@ -148,7 +152,9 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
 
 /// A frozen layer of a stage's pair prefix, on the pairs of a step.
 fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
-    passing(&below.spec, plan.rows_of(stage, &below.spec) as f64, plan.pairs_per_step(stage) as f64)
+    let share = plan.mean_share();
+    let rows = share * plan.rows_of(stage, &below.spec) as f64;
+    passing(&below.spec, rows, share * plan.pairs_per_step(stage) as f64)
 }
 
 /// A frozen layer on so many rows that so many pairs are read from.

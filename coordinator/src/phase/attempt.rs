@@ -7,12 +7,15 @@ use std::sync::{Arc, PoisonError};
 use proto::address::Address;
 use proto::wire;
 use scff::batch::Step;
+use scff::layer::RowLength;
 use scff::train::PassOn;
+use source::Lengths;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::back::Back;
 use crate::clock::{Stopwatch, nanoseconds_since_1970};
 use crate::cluster::{Newcomer, Worker, WorkerFailure};
 use crate::events::{Event, Events};
@@ -174,7 +177,11 @@ impl PhaseRun<'_> {
             rows: Vec::new(),
             missing: 0,
             passed_on: passed_on_rows(plan, stage, member.pass_on),
-            row_bytes: stage.spec.outputs() * plan.precision.bytes(),
+            row_length: match plan.lengths {
+                Lengths::Alike => RowLength::Fixed(stage.spec.outputs()),
+                Lengths::Frames { .. } => stage.spec.passes_on(),
+            },
+            precision: plan.precision,
             checkpoint_every: plan.checkpoint_every,
             ready: false,
             above,
@@ -318,7 +325,7 @@ impl PhaseRun<'_> {
             ledger: Ledger::new(kept_bytes(member, &assignment.groups[place])),
             views: self.views.clone(),
             precision: plan.precision,
-            activation_bytes: plan.row_bytes(stage),
+            elements: stage.elements,
             row_bytes: plan.widest(stage) * plan.precision.bytes(),
         };
         tasks.spawn_blocking(move || Ok(source.produce(steps, &jobs)?));
@@ -334,10 +341,10 @@ impl PhaseRun<'_> {
             };
             let jobs = std::mem::replace(&mut batches, results);
             let bytes_sent = bytes_sent.clone();
-            let row_bytes = plan.row_bytes(stage) as usize;
-            tasks.spawn(async move {
-                Ok(through(&workers, &begin, row_bytes, jobs, transformed, &bytes_sent).await?)
-            });
+            let back = back(plan, stage);
+            tasks.spawn(
+                async move { Ok(through(&workers, &begin, back, jobs, transformed, &bytes_sent).await?) },
+            );
         }
         batches
     }
@@ -395,6 +402,17 @@ pub fn save_checkpoint(
 /// A number that no other attempt of this run has: sittings follow each other in time.
 fn attempt() -> u64 {
     nanoseconds_since_1970() as u64
+}
+
+/// How long activations at a stage's cut point are.
+fn back(plan: &Plan, stage: &Stage) -> Back {
+    match plan.lengths {
+        Lengths::Alike => Back::Alike(plan.row_bytes(stage) as usize),
+        Lengths::Frames { .. } => {
+            let frames = plan.shape.height;
+            Back::Frames { sent: plan.shape.len() / frames, back: stage.elements / frames }
+        }
+    }
 }
 
 /// Rows that a step passes on.

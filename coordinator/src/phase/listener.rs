@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use proto::address::Address;
+use proto::row_bytes::{RowBytes, RowLength};
+use proto::rows::Precision;
 use proto::state::decode_state;
 use proto::wire;
 use proto::wire::train_reply::Reply;
@@ -95,8 +97,10 @@ pub struct Listener {
     pub missing: u64,
     /// Rows that every step passes on.
     pub passed_on: u64,
-    /// Bytes of each of them.
-    pub row_bytes: usize,
+    /// How long each of them is.
+    pub row_length: RowLength,
+    /// Their precision.
+    pub precision: Precision,
     /// After how many steps a state is asked for, now and then.
     pub checkpoint_every: u64,
     /// Whether the worker has said that it is ready.
@@ -201,13 +205,10 @@ impl Listener {
             let message = format!("{count} rows of a step that lacks {}", self.missing);
             return Err(WorkerFailure::protocol(&self.trainer, message).into());
         }
-        let (found, expected) = (rows.payload.len() as u64, count * self.row_bytes as u64);
-        if found != expected || !rows.lengths.is_empty() {
-            let message = format!("{count} rows of {found} bytes, expected {expected}");
-            return Err(WorkerFailure::protocol(&self.trainer, message).into());
-        }
+        let rows = RowBytes::parse(rows, self.row_length, self.precision, count as usize)
+            .map_err(|error| WorkerFailure::protocol(&self.trainer, error.to_string()))?;
         self.missing -= count;
-        self.rows.push(rows);
+        self.rows.push(rows.into());
         if self.missing == 0 {
             // Where nobody takes them any more, the member above has failed, and says so itself.
             let _ = self.above.send(std::mem::take(&mut self.rows)).await;

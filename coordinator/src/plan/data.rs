@@ -1,12 +1,21 @@
 //! What of a data set is used, and how views of its samples differ.
 
-use source::{Augmentation, Moves, Shape, TrainingSamples};
+use scff::layer::{LayerSpec, RowLength};
+use source::{Augmentation, Lengths, Moves, Shape, TrainingSamples};
 
 use super::error::{PlanError, check};
 use crate::config::{Config, DataConfig};
 
 /// Samples of a batch, at least: a sample is compared with another one.
 pub const SMALLEST_BATCH: u32 = 2;
+
+/// Whether the first layer reads samples of such lengths.
+pub fn check_lengths(first: &LayerSpec, lengths: Lengths) -> Result<(), PlanError> {
+    let reads = first.reads();
+    let fits = lengths == Lengths::Alike || matches!(reads, RowLength::Sequences { .. });
+    let found = format!("a kind that reads {reads}");
+    check(fits, "layers[0].kind", found, "one that reads sequences of any length, as samples are")
+}
 
 /// The training samples that are used of those there are.
 pub fn used(data: &DataConfig, all: TrainingSamples) -> Result<TrainingSamples, PlanError> {
@@ -123,9 +132,18 @@ fn check_moves(data: &DataConfig, shape: Shape) -> Result<(), PlanError> {
 #[cfg(test)]
 mod tests {
     use scff::seed::Seed;
+    use source::Layout;
 
     use super::*;
     use crate::plan::tests::{IMAGE, SAMPLES, plan, plan_of};
+
+    #[test]
+    fn sequences_are_read_by_no_layer_of_rows() {
+        let layout = Layout { shape: IMAGE, lengths: Lengths::Frames { mean: 20.0 } };
+        let error = plan_of(layout, SAMPLES, &["data.translation=0", "data.views=1"]).unwrap_err();
+        let refusal = "layers[0].kind = a kind that reads 784 elements: expected one that reads sequences of any length";
+        assert!(error.to_string().starts_with(refusal), "{error}");
+    }
 
     #[test]
     fn views_are_augmented_as_configured() {

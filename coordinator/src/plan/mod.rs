@@ -4,6 +4,7 @@ mod data;
 mod error;
 mod phases;
 mod layers;
+mod selection;
 mod stages;
 
 use std::ops::Range;
@@ -15,13 +16,14 @@ use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 
 use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, WireFormat};
-use source::{Augmentation, DataSetName, Shape, TrainingSamples};
+use source::{Augmentation, DataSetName, Layout, Lengths, Normalize, Shape, TrainingSamples};
 
 pub use error::PlanError;
 pub use phases::{Member, Phase};
+pub use selection::selection;
 pub use stages::Stage;
 
-use data::{SMALLEST_BATCH, augmentation, not_held_out, remain, used};
+use data::{SMALLEST_BATCH, augmentation, check_lengths, not_held_out, remain, used};
 use error::check;
 use phases::{check_joint, phases};
 use stages::stages;
@@ -34,8 +36,12 @@ const LARGEST_BATCH: u32 = 65_536;
 pub struct Plan {
     /// The data set.
     pub data: DataSetName,
-    /// A sample's shape.
+    /// A sample's shape; of sequences, that of the longest.
     pub shape: Shape,
+    /// How long samples are.
+    pub lengths: Lengths,
+    /// Whether each number of a frame is normalised over the training set.
+    pub normalize_coefficients: bool,
     /// Samples that layers train on: the unlabeled ones, or else the labelled ones.
     pub training_samples: u32,
     /// Labelled training samples that the readout learns from: all but those held out.
@@ -67,8 +73,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans a run of `config` on a data set of so many training samples of the given shape.
-    pub fn new(config: &Config, shape: Shape, samples: TrainingSamples) -> Result<Self, PlanError> {
+    /// Plans a run of `config` on a data set of so many training samples of the given shape or layout.
+    pub fn new(
+        config: &Config,
+        layout: impl Into<Layout>,
+        samples: TrainingSamples,
+    ) -> Result<Self, PlanError> {
+        let Layout { shape, lengths } = layout.into();
         let Config { data, training, readout, .. } = config;
         let used = used(data, samples)?;
         let unlabeled = used.unlabeled;
@@ -79,6 +90,7 @@ impl Plan {
         check(!config.layers.is_empty(), "layers", "none", "at least one layer")?;
         check_readout(readout)?;
         let stages = stages(config, shape, u64::from(training_samples / training.batch))?;
+        check_lengths(&stages[0].spec, lengths)?;
         let schedule = training.schedule;
         if schedule == TrainingSchedule::Joint {
             check_joint(config)?;
@@ -88,6 +100,8 @@ impl Plan {
             phases: phases(schedule, &stages),
             data: data.name,
             shape,
+            lengths,
+            normalize_coefficients: data.mfcc.is_some_and(|mfcc| mfcc.normalize == Normalize::Coefficients),
             training_samples,
             labelled_samples,
             held_out: data.held_out,
@@ -146,9 +160,19 @@ impl Plan {
         stage.hyperparameters.sharing.parts(&stage.spec, self.batch)
     }
 
-    /// Bytes of an activation at a stage's cut point, on the wire and kept.
+    /// Bytes of an activation at a stage's cut point, on the wire and kept; of sequences, of the longest.
     pub fn row_bytes(&self, stage: &Stage) -> u64 {
         (stage.elements * self.precision.bytes()) as u64
+    }
+
+    /// The same for a sample of mean length.
+    pub fn mean_row_bytes(&self, stage: &Stage) -> f64 {
+        self.mean_share() * self.row_bytes(stage) as f64
+    }
+
+    /// How long a sample is on average, as a share of the longest.
+    pub fn mean_share(&self) -> f64 {
+        Layout { shape: self.shape, lengths: self.lengths }.mean_share()
     }
 
     /// Elements of a sample's features: those of all layers that the readout reads.
@@ -239,9 +263,13 @@ pub(crate) mod tests {
     pub const IMAGE: Shape = Shape { height: 28, width: 28, channels: 1 };
     pub const SAMPLES: TrainingSamples = TrainingSamples::labelled(60_000);
 
-    pub fn plan_of(shape: Shape, samples: TrainingSamples, overrides: &[&str]) -> Result<Plan, PlanError> {
+    pub fn plan_of(
+        layout: impl Into<Layout>,
+        samples: TrainingSamples,
+        overrides: &[&str],
+    ) -> Result<Plan, PlanError> {
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        Plan::new(&config::parse("mnist.toml", MNIST, &overrides).unwrap(), shape, samples)
+        Plan::new(&config::parse("mnist.toml", MNIST, &overrides).unwrap(), layout, samples)
     }
 
     pub fn plan(overrides: &[&str]) -> Result<Plan, PlanError> {

@@ -83,6 +83,7 @@ fn values(config: &Config) -> BTreeMap<String, String> {
 /// The same configuration, with the values of those keys whose default is another one's value.
 fn resolved(config: &Config) -> Config {
     let mut config = config.clone();
+    config.data.split = config.data.split.or(config.data.default_split());
     let block = config.training.block;
     let stride = |pool: &mut PoolConfig| pool.stride = pool.stride.or(Some(pool.size));
     for layer in &mut config.layers {

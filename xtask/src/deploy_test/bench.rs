@@ -7,6 +7,9 @@ use xshell::Shell;
 
 use crate::{dist, shell};
 
+/// Cargo's profile that programs are built with here.
+pub const PROFILE: &str = "dist-quick";
+
 /// What came of a part.
 pub enum Outcome {
     /// What was seen.
@@ -33,7 +36,7 @@ impl Bench {
         if let Some(packed) = self.packed.get() {
             return Ok(packed);
         }
-        let packed = dist::pack(&self.shell)?;
+        let packed = dist::pack(&self.shell, PROFILE)?;
         Ok(self.packed.get_or_init(|| packed))
     }
 

@@ -6,13 +6,12 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
-use super::bench::{Bench, Outcome};
+use super::bench::{Bench, Outcome, PROFILE};
 use super::watch::Watched;
 use crate::shell::{root, succeeds};
 use crate::{image, packages};
 
 const IMAGE: &str = "strata-deploy-test";
-const PROFILE: &str = "dist-quick";
 const PROJECT: &str = "strata-deploy-test";
 const DATA: &str = "/usr/share/datasets";
 const FASHION_MNIST: (&str, &str) = ("/usr/share/datasets/fashion-mnist", "dataset-fashion-mnist");

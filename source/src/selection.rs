@@ -1,0 +1,64 @@
+//! What is wanted of a data set.
+
+use std::path::PathBuf;
+
+use scff::seed::Seed;
+
+use super::audio::MfccOptions;
+use super::name::DataSetName;
+
+/// A data set, and how it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// One that there is only one way to take.
+    Plain(DataSetName),
+    /// The Free Spoken Digit Dataset.
+    Fsdd(Recordings),
+    /// A user's folder of WAV files, one folder in it for each label.
+    Folder {
+        /// The folder, from the folder of data sets on.
+        folder: PathBuf,
+        /// How they are taken.
+        recordings: Recordings,
+    },
+}
+
+/// How recordings are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recordings {
+    /// Which of them train and which test.
+    pub split: Split,
+    /// What is made of each.
+    pub mfcc: MfccOptions,
+}
+
+/// Which recordings train and which test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The data set's own: of FSDD, takes 0 to 4 of each speaker and digit test.
+    Official,
+    /// A random tenth tests, another one validates (the official SCFF code), drawn from the names in order.
+    Random(Seed),
+    /// All recordings of these speakers test, and nobody else's.
+    Speakers(Vec<String>),
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self { split: Split::Official, mfcc: MfccOptions::default() }
+    }
+}
+
+/// The data set as its makers split it.
+///
+/// # Panics
+/// For a user's folder, which has no makers.
+impl From<DataSetName> for Selection {
+    fn from(name: DataSetName) -> Self {
+        match name {
+            DataSetName::Fsdd => Self::Fsdd(Recordings::default()),
+            DataSetName::WavFolder => panic!("a folder of recordings has to be named"),
+            name => Self::Plain(name),
+        }
+    }
+}

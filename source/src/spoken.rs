@@ -1,0 +1,37 @@
+//! Data sets of recordings: split, and turned into sequences.
+
+use std::path::PathBuf;
+
+use super::audio::sequences;
+use super::data_set::DataSet;
+use super::error::DataError;
+use super::examples::Examples;
+use super::name::DataSetName;
+use super::partition::{Parts, partition};
+use super::selection::{Recordings, Split};
+use super::utterance::Utterance;
+
+/// The data set of these recordings, which stand in the order of their names.
+pub fn data_set(
+    name: DataSetName,
+    utterances: &[Utterance],
+    classes: usize,
+    recordings: &Recordings,
+) -> Result<DataSet, DataError> {
+    let Recordings { split, mfcc } = recordings;
+    let Parts { train, validation, test } = partition(utterances, split)?;
+    let paths: Vec<PathBuf> = utterances.iter().map(|utterance| utterance.path.clone()).collect();
+    let sequences = sequences(&paths, *mfcc)?;
+    let channels = mfcc.features();
+    let longest = sequences.iter().map(|sequence| sequence.len() / channels).max().unwrap_or(0);
+    let labels = utterances.iter().map(|utterance| utterance.label).collect();
+    let all = Examples::from_sequences(longest, channels, sequences, labels);
+    Ok(DataSet {
+        name,
+        classes,
+        train: all.subset(&train),
+        test: all.subset(&test),
+        validation: matches!(split, Split::Random(_)).then(|| all.subset(&validation)),
+        unlabeled: None,
+    })
+}

@@ -42,9 +42,11 @@ impl Sandbox {
         Self::with(include_str!("convolutions.toml"))
     }
 
-    /// A new one, with the configuration of three recurrent layers.
+    /// A new one, with recordings of different lengths besides images, and the configuration of three recurrent layers.
     pub fn of_sequences() -> Self {
-        Self::with(include_str!("sequences.toml"))
+        let sandbox = Self::with(include_str!("sequences.toml"));
+        data::write_spoken(&sandbox.path("data/spoken"));
+        sandbox
     }
 
     /// A new one, with recordings of different lengths and the configuration of two recurrent layers.

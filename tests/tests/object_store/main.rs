@@ -227,7 +227,9 @@ fn a_coordinator_that_slept_writes_nothing_more() {
 #[test]
 fn breaks_slowness_and_503_change_nothing() {
     let bench = Bench::new();
-    let late = Fault::Late(Duration::from_millis(2200));
+    // Longer than a request may take; some of these faults meet one request, whose tries have to fit.
+    let lease = ["--lease", "20"];
+    let late = Fault::Late(Duration::from_millis(5500));
     for (method, path, fault, times) in [
         ("PUT", "/lock", Fault::CutAnswer, 1),
         ("PUT", "/checkpoint/00", Fault::CutBody, 2),
@@ -242,7 +244,7 @@ fn breaks_slowness_and_503_change_nothing() {
     ] {
         bench.relay.order(method, path, fault, times);
     }
-    bench.finish(&SHORT);
+    bench.finish(&lease);
     assert!(bench.relay.is_done(), "all faults were met");
 }
 

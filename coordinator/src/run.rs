@@ -321,11 +321,12 @@ impl Run {
     async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, ReadoutError> {
         self.sitting.host().await.map_err(FeaturesError::from)?;
         let Sitting { plan, dir, frozen, .. } = &self.sitting;
-        dir.save_model(&frozen.iter().flatten().map(|frozen| &*frozen.layer).collect::<Vec<_>>())?;
+        let read = plan.tapped();
+        dir.save_model(&frozen.iter().flatten().map(|frozen| &*frozen.layer).collect::<Vec<_>>(), &read)?;
         let taps = self.sitting.taps(plan.stages.iter().map(|stage| stage.tapped).collect());
         let workers = self.sitting.workers(transformers);
         let (parameters, summary) = self.sitting.read_out(&workers, &taps).await?;
-        dir.save_readout(&parameters)?;
+        dir.save_readout(&parameters, &read)?;
         Ok(summary)
     }
 

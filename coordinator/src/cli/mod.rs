@@ -6,6 +6,7 @@ mod certs;
 mod cluster;
 mod data;
 mod eval;
+mod export;
 mod plan;
 mod run;
 
@@ -19,6 +20,7 @@ use crate::stop::Stop;
 use certs::CertsCommand;
 use data::DataCommand;
 use eval::EvalArgs;
+use export::ExportArgs;
 use plan::PlanArgs;
 use run::RunArgs;
 
@@ -62,6 +64,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Train and measure a readout on the frozen layers of a run, or on its input.
     Eval(EvalArgs),
+    /// Write what a run has learned as a file of another program: ONNX, or PyTorch.
+    Export(ExportArgs),
     /// Test the BLAS kernel in use, print its name and the digest of its bits, and end.
     #[command(hide = true)]
     SelfTestBlas,
@@ -87,6 +91,7 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(&kernel, stop).await,
             Command::Plan(arguments) => arguments.execute(SELF_TEST).await,
             Command::Eval(arguments) => arguments.execute(&kernel, stop).await,
+            Command::Export(arguments) => arguments.execute(),
             Command::SelfTestBlas => Ok(self_test::answer()?),
             Command::Certs { command } => command.execute(),
             Command::Data { command } => command.execute(),

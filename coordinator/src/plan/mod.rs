@@ -175,6 +175,11 @@ impl Plan {
         Layout { shape: self.shape, lengths: self.lengths }.mean_share()
     }
 
+    /// The indices of the layers that the readout reads.
+    pub fn tapped(&self) -> Vec<usize> {
+        self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.layer.0 as usize).collect()
+    }
+
     /// Elements of a sample's features: those of all layers that the readout reads.
     pub fn features(&self) -> usize {
         self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.features()).sum()

@@ -132,6 +132,16 @@ pub enum Damage {
     /// JSON.
     #[error("not the JSON that it should be: {0}")]
     Json(#[from] serde_json::Error),
+    /// Of a later format.
+    #[error(
+        "found format {found}, expected {known} or less: a later version of Strata has written it, and can read it"
+    )]
+    LaterFormat {
+        /// The file's.
+        found: u32,
+        /// The latest that this build reads.
+        known: u32,
+    },
     /// A layer that there cannot be.
     #[error("no layer that there can be: {0}")]
     Layer(#[from] proto::WireError),

@@ -130,3 +130,23 @@ def test_programs_are_found_where_they_are_said_to_be(tmp_path: Path, monkeypatc
     monkeypatch.delenv("STRATA_BIN")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert strata.find_program() == tmp_path / "coordinator"
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "birnn"])
+def test_models_of_the_program_give_the_features_that_it_recorded(kind: str) -> None:
+    place = WORKSPACE / "coordinator" / "tests" / "models" / "v1" / kind
+    run = strata.load(place)
+
+    def numbers(rows: int, columns: int) -> Any:
+        """The samples of which `coordinator/src/model.rs` recorded the features."""
+        row, column = np.ogrid[:rows, :columns]
+        return (((row * 7919 + column * 104_729) % 2003).astype(np.float32) / np.float32(2003)).astype(np.float32)
+
+    if run.network.recurrent:
+        frames = numbers(20, run.network.specs[0].map.features)  # type: ignore[union-attr]
+        samples = np.split(frames, np.cumsum([3, 1, 7, 4]))
+    else:
+        samples = numbers(5, run.network.specs[0].map.inputs)  # type: ignore[union-attr]
+    recorded = np.array(json.loads((place / "features.json").read_text()))
+    np.testing.assert_allclose(run.transform(samples), recorded, rtol=0, atol=1e-4)
+    assert run.predict(samples).shape == (5,)

@@ -6,8 +6,6 @@ pub mod stop;
 
 mod clock;
 
-pub mod version;
-
 pub mod certs;
 
 pub mod location;
@@ -31,10 +29,6 @@ pub mod totals;
 pub mod summary;
 
 pub mod run_dir;
-
-pub mod model;
-
-pub mod export;
 
 pub mod worker_id;
 
@@ -81,3 +75,5 @@ pub mod sitting;
 pub mod run;
 
 pub mod eval;
+
+pub mod baseline;

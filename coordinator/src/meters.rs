@@ -126,8 +126,7 @@ impl Listener for Meters {
             Event::WorkerLeft { .. } => self.left.inc(),
             Event::WorkerCame { .. } => self.came.inc(),
             Event::FeaturesStarted { .. } => self.observed.set_ready(true),
-            Event::OtherBuild { .. }
-            | Event::PhaseEnded
+            Event::PhaseEnded
             | Event::SlowWorker { .. }
             | Event::Features { .. }
             | Event::FeaturesEnded

@@ -96,6 +96,10 @@ fn log(event: &Event) {
         Event::Started { run_dir, frozen } => {
             info!(event = "started", folder = %run_dir, frozen_layers = frozen, "a run begins or goes on");
         }
+        Event::OtherBuild { before, now } => {
+            let (before, now) = (before.as_ref().map(ToString::to_string), now.to_string());
+            warn!(event = "other_build", before, now, "another build goes on with the run");
+        }
         Event::Waiting(WaitedFor { whom, reasons, left }) => {
             let (reasons, left_seconds) = (reasons.join("; "), left.as_secs());
             info!(event = "waiting", for_whom = whom, reasons, left_seconds, "waiting for workers");

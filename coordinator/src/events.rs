@@ -12,6 +12,7 @@ use crate::pace::Slow;
 use crate::run_dir::RunDirError;
 use crate::summary::{LayerSummary, ReadoutSummary, Summary};
 use crate::totals::Metrics;
+use crate::version::Program;
 
 /// Something that has happened.
 #[derive(Clone, Debug)]
@@ -22,6 +23,13 @@ pub enum Event {
         run_dir: Location,
         /// Layers that earlier sittings have frozen.
         frozen: usize,
+    },
+    /// A build of Strata goes on with a run that another one has worked on.
+    OtherBuild {
+        /// The one before, where the run directory says.
+        before: Option<Program>,
+        /// This one.
+        now: Program,
     },
     /// No worker is there that takes part.
     Waiting(WaitedFor),

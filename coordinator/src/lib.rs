@@ -6,6 +6,8 @@ pub mod stop;
 
 mod clock;
 
+pub mod version;
+
 pub mod certs;
 
 pub mod location;
@@ -29,6 +31,10 @@ pub mod totals;
 pub mod summary;
 
 pub mod run_dir;
+
+pub mod model;
+
+pub mod export;
 
 pub mod worker_id;
 
@@ -75,5 +81,3 @@ pub mod sitting;
 pub mod run;
 
 pub mod eval;
-
-pub mod baseline;

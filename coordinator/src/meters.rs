@@ -126,7 +126,8 @@ impl Listener for Meters {
             Event::WorkerLeft { .. } => self.left.inc(),
             Event::WorkerCame { .. } => self.came.inc(),
             Event::FeaturesStarted { .. } => self.observed.set_ready(true),
-            Event::PhaseEnded
+            Event::OtherBuild { .. }
+            | Event::PhaseEnded
             | Event::SlowWorker { .. }
             | Event::Features { .. }
             | Event::FeaturesEnded

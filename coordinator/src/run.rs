@@ -321,11 +321,12 @@ impl Run {
     async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, ReadoutError> {
         self.sitting.host().await.map_err(FeaturesError::from)?;
         let Sitting { plan, dir, frozen, .. } = &self.sitting;
-        dir.save_model(&frozen.iter().flatten().map(|frozen| &*frozen.layer).collect::<Vec<_>>())?;
+        let read = plan.tapped();
+        dir.save_model(&frozen.iter().flatten().map(|frozen| &*frozen.layer).collect::<Vec<_>>(), &read)?;
         let taps = self.sitting.taps(plan.stages.iter().map(|stage| stage.tapped).collect());
         let workers = self.sitting.workers(transformers);
         let (parameters, summary) = self.sitting.read_out(&workers, &taps).await?;
-        dir.save_readout(&parameters)?;
+        dir.save_readout(&parameters, &read)?;
         Ok(summary)
     }
 
@@ -390,8 +391,7 @@ fn layer_summary(plan: &Plan, stage: &Stage, TrainedLayer { state, carried }: &T
     }
 }
 
-/// A layer before its first step.
-pub fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
+fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
     let mut random = plan.seed.stream(Purpose::Initialization, stage.layer, Epoch(0), Step(0));
     LayerState::initial(&stage.spec.map, &mut random)
 }

@@ -22,6 +22,7 @@ use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunDirReader, RunIden
 use crate::split::Splits;
 use crate::stop::Stop;
 use crate::summary::ReadoutSummary;
+use crate::version::Program;
 use crate::worker_id::WorkerId;
 
 /// Where a run finds things.
@@ -74,7 +75,7 @@ impl Sitting {
         surroundings: &Surroundings,
         events: Events,
     ) -> Result<Self, RunDirError> {
-        let identity = dir.identity()?;
+        let identity = identity(&dir, &events)?;
         let (frozen, over) = standing(&plan, &dir)?;
         let cluster = cluster(&identity, surroundings);
         let hostable = Vec::new();
@@ -176,6 +177,15 @@ impl<D> Sitting<D> {
         };
         run.read_out().await
     }
+}
+
+/// What the run is called, after noting and telling where another build goes on with it.
+fn identity(dir: &RunDir, events: &Events) -> Result<RunIdentity, RunDirError> {
+    let mut identity = dir.identity()?;
+    let Some((before, now)) = identity.continue_by(Program::this()) else { return Ok(identity) };
+    events.tell(&Event::OtherBuild { before: before.cloned(), now: now.clone() })?;
+    dir.save_identity(&identity)?;
+    Ok(identity)
 }
 
 /// The workers of a run, which keeps to the kernel that it has begun with.

@@ -120,6 +120,11 @@ impl Listener for Terminal {
             Event::Started { run_dir, frozen } => {
                 self.say(format_args!("{run_dir}: continuing after {frozen} frozen layer(s)"));
             }
+            Event::OtherBuild { before, now } => {
+                let before =
+                    before.as_ref().map_or_else(|| "an earlier build".to_owned(), ToString::to_string);
+                self.say(format_args!("this run was worked on by {before}; {now} goes on with it"));
+            }
             Event::Waiting(WaitedFor { whom, reasons, left }) => {
                 let why = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join("; ") };
                 self.say(format_args!("waiting for {whom} ({why}), for {} s at most", left.as_secs()));

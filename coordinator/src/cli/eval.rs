@@ -26,6 +26,9 @@ pub struct EvalArgs {
     /// Override a key of the readout, such as readout.dropout=0.4.
     #[arg(long = "set", value_name = "readout.KEY=VALUE")]
     set: Vec<String>,
+    /// Print what it reached as JSON, as `readout` in summary.json.
+    #[arg(long)]
+    json: bool,
     /// Where the workers are.
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -43,9 +46,12 @@ pub enum FeaturesArg {
 impl EvalArgs {
     /// Trains and measures a readout, and says what it reached.
     pub async fn execute(self, kernel: &KernelChoice, stop: Stop) -> anyhow::Result<()> {
-        let Self { run_dir, features, layers, set, cluster } = self;
+        let Self { run_dir, features, layers, set, json, cluster } = self;
         let wanted = Wanted { input: features == FeaturesArg::Input, layers, readout: set };
         let summary = eval(&run_dir, wanted, &cluster.surroundings(kernel, stop)?).await?;
+        if json {
+            return Ok(print(serde_json::to_string_pretty(&summary)?)?);
+        }
         Ok(print(readout_line(&summary))?)
     }
 }

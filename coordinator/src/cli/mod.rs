@@ -1,13 +1,12 @@
 //! The command line: a file for each command, with its arguments and what it does.
 
-mod positive;
 mod words;
 
-mod baseline;
 mod certs;
 mod cluster;
 mod data;
 mod eval;
+mod export;
 mod plan;
 mod run;
 
@@ -18,10 +17,10 @@ use proto::self_test;
 
 use crate::stop::Stop;
 
-use baseline::BaselineCommand;
 use certs::CertsCommand;
 use data::DataCommand;
 use eval::EvalArgs;
+use export::ExportArgs;
 use plan::PlanArgs;
 use run::RunArgs;
 
@@ -65,12 +64,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Train and measure a readout on the frozen layers of a run, or on its input.
     Eval(EvalArgs),
-    /// What other ways of learning reach with the network of a configuration, on the same samples.
-    Baseline {
-        /// Which one.
-        #[command(subcommand)]
-        method: BaselineCommand,
-    },
+    /// Write what a run has learned as a file of another program: ONNX, or PyTorch.
+    Export(ExportArgs),
     /// Test the BLAS kernel in use, print its name and the digest of its bits, and end.
     #[command(hide = true)]
     SelfTestBlas,
@@ -96,7 +91,7 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(&kernel, stop).await,
             Command::Plan(arguments) => arguments.execute(SELF_TEST).await,
             Command::Eval(arguments) => arguments.execute(&kernel, stop).await,
-            Command::Baseline { method } => method.execute(&kernel, stop).await,
+            Command::Export(arguments) => arguments.execute(),
             Command::SelfTestBlas => Ok(self_test::answer()?),
             Command::Certs { command } => command.execute(),
             Command::Data { command } => command.execute(),

@@ -39,6 +39,9 @@ pub struct RunArgs {
     /// thirds of it, with all tries, ends the run.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(6..=3600))]
     lease: u16,
+    /// Print what came out as JSON, as summary.json has it.
+    #[arg(long)]
+    json: bool,
     /// Where the workers are.
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -47,7 +50,7 @@ pub struct RunArgs {
 impl RunArgs {
     /// Trains, and says what came of it.
     pub async fn execute(self, kernel: &KernelChoice, stop: Stop) -> anyhow::Result<()> {
-        let Self { config: file, out, set, metrics, lease, cluster } = self;
+        let Self { config: file, out, set, metrics, lease, json, cluster } = self;
         let config = config::load(&file, &set)?;
         let out = out.unwrap_or_else(|| {
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -56,6 +59,9 @@ impl RunArgs {
         let patience = Patience::of_lease(lease);
         let surroundings = Surroundings { patience, metrics, ..cluster.surroundings(kernel, stop)? };
         let summary = run(&config, &out, &surroundings).await.with_context(|| file.display().to_string())?;
+        if json {
+            return Ok(print(serde_json::to_string_pretty(&summary)?)?);
+        }
         Ok(print(format_args!("{}\nrun directory: {out}", conclusion(&summary)))?)
     }
 }

@@ -175,6 +175,11 @@ impl Plan {
         Layout { shape: self.shape, lengths: self.lengths }.mean_share()
     }
 
+    /// The indices of the layers that the readout reads.
+    pub fn tapped(&self) -> Vec<usize> {
+        self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.layer.0 as usize).collect()
+    }
+
     /// Elements of a sample's features: those of all layers that the readout reads.
     pub fn features(&self) -> usize {
         self.stages.iter().filter(|stage| stage.tapped).map(|stage| stage.spec.features()).sum()
@@ -182,16 +187,14 @@ impl Plan {
 
     /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the maps and weight
     /// gradients, one map per sample view (or per pair for layers that take pairs), and the states of recurrent layers for
-    /// each pair; of sequences, at their mean length.
+    /// each pair; of sequences, at the longest.
     pub fn operations(&self, stage: &Stage) -> u64 {
         let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
-        let at_the_longest =
-            prefix.iter().map(|below| self.operations_of_maps(stage, &below.spec)).sum::<u64>()
-                + self.operations_of_layer(stage);
-        (self.mean_share() * at_the_longest as f64) as u64
+        prefix.iter().map(|below| self.operations_of_maps(stage, &below.spec)).sum::<u64>()
+            + self.operations_of_layer(stage)
     }
 
-    /// Those of the layer in training alone: its maps and as many for its gradients; of sequences, at the longest.
+    /// Those of the layer in training alone: its maps and as many for its gradients.
     pub fn operations_of_layer(&self, stage: &Stage) -> u64 {
         2 * self.operations_of_maps(stage, &stage.spec)
     }

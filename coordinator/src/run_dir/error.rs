@@ -65,12 +65,6 @@ pub enum RunDirError {
         /// The keys that differ, with both values.
         differences: String,
     },
-    /// It holds a run, where a baseline is to be kept.
-    #[error("{place}: holds a run; choose another directory for the baseline with --out")]
-    HoldsRun {
-        /// The directory.
-        place: Location,
-    },
     /// Its configuration is none.
     #[error(
         "{error}; the file says whose run the directory holds: mend it, or choose another directory with --out"
@@ -138,6 +132,16 @@ pub enum Damage {
     /// JSON.
     #[error("not the JSON that it should be: {0}")]
     Json(#[from] serde_json::Error),
+    /// Of a later format.
+    #[error(
+        "found format {found}, expected {known} or less: a later version of Strata has written it, and can read it"
+    )]
+    LaterFormat {
+        /// The file's.
+        found: u32,
+        /// The latest that this build reads.
+        known: u32,
+    },
     /// A layer that there cannot be.
     #[error("no layer that there can be: {0}")]
     Layer(#[from] proto::WireError),

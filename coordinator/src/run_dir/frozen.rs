@@ -13,6 +13,7 @@ use scff::layer::{Dense, LayerMap, LayerSpec, Tensors};
 use serde::Serialize;
 
 use super::error::{Damage, RunDirError};
+use super::format::{check, stamped};
 use super::json;
 use super::store::{Files, Store};
 use crate::location::Location;
@@ -33,6 +34,7 @@ const LAYER: &str = "layer";
 const SPEC: &str = "spec";
 const CONFIGURATION: &str = "configuration_sha256";
 const LAYERS: &str = "layers";
+const READ: &str = "readout_layers";
 
 /// The folder of frozen layers.
 pub const FOLDER: &str = "layers";
@@ -59,7 +61,7 @@ pub fn read(
     let Some(bytes) = files.read(&name)? else { return Ok(None) };
     let place = files.at(&name);
     let damaged = |damage: Damage| damage.at(place.clone(), ANEW);
-    let header = state::header(&bytes).map_err(|error| damaged(error.into()))?;
+    let header = header(&bytes).map_err(damaged)?;
     let other =
         |found: String, expected: String| RunDirError::OtherLayer { place: place.clone(), found, expected };
     if let Some(found) = header.get(CONFIGURATION).filter(|found| *found != configuration) {
@@ -80,7 +82,7 @@ pub fn read(
 pub fn read_layer(path: &Path) -> Result<FrozenLayerFile, RunDirError> {
     let (place, bytes) = lone_file(path)?;
     let layer = || {
-        let header = state::header(&bytes)?;
+        let header = header(&bytes)?;
         let spec = spec(&header)?;
         parse(&bytes, &header, spec)
     };
@@ -90,7 +92,75 @@ pub fn read_layer(path: &Path) -> Result<FrozenLayerFile, RunDirError> {
 /// Reads the layers, from the input up, out of a file such as `model.safetensors`, wherever it is.
 pub fn read_model(path: &Path) -> Result<Vec<FrozenLayer>, RunDirError> {
     let (place, bytes) = lone_file(path)?;
-    parse_model(&bytes).map_err(|damage| damage.at(place, AS_IT_WAS))
+    Ok(parse_model(&bytes).map_err(|damage| damage.at(place, AS_IT_WAS))?.layers)
+}
+
+/// All layers of a run, and what of them is read out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFile {
+    /// From the input up.
+    pub layers: Vec<FrozenLayer>,
+    /// The indices of those that the readout reads; files of earlier builds do not say.
+    pub read: Option<Vec<usize>>,
+}
+
+/// Reads the model of a run, if it is written.
+pub fn model(files: &Files) -> Result<Option<ModelFile>, RunDirError> {
+    let Some(bytes) = files.read(MODEL)? else { return Ok(None) };
+    parse_model(&bytes).map(Some).map_err(|damage| damage.at(files.at(MODEL), AS_IT_WAS))
+}
+
+/// Reads the layers that are frozen so far, from the input up, each by what its own file says.
+pub fn layers(files: &Files) -> Result<Vec<FrozenLayer>, RunDirError> {
+    let mut layers = Vec::new();
+    while let Some(bytes) = files.read(&file(LayerIndex(layers.len() as u32)))? {
+        let place = files.at(&file(LayerIndex(layers.len() as u32)));
+        let layer = || {
+            let header = header(&bytes)?;
+            let spec = spec(&header)?;
+            parse(&bytes, &header, spec)
+        };
+        let layer = layer().map_err(|damage| damage.at(place, AS_IT_WAS))?.layer;
+        layers.push(Arc::unwrap_or_clone(layer));
+    }
+    Ok(layers)
+}
+
+/// A readout, and what it reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadoutFile {
+    /// The weights (classes, features) and the bias (classes) of its linear map.
+    pub parameters: Tensors,
+    /// The indices of the layers that it reads; files of earlier builds do not say.
+    pub read: Option<Vec<usize>>,
+}
+
+/// Reads the readout of a run, if it is written.
+pub fn readout(files: &Files) -> Result<Option<ReadoutFile>, RunDirError> {
+    let Some(bytes) = files.read(READOUT)? else { return Ok(None) };
+    parse_readout(&bytes).map(Some).map_err(|damage| damage.at(files.at(READOUT), AS_IT_WAS))
+}
+
+fn parse_readout(bytes: &[u8]) -> Result<ReadoutFile, Damage> {
+    let header = header(bytes)?;
+    // Of whatever shape: the names and ranks are those of any linear map.
+    let tensors = LayerMap::Dense(Dense { inputs: 1, outputs: 1 }).tensors();
+    let (mut parts, _) = state::decode(bytes, &[("", &tensors)])?;
+    let parameters = parts.remove(0);
+    let (classes, features) = parameters.weight().dim();
+    let shape = LayerMap::Dense(Dense { inputs: features, outputs: classes }).tensors();
+    parameters.check("the readout", &shape)?;
+    Ok(ReadoutFile { parameters, read: read_layers(&header)? })
+}
+
+fn read_layers(header: &Header) -> Result<Option<Vec<usize>>, Damage> {
+    Ok(header.get(READ).map(|text| serde_json::from_str(text)).transpose()?)
+}
+
+fn header(bytes: &[u8]) -> Result<Header, Damage> {
+    let header = state::header(bytes)?;
+    check(&header)?;
+    Ok(header)
 }
 
 fn lone_file(path: &Path) -> Result<(Location, Vec<u8>), RunDirError> {
@@ -116,15 +186,17 @@ fn parse(bytes: &[u8], header: &Header, spec: LayerSpec) -> Result<FrozenLayerFi
     Ok(FrozenLayerFile { layer: Arc::new(layer), summary })
 }
 
-fn parse_model(bytes: &[u8]) -> Result<Vec<FrozenLayer>, Damage> {
-    let specs: Vec<LayerSpec> = serde_json::from_str(field(&state::header(bytes)?, LAYERS)?)?;
+fn parse_model(bytes: &[u8]) -> Result<ModelFile, Damage> {
+    let header = header(bytes)?;
+    let specs: Vec<LayerSpec> = serde_json::from_str(field(&header, LAYERS)?)?;
     let specs: Vec<LayerSpec> = specs.into_iter().map(checked).collect::<Result<_, _>>()?;
     let tensors: Vec<_> = specs.iter().map(|spec| spec.map.tensors()).collect();
     let names = part_names(specs.len());
     let expected: Vec<_> = names.iter().map(String::as_str).zip(tensors.iter().map(Vec::as_slice)).collect();
     let (parts, _) = state::decode(bytes, &expected)?;
     let layer = |(spec, tensors)| Ok(FrozenLayer::new(spec, tensors)?);
-    specs.into_iter().zip(parts).map(layer).collect()
+    let layers = specs.into_iter().zip(parts).map(layer).collect::<Result<_, Damage>>()?;
+    Ok(ModelFile { layers, read: read_layers(&header)? })
 }
 
 fn part_names(layers: usize) -> Vec<String> {
@@ -149,29 +221,30 @@ pub fn write(
     write_tensors(store, &name, &[("", layer.parameters())], header)
 }
 
-/// Writes all frozen layers into one file, as `layers.0.weight` and so on.
-pub fn write_model(store: &Store, layers: &[&FrozenLayer]) -> Result<(), RunDirError> {
+/// Writes all frozen layers of this configuration into one file, as `layers.0.weight` and so on; `read`: the indices of those that
+/// the readout reads.
+pub fn write_model(
+    store: &Store,
+    layers: &[&FrozenLayer],
+    read: &[usize],
+    configuration: &str,
+) -> Result<(), RunDirError> {
     let names = part_names(layers.len());
     let parts: Vec<_> =
         names.iter().map(String::as_str).zip(layers.iter().map(|layer| layer.parameters())).collect();
     let specs: Vec<&LayerSpec> = layers.iter().map(|layer| layer.spec()).collect();
-    let header = Header::from([(LAYERS.to_owned(), said(&specs))]);
+    let header = Header::from([
+        (LAYERS.to_owned(), said(&specs)),
+        (READ.to_owned(), said(&read)),
+        (CONFIGURATION.to_owned(), configuration.to_owned()),
+    ]);
     write_tensors(store, MODEL, &parts, header)
 }
 
-/// Writes the readout.
-pub fn write_readout(store: &Store, parameters: &Tensors) -> Result<(), RunDirError> {
-    write_tensors(store, READOUT, &[("", parameters)], Header::new())
-}
-
-/// Reads the readout of so many features, if there is one.
-pub fn read_readout(files: &Files, classes: usize, features: usize) -> Result<Option<Tensors>, RunDirError> {
-    let Some(bytes) = files.read(READOUT)? else { return Ok(None) };
-    let expected = LayerMap::Dense(Dense { inputs: features, outputs: classes }).tensors();
-    let (mut parts, _) = state::decode(&bytes, &[("", &expected)]).map_err(|error| {
-        Damage::from(error).at(files.at(READOUT), "remove summary.json too, and run again")
-    })?;
-    Ok(Some(parts.remove(0)))
+/// Writes the readout, which reads the layers of these indices.
+pub fn write_readout(store: &Store, parameters: &Tensors, read: &[usize]) -> Result<(), RunDirError> {
+    let header = Header::from([(READ.to_owned(), said(&read))]);
+    write_tensors(store, READOUT, &[("", parameters)], header)
 }
 
 fn said(spec: &impl Serialize) -> String {
@@ -188,5 +261,5 @@ fn write_tensors(
         let what = format!("a weight or bias of {}", if part.is_empty() { "the layer" } else { part });
         return Err(RunDirError::NotFinite { place: store.files().at(name), what });
     }
-    store.write(name, &state::encode(parts, header))
+    store.write(name, &state::encode(parts, stamped(header)))
 }

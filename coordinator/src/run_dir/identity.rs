@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::clock::nanoseconds_since_1970;
 use crate::location::Location;
+use crate::version::Program;
 
 use super::error::{Damage, RunDirError};
 use super::json;
@@ -24,6 +25,12 @@ pub struct RunIdentity {
     /// The most memory that coordinator and workers have had resident in an earlier sitting, added up.
     #[serde(default)]
     pub peak_rss_bytes: u64,
+    /// Who began it; absent in runs of earlier builds.
+    #[serde(flatten)]
+    pub begun_by: Option<Program>,
+    /// Other builds that went on with it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub continued_by: Vec<Program>,
 }
 
 impl RunIdentity {
@@ -32,7 +39,26 @@ impl RunIdentity {
         let now = nanoseconds_since_1970();
         let unique = format!("{place} {} {now}", std::process::id());
         let id = sha256(unique.as_bytes())[..16].to_owned();
-        Self { id, blas: String::new(), blas_digest: String::new(), peak_rss_bytes: 0 }
+        Self {
+            id,
+            blas: String::new(),
+            blas_digest: String::new(),
+            peak_rss_bytes: 0,
+            begun_by: Some(Program::this()),
+            continued_by: Vec::new(),
+        }
+    }
+
+    /// Takes note of who goes on with the run. Another build than the one before is noted and returned, that one first where
+    /// it is known.
+    pub fn continue_by(&mut self, program: Program) -> Option<(Option<&Program>, &Program)> {
+        let before = self.continued_by.last().or(self.begun_by.as_ref());
+        if before.is_some_and(|before| before.is_same_build(&program)) {
+            return None;
+        }
+        self.continued_by.push(program);
+        let (program, earlier) = self.continued_by.split_last().expect("it was added");
+        Some((earlier.last().or(self.begun_by.as_ref()), program))
     }
 }
 
@@ -79,6 +105,26 @@ mod tests {
 
     use super::*;
     use crate::objects::Patience;
+
+    #[test]
+    fn another_build_that_goes_on_with_a_run_is_noted_once_and_compared_with_the_one_before() {
+        let build = |commit: &str| Program { commit: Some(commit.to_owned()), ..Program::this() };
+        let begun = || RunIdentity {
+            begun_by: Some(build("a")),
+            ..RunIdentity::new(&std::path::Path::new("run").into())
+        };
+        let mut identity = begun();
+        assert_eq!(identity.continue_by(build("a")), None);
+        assert_eq!(identity.continue_by(build("b")), Some((Some(&build("a")), &build("b"))));
+        assert_eq!(identity.continue_by(build("b")), None);
+        assert_eq!(identity.continue_by(build("a")), Some((Some(&build("b")), &build("a"))));
+        assert_eq!(identity.continued_by, [build("b"), build("a")]);
+        let json = serde_json::to_string(&identity).unwrap();
+        assert!(json.contains("\"commit\":\"a\",\"command\":["), "{json}");
+        assert_eq!(serde_json::from_str::<RunIdentity>(&json).unwrap(), identity);
+        let mut of_before: RunIdentity = serde_json::from_str("{\"id\": \"a\", \"blas\": \"\"}").unwrap();
+        assert_eq!(of_before.continue_by(build("b")), Some((None, &build("b"))));
+    }
 
     #[test]
     fn a_damaged_identity_is_made_anew_where_no_kernel_is_lost() {

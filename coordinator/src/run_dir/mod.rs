@@ -7,13 +7,13 @@
 //! checkpoint/NN.safetensors  the layer in training        summary.json         what came out
 //! checkpoint/joint.safetensors  all layers in training, in a joint schedule
 //! checkpoint/*.previous.safetensors  the checkpoint before  lock              held by who writes
-//! baseline.json       what came out of a baseline, which has config.toml, model and readout besides, or is a run of no epochs
 //! ```
 //!
 //! It is a folder, or a prefix on an object store. Invariant: every file is either old or new, whole; but for `metrics.jsonl`,
 //! which grows. So who only reads needs no lock. Invariant: nothing is written that cannot be read back.
 
 mod error;
+mod format;
 mod json;
 mod store;
 
@@ -23,8 +23,6 @@ mod identity;
 mod checkpoint;
 mod frozen;
 mod metrics;
-
-mod baseline;
 
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
@@ -37,10 +35,9 @@ use crate::plan::Stage;
 use crate::summary::Summary;
 use crate::totals::Metrics;
 
-pub use baseline::BaselineDir;
 pub use checkpoint::{Checkpoint, TrainedLayer};
 pub use error::{Damage, RunDirError};
-pub use frozen::{FrozenLayerFile, read_layer, read_model};
+pub use frozen::{FrozenLayerFile, ModelFile, ReadoutFile, read_layer, read_model};
 pub use identity::RunIdentity;
 
 use store::{Files, Store};
@@ -70,24 +67,28 @@ impl RunDirReader {
         Ok((self.files.at(configuration::FILE), configuration::text(&self.files)?))
     }
 
-    /// Whether its layers are those of a run of `config`.
-    pub fn is_of(&self, config: &Config) -> bool {
-        self.configuration == configuration::hash(config)
-    }
-
     /// The run's identity, if it has one yet.
     pub fn identity(&self) -> Result<Option<RunIdentity>, RunDirError> {
         identity::read(&self.files)
     }
 
-    /// The readout of so many features, if it has learnt yet.
-    pub fn readout(&self, classes: usize, features: usize) -> Result<Option<Tensors>, RunDirError> {
-        frozen::read_readout(&self.files, classes, features)
-    }
-
     /// Each layer, with its summary, if it is frozen.
     pub fn frozen(&self, stages: &[Stage]) -> Result<Vec<Option<FrozenLayerFile>>, RunDirError> {
         stages.iter().map(|stage| frozen::read(&self.files, stage, &self.configuration)).collect()
+    }
+
+    /// The layers that are frozen so far, from the input up, as their files say that they are; and which of them the readout
+    /// reads, where a file says.
+    pub fn model(&self) -> Result<ModelFile, RunDirError> {
+        match frozen::model(&self.files)? {
+            Some(model) => Ok(model),
+            None => Ok(ModelFile { layers: frozen::layers(&self.files)?, read: None }),
+        }
+    }
+
+    /// The readout, if it is trained.
+    pub fn readout(&self) -> Result<Option<ReadoutFile>, RunDirError> {
+        frozen::readout(&self.files)
     }
 }
 
@@ -207,14 +208,15 @@ impl RunDir {
         metrics::rewind(&self.store, frozen, training, step)
     }
 
-    /// Writes all frozen layers into one file, as `layers.0.weight` and so on.
-    pub fn save_model(&self, layers: &[&FrozenLayer]) -> Result<(), RunDirError> {
-        frozen::write_model(&self.store, layers)
+    /// Writes all frozen layers into one file, as `layers.0.weight` and so on; `read`: the indices of those that the readout
+    /// reads.
+    pub fn save_model(&self, layers: &[&FrozenLayer], read: &[usize]) -> Result<(), RunDirError> {
+        frozen::write_model(&self.store, layers, read, &self.configuration)
     }
 
-    /// Writes the readout.
-    pub fn save_readout(&self, parameters: &Tensors) -> Result<(), RunDirError> {
-        frozen::write_readout(&self.store, parameters)
+    /// Writes the readout, which reads the layers of these indices.
+    pub fn save_readout(&self, parameters: &Tensors, read: &[usize]) -> Result<(), RunDirError> {
+        frozen::write_readout(&self.store, parameters, read)
     }
 
     /// What came out, if the run is finished. A damaged file is nothing, where all that it said can be measured again.
@@ -423,7 +425,7 @@ mod tests {
         let error = run.save_frozen(LayerIndex(0), &file).unwrap_err().to_string();
         assert!(error.contains("layers/00.safetensors: seconds is not a finite number"), "{error}");
         let tensors = with_bias(&trained(0, Carried::default()).state.parameters, f32::NAN);
-        let error = run.save_readout(&tensors).unwrap_err().to_string();
+        let error = run.save_readout(&tensors, &[0]).unwrap_err().to_string();
         assert!(error.contains("readout.safetensors: a weight or bias"), "{error}");
         assert!(run.checkpoint(GREEDY, LayerIndex(0), &stages()).unwrap().is_none());
     }
@@ -453,7 +455,7 @@ mod tests {
         for (index, file) in files.iter().enumerate() {
             run.save_frozen(LayerIndex(index as u32), file).unwrap();
         }
-        run.save_model(&files.each_ref().map(|file| &*file.layer)).unwrap();
+        run.save_model(&files.each_ref().map(|file| &*file.layer), &[1]).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let copy = |name: &str| {
             let copy = elsewhere.path().join("any.safetensors");
@@ -464,6 +466,12 @@ mod tests {
         assert_eq!((&layer.layer, &layer.summary), (&files[1].layer, &files[1].summary));
         let model = read_model(&copy("model.safetensors")).unwrap();
         assert_eq!(model.iter().collect::<Vec<_>>(), [&*files[0].layer, &*files[1].layer]);
+        let reader = RunDirReader::open(&folder.path().into()).unwrap();
+        assert_eq!(reader.model().unwrap(), ModelFile { layers: model, read: Some(vec![1]) });
+        let readout = Tensors::linear(ndarray::array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], Array1::zeros(3));
+        run.save_readout(&readout, &[1]).unwrap();
+        let expected = ReadoutFile { parameters: readout, read: Some(vec![1]) };
+        assert_eq!(reader.readout().unwrap(), Some(expected));
         let error = read_layer(&copy("model.safetensors")).unwrap_err().to_string();
         assert!(error.contains("any.safetensors: header field `spec`: found nothing"), "{error}");
         assert!(read_model(&elsewhere.path().join("nothing")).is_err());

@@ -12,22 +12,23 @@ use crate::run_dir::error::RunDirError;
 pub struct Folder {
     folder: PathBuf,
     /// Of who writes.
-    lock: Option<File>,
+    _lock: Option<File>,
 }
 
 impl Folder {
     /// One to read.
     pub fn reading(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), lock: None }
+        Self { folder: folder.to_owned(), _lock: None }
     }
 
-    /// One to read and write, locked until this is released or dropped. It is made where there is none, with these folders in it.
+    /// One to read and write, locked until this is dropped. It is made where there is none, with these folders in it.
     pub fn locked(folder: &Path, inside: &[&str]) -> Result<Self, RunDirError> {
-        for path in [folder.to_owned()].into_iter().chain(inside.iter().map(|name| folder.join(name))) {
+        for name in inside {
+            let path = folder.join(name);
             fs::create_dir_all(&path)
                 .map_err(|source| RunDirError::Io { place: path.as_path().into(), source })?;
         }
-        Ok(Self { folder: folder.to_owned(), lock: Some(lock(folder)?) })
+        Ok(Self { folder: folder.to_owned(), _lock: Some(lock(folder)?) })
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -99,10 +100,8 @@ impl Storage for Folder {
         }
     }
 
-    fn release(&self) {
-        // What cannot be unlocked now is with the end of this value.
-        let _ = self.lock.as_ref().map(File::unlock);
-    }
+    /// The lock ends with this value.
+    fn release(&self) {}
 }
 
 fn lock(folder: &Path) -> Result<File, RunDirError> {

@@ -1,0 +1,10 @@
+//! Models in the formats of others.
+
+mod new_file;
+
+pub mod onnx;
+
+pub mod torch;
+
+#[cfg(test)]
+mod tests;

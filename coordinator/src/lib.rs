@@ -81,3 +81,5 @@ pub mod sitting;
 pub mod run;
 
 pub mod eval;
+
+pub mod baseline;

@@ -391,7 +391,8 @@ fn layer_summary(plan: &Plan, stage: &Stage, TrainedLayer { state, carried }: &T
     }
 }
 
-fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
+/// A layer before its first step.
+pub fn initial_state(plan: &Plan, stage: &Stage) -> LayerState {
     let mut random = plan.seed.stream(Purpose::Initialization, stage.layer, Epoch(0), Step(0));
     LayerState::initial(&stage.spec.map, &mut random)
 }

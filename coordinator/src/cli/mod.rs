@@ -1,7 +1,9 @@
 //! The command line: a file for each command, with its arguments and what it does.
 
+mod positive;
 mod words;
 
+mod baseline;
 mod certs;
 mod cluster;
 mod data;
@@ -17,6 +19,7 @@ use proto::self_test;
 
 use crate::stop::Stop;
 
+use baseline::BaselineCommand;
 use certs::CertsCommand;
 use data::DataCommand;
 use eval::EvalArgs;
@@ -66,6 +69,12 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write what a run has learned as a file of another program: ONNX, or PyTorch.
     Export(ExportArgs),
+    /// What other ways of learning reach with the network of a configuration, on the same samples.
+    Baseline {
+        /// Which one.
+        #[command(subcommand)]
+        method: BaselineCommand,
+    },
     /// Test the BLAS kernel in use, print its name and the digest of its bits, and end.
     #[command(hide = true)]
     SelfTestBlas,
@@ -92,6 +101,7 @@ impl Cli {
             Command::Plan(arguments) => arguments.execute(SELF_TEST).await,
             Command::Eval(arguments) => arguments.execute(&kernel, stop).await,
             Command::Export(arguments) => arguments.execute(),
+            Command::Baseline { method } => method.execute(&kernel, stop).await,
             Command::SelfTestBlas => Ok(self_test::answer()?),
             Command::Certs { command } => command.execute(),
             Command::Data { command } => command.execute(),

@@ -18,6 +18,8 @@ use crate::location::Location;
 use crate::plan::{Plan, selection};
 use crate::split::prepare;
 
+use super::positive::positive;
+
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -73,13 +75,6 @@ pub struct PlannedArgs {
     /// The folder of data sets, or s3://BUCKET/PREFIX.
     #[arg(long, value_name = "DIR|S3", default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::parser())]
     data: Location,
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(number) if f64::is_finite(number) && number > 0.0 => Ok(number),
-        _ => Err("expected a positive number".to_owned()),
-    }
 }
 
 impl PlannedArgs {

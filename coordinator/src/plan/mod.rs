@@ -187,14 +187,16 @@ impl Plan {
 
     /// Useful floating-point operations of one training step of a stage: two for each multiply-add of the maps and weight
     /// gradients, one map per sample view (or per pair for layers that take pairs), and the states of recurrent layers for
-    /// each pair; of sequences, at the longest.
+    /// each pair; of sequences, at their mean length.
     pub fn operations(&self, stage: &Stage) -> u64 {
         let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
-        prefix.iter().map(|below| self.operations_of_maps(stage, &below.spec)).sum::<u64>()
-            + self.operations_of_layer(stage)
+        let at_the_longest =
+            prefix.iter().map(|below| self.operations_of_maps(stage, &below.spec)).sum::<u64>()
+                + self.operations_of_layer(stage);
+        (self.mean_share() * at_the_longest as f64) as u64
     }
 
-    /// Those of the layer in training alone: its maps and as many for its gradients.
+    /// Those of the layer in training alone: its maps and as many for its gradients; of sequences, at the longest.
     pub fn operations_of_layer(&self, stage: &Stage) -> u64 {
         2 * self.operations_of_maps(stage, &stage.spec)
     }

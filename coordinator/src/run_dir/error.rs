@@ -65,6 +65,12 @@ pub enum RunDirError {
         /// The keys that differ, with both values.
         differences: String,
     },
+    /// It holds a run, where a baseline is to be kept.
+    #[error("{place}: holds a run; choose another directory for the baseline with --out")]
+    HoldsRun {
+        /// The directory.
+        place: Location,
+    },
     /// Its configuration is none.
     #[error(
         "{error}; the file says whose run the directory holds: mend it, or choose another directory with --out"

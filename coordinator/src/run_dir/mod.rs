@@ -7,6 +7,7 @@
 //! checkpoint/NN.safetensors  the layer in training        summary.json         what came out
 //! checkpoint/joint.safetensors  all layers in training, in a joint schedule
 //! checkpoint/*.previous.safetensors  the checkpoint before  lock              held by who writes
+//! baseline.json       what came out of a baseline, which has config.toml, model and readout besides, or is a run of no epochs
 //! ```
 //!
 //! It is a folder, or a prefix on an object store. Invariant: every file is either old or new, whole; but for `metrics.jsonl`,
@@ -24,6 +25,8 @@ mod checkpoint;
 mod frozen;
 mod metrics;
 
+mod baseline;
+
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::Tensors;
@@ -35,6 +38,7 @@ use crate::plan::Stage;
 use crate::summary::Summary;
 use crate::totals::Metrics;
 
+pub use baseline::BaselineDir;
 pub use checkpoint::{Checkpoint, TrainedLayer};
 pub use error::{Damage, RunDirError};
 pub use frozen::{FrozenLayerFile, ModelFile, ReadoutFile, read_layer, read_model};
@@ -65,6 +69,11 @@ impl RunDirReader {
     /// Where the resolved configuration is, and what it says.
     pub fn config_file(&self) -> Result<(Location, String), RunDirError> {
         Ok((self.files.at(configuration::FILE), configuration::text(&self.files)?))
+    }
+
+    /// Whether its layers are those of a run of `config`.
+    pub fn is_of(&self, config: &Config) -> bool {
+        self.configuration == configuration::hash(config)
     }
 
     /// The run's identity, if it has one yet.

@@ -105,7 +105,8 @@ fn crates_depend_on_each_other_in_one_direction() {
         ("source", &["scff"]),
         ("proto", &["scff"]),
         ("worker", &["scff", "proto"]),
-        ("coordinator", &["scff", "source", "proto"]),
+        ("baseline", &["scff"]),
+        ("coordinator", &["scff", "source", "proto", "baseline"]),
         // For peers that no program of ours would be.
         ("strata-tests", &["proto"]),
         ("xtask", &[]),
@@ -169,7 +170,7 @@ fn the_mathematics_knows_no_network_no_files_no_environment_and_no_clock() {
 
 #[test]
 fn every_crate_keeps_to_the_lints_of_the_workspace() {
-    for member in ["scff", "source", "proto", "worker", "coordinator", "tests", "xtask"] {
+    for member in ["scff", "source", "proto", "baseline", "worker", "coordinator", "tests", "xtask"] {
         let manifest = manifest(member);
         let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
         assert_eq!(lints.and_then(toml::Value::as_bool), Some(true), "{member}");

@@ -12,23 +12,22 @@ use crate::run_dir::error::RunDirError;
 pub struct Folder {
     folder: PathBuf,
     /// Of who writes.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Folder {
     /// One to read.
     pub fn reading(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), _lock: None }
+        Self { folder: folder.to_owned(), lock: None }
     }
 
-    /// One to read and write, locked until this is dropped. It is made where there is none, with these folders in it.
+    /// One to read and write, locked until this is released or dropped. It is made where there is none, with these folders in it.
     pub fn locked(folder: &Path, inside: &[&str]) -> Result<Self, RunDirError> {
-        for name in inside {
-            let path = folder.join(name);
+        for path in [folder.to_owned()].into_iter().chain(inside.iter().map(|name| folder.join(name))) {
             fs::create_dir_all(&path)
                 .map_err(|source| RunDirError::Io { place: path.as_path().into(), source })?;
         }
-        Ok(Self { folder: folder.to_owned(), _lock: Some(lock(folder)?) })
+        Ok(Self { folder: folder.to_owned(), lock: Some(lock(folder)?) })
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -100,8 +99,10 @@ impl Storage for Folder {
         }
     }
 
-    /// The lock ends with this value.
-    fn release(&self) {}
+    fn release(&self) {
+        // What cannot be unlocked now is with the end of this value.
+        let _ = self.lock.as_ref().map(File::unlock);
+    }
 }
 
 fn lock(folder: &Path) -> Result<File, RunDirError> {

@@ -1,0 +1,135 @@
+//! Layers and readout learn together by back-propagation, from random weights or from those of a run.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use baseline::network::{Learning, Network};
+use proto::state::weights_sha256;
+use scff::batch::Epoch;
+use scff::frozen::{FrozenLayer, features};
+use scff::layer::{Dense, LayerMap, LayerSpec, Tensors};
+use scff::readout::{Features, Readout};
+use source::Examples;
+
+use super::accuracies::Accuracies;
+use super::batches::{as_they_are, batches};
+use super::summary::{BaselineSummary, Method, Training};
+use super::training::{Learnt, Wanted, tell, train};
+use crate::location::Location;
+use crate::plan::Plan;
+use crate::run::initial_state;
+use crate::run_dir::{BaselineDir, RunDirReader};
+use crate::split::Splits;
+
+/// Which weights are gone on from.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// Random ones, those with which a run begins.
+    Random,
+    /// What a finished run of the same configuration has learnt.
+    Run(Location),
+}
+
+/// Weights of all layers, from the input up, and of the readout.
+struct Weights {
+    layers: Vec<(LayerSpec, Tensors)>,
+    readout: Tensors,
+}
+
+/// Trains all layers and the readout together. Blocks.
+pub fn back_propagate(
+    wanted: &Wanted<'_>,
+    start: &Start,
+    training: &Training,
+) -> anyhow::Result<BaselineSummary> {
+    let method = match start {
+        Start::Random => Method::BackPropagation,
+        Start::Run(_) => Method::FineTuning,
+    };
+    train(wanted, method, training, |plan, splits, dir| {
+        let weights = match start {
+            Start::Random => initial(plan, splits.classes),
+            Start::Run(place) => of_run(place, wanted, plan, splits.classes)?,
+        };
+        learn(plan, splits, dir, weights, training)
+    })
+}
+
+fn initial(plan: &Plan, classes: usize) -> Weights {
+    let layer =
+        |stage: usize| (plan.stages[stage].spec.clone(), initial_state(plan, &plan.stages[stage]).parameters);
+    Weights {
+        layers: (0..plan.stages.len()).map(layer).collect(),
+        readout: Readout::new(classes, plan.features(), plan.seed).parameters(),
+    }
+}
+
+/// What the run in `place` has learnt.
+fn of_run(place: &Location, wanted: &Wanted<'_>, plan: &Plan, classes: usize) -> anyhow::Result<Weights> {
+    let run = RunDirReader::open(place)?;
+    if !run.is_of(wanted.config) {
+        bail!(
+            "{place}: found a run of another configuration, expected one of {}, seed {}",
+            wanted.name,
+            plan.seed.0
+        );
+    }
+    let frozen = run.frozen(&plan.stages)?;
+    let layers = frozen.into_iter().map(|frozen| {
+        let layer =
+            frozen.with_context(|| format!("{place}: found an unfinished run, expected a finished one"))?;
+        Ok((layer.layer.spec().clone(), layer.layer.parameters().clone()))
+    });
+    let layers = layers.collect::<anyhow::Result<_>>()?;
+    let readout = run.readout()?;
+    let readout = readout
+        .with_context(|| format!("{place}: found a run without a readout, expected a finished one"))?;
+    let shape = LayerMap::Dense(Dense { inputs: plan.features(), outputs: classes }).tensors();
+    readout.parameters.check("readout", &shape).with_context(|| place.to_string())?;
+    Ok(Weights { layers, readout: readout.parameters })
+}
+
+fn learn(
+    plan: &Plan,
+    splits: &Splits,
+    dir: &BaselineDir,
+    weights: Weights,
+    training: &Training,
+) -> anyhow::Result<Learnt> {
+    let taps: Vec<bool> = plan.stages.iter().map(|stage| stage.tapped).collect();
+    let mut network = Network::new(weights.layers, taps.clone(), &weights.readout)?;
+    for epoch in (0..training.epochs).map(Epoch) {
+        let Training { batch, weight_decay, .. } = *training;
+        let learning = Learning {
+            rate: training.rate(epoch),
+            weight_decay,
+            dropout: plan.readout.dropout,
+            seed: plan.seed,
+        };
+        let mut total = 0.0;
+        for (samples, labels) in batches(&splits.train, plan.augmentation, batch, plan.seed, epoch) {
+            total += network.step(&samples, &labels, &learning)? * labels.len() as f64;
+        }
+        tell(training, epoch, total / splits.train.len() as f64)?;
+    }
+    let layers =
+        network.layers()?.into_iter().map(|(spec, tensors)| Ok(Arc::new(FrozenLayer::new(spec, tensors)?)));
+    let layers: Vec<Arc<FrozenLayer>> = layers.collect::<anyhow::Result<_>>()?;
+    let readout = network.readout()?;
+    let read: Vec<usize> = (0..taps.len()).filter(|&layer| taps[layer]).collect();
+    dir.save_model(&layers.iter().map(|layer| &**layer).collect::<Vec<_>>(), &read)?;
+    dir.save_readout(&readout, &read)?;
+    let readout = Readout::from_parameters(&readout);
+    let correct = |examples: &Examples| Ok(correct(&layers, &taps, &readout, examples));
+    Ok(Learnt {
+        accuracies: Accuracies::measure(splits, usize::MAX, correct)?,
+        weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
+    })
+}
+
+/// How many samples frozen layers and a readout classify as labelled.
+fn correct(layers: &[Arc<FrozenLayer>], taps: &[bool], readout: &Readout, examples: &Examples) -> usize {
+    as_they_are(examples)
+        .map(|(samples, labels)| readout.correct(&Features::F32(features(layers, taps, samples)), labels))
+        .sum()
+}

@@ -1,0 +1,99 @@
+//! Samples in the order in which a baseline meets them: a pure function of the seed, the epoch and the step.
+
+use ndarray::Array2;
+use scff::batch::{Epoch, SampleKey, Step, Variant};
+use scff::samples::Samples;
+use scff::seed::{NO_LAYER, Purpose, Seed, permutation};
+use scff::sequences::Sequences;
+use source::{Augmentation, Examples, Image, Lengths};
+
+use crate::order::keys_of;
+
+/// Samples that are measured together.
+const MEASURED: usize = 960;
+
+/// The batches of an epoch, each sample once and in a view drawn at random, with their labels.
+pub fn batches(
+    examples: &Examples,
+    augmentation: Augmentation,
+    batch: usize,
+    seed: Seed,
+    epoch: Epoch,
+) -> impl Iterator<Item = (Samples, Vec<u8>)> {
+    let mut random = seed.stream(Purpose::Order, NO_LAYER, epoch, Step(0));
+    let order = permutation(&mut random, examples.len() as u32);
+    let steps = order.len().div_ceil(batch);
+    (0..steps).map(move |step| {
+        let mut random = seed.stream(Purpose::Augmentation, NO_LAYER, epoch, Step(step as u64));
+        let indices = &order[step * batch..((step + 1) * batch).min(order.len())];
+        let view = |&index: &u32| SampleKey { index, variant: augmentation.draw(&mut random) };
+        let keys: Vec<SampleKey> = indices.iter().map(view).collect();
+        let labels = indices.iter().map(|&index| examples.labels()[index as usize]).collect();
+        (samples(examples, augmentation, &keys), labels)
+    })
+}
+
+/// All samples as they are, some at a time, with their labels.
+pub fn as_they_are(examples: &Examples) -> impl Iterator<Item = (Samples, &[u8])> {
+    let keys: Vec<SampleKey> = keys_of(examples.len(), Variant(0)).collect();
+    (0..examples.len()).step_by(MEASURED).map(move |start| {
+        let end = (start + MEASURED).min(examples.len());
+        (samples(examples, Augmentation::NONE, &keys[start..end]), &examples.labels()[start..end])
+    })
+}
+
+/// Views of samples: rows, or sequences of their own lengths.
+fn samples(examples: &Examples, augmentation: Augmentation, keys: &[SampleKey]) -> Samples {
+    let background = examples.background();
+    let mut numbers = Vec::new();
+    let mut lengths = Vec::with_capacity(keys.len());
+    for &key in keys {
+        let shape = examples.shape_of(key.index);
+        let mut values = vec![0.0; shape.len()];
+        examples.write(key.index, &mut values);
+        let start = numbers.len();
+        numbers.resize(start + values.len(), 0.0);
+        let image = Image { shape, values: &values, background: &background };
+        augmentation.apply(key, image, &mut numbers[start..]);
+        lengths.push(shape.height);
+    }
+    let columns = |columns: usize| {
+        Array2::from_shape_vec((numbers.len() / columns, columns), numbers).expect("whole samples")
+    };
+    match examples.layout().lengths {
+        Lengths::Alike => columns(examples.shape().len()).into(),
+        Lengths::Frames { .. } => Sequences::new(columns(examples.shape().channels), lengths).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_is_met_once_in_an_epoch_with_its_label() {
+        let sequences = (0..10_u8).map(|number| vec![f32::from(number); 2 * (1 + usize::from(number) % 3)]);
+        let examples = Examples::from_sequences(3, 2, sequences, (0..10).collect());
+        let epoch = |epoch: u32| {
+            let batches = batches(&examples, Augmentation::NONE, 4, Seed(1), Epoch(epoch));
+            let met = batches.flat_map(|(samples, labels)| {
+                let Samples::Sequences(sequences) = samples else { panic!("sequences") };
+                let first: Vec<u8> = sequences.rows().map(|row| row[0] as u8).collect();
+                assert_eq!(first, labels);
+                assert!(
+                    sequences
+                        .lengths()
+                        .zip(&labels)
+                        .all(|(length, label)| length == 1 + usize::from(label % 3))
+                );
+                labels
+            });
+            met.collect::<Vec<u8>>()
+        };
+        let (first, mut second) = (epoch(0), epoch(1));
+        assert_eq!(first, epoch(0));
+        assert_ne!(first, second);
+        second.sort_unstable();
+        assert_eq!(second, (0..10).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,71 @@
+//! Baselines of a configuration: random weights, back-propagation, fine-tuning and the original Forward-Forward algorithm.
+
+use serde_json::Value;
+use strata_tests::{Sandbox, weights};
+
+fn baseline(sandbox: &Sandbox, method: &str, out: &str, words: &[&str]) -> Value {
+    let command = ["baseline", method, Sandbox::CONFIG, "--out", out];
+    sandbox.start("coordinator", &[&command, words].concat()).end().expect_success();
+    let text = std::fs::read_to_string(sandbox.path(out).join("baseline.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn accuracy(summary: &Value) -> f64 {
+    summary["test_accuracy"].as_f64().unwrap()
+}
+
+#[test]
+fn every_method_learns_dense_layers_and_a_finished_one_is_not_trained_again() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run("run", &["--local", "1"]);
+    let random = baseline(&sandbox, "random", "random", &["--local", "1"]);
+    assert_eq!((random["method"].as_str(), random.get("training")), (Some("random"), None));
+    assert_ne!(weights(&random), weights(&run));
+    let propagated = baseline(&sandbox, "back-propagation", "back", &["--epochs", "3"]);
+    let tuned =
+        baseline(&sandbox, "fine-tuning", "tuned", &["--run", "run", "--epochs", "1", "--lr", "0.0001"]);
+    let original = baseline(&sandbox, "forward-forward", "original", &["--epochs", "2"]);
+    for summary in [&random, &propagated, &tuned] {
+        assert!(accuracy(summary) > 0.5, "{summary}");
+    }
+    // Which takes many more epochs to learn such images; that it does learn is a test of its own crate.
+    assert!(accuracy(&original) <= 1.0 && weights(&original) != weights(&random), "{original}");
+    // It begins with what the run has learnt, and goes on.
+    assert_ne!(weights(&tuned), weights(&run));
+    // Layers and readout are read like those of a run.
+    assert!(
+        sandbox.path("back/model.safetensors").exists() && sandbox.path("back/readout.safetensors").exists()
+    );
+    assert_eq!(baseline(&sandbox, "back-propagation", "back", &["--epochs", "3"]), propagated);
+    let again = baseline(&sandbox, "back-propagation", "again", &["--epochs", "3"]);
+    assert_eq!(weights(&again), weights(&propagated));
+}
+
+#[test]
+fn recurrent_layers_learn_through_time() {
+    let sandbox = Sandbox::of_recordings();
+    let summary = baseline(&sandbox, "back-propagation", "back", &["--epochs", "2"]);
+    assert_eq!(summary["training"]["epochs"], 2);
+    assert!(summary["train_accuracy"].as_f64().unwrap() > 0.0, "{summary}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let refusal = |sandbox: &Sandbox, words: &[&str], facts: &[&str]| {
+        sandbox.start("coordinator", &[&["baseline"], words].concat()).end().expect_error(facts);
+    };
+    let convolutions = Sandbox::of_convolutions();
+    let expected = ["layers[0].kind = conv: expected dense, for the original Forward-Forward algorithm"];
+    refusal(&convolutions, &["forward-forward", Sandbox::CONFIG], &expected);
+    let sandbox = Sandbox::new();
+    refusal(&sandbox, &["fine-tuning", Sandbox::CONFIG], &["no run directory"]);
+    sandbox.run("run", &["--local", "1"]);
+    let other =
+        ["fine-tuning", Sandbox::CONFIG, "--run", "run", "--out", "other", "--set", "layers.0.lr=0.5"];
+    refusal(&sandbox, &other, &["run: found a run of another configuration"]);
+    refusal(
+        &sandbox,
+        &["back-propagation", Sandbox::CONFIG, "--out", "run"],
+        &["holds a run; choose another"],
+    );
+}

@@ -40,8 +40,8 @@ impl ForwardForward {
     pub fn step(
         &mut self,
         samples: ArrayView2<'_, f32>,
-        labels: &[u8],
-        wrong: &[u8],
+        labels: &[u32],
+        wrong: &[u32],
         rate: f64,
     ) -> Result<f64> {
         let [positive, negative] = [labels, wrong].map(|labels| self.labelled(samples, labels));
@@ -64,9 +64,9 @@ impl ForwardForward {
     }
 
     /// The labels that samples, (samples, elements), are taken for.
-    pub fn classify(&self, samples: ArrayView2<'_, f32>) -> Result<Vec<u8>> {
+    pub fn classify(&self, samples: ArrayView2<'_, f32>) -> Result<Vec<u32>> {
         let mut best = vec![(f32::NEG_INFINITY, 0); samples.nrows()];
-        for label in 0..self.classes as u8 {
+        for label in 0..self.classes as u32 {
             let labelled = self.labelled(samples, &vec![label; samples.nrows()]);
             let found = self.total_goodness(&matrix(labelled.view())?)?.to_vec1::<f32>()?;
             for (best, goodness) in best.iter_mut().zip(found) {
@@ -84,11 +84,11 @@ impl ForwardForward {
     }
 
     /// Samples whose first numbers say a label.
-    fn labelled(&self, samples: ArrayView2<'_, f32>, labels: &[u8]) -> Array2<f32> {
+    fn labelled(&self, samples: ArrayView2<'_, f32>, labels: &[u32]) -> Array2<f32> {
         let mut rows = samples.to_owned();
         rows.slice_mut(s![.., ..self.classes]).fill(0.0);
         for (mut row, &label) in rows.outer_iter_mut().zip(labels) {
-            row[usize::from(label)] = 1.0;
+            row[label as usize] = 1.0;
         }
         rows
     }
@@ -137,12 +137,12 @@ mod tests {
     use super::*;
 
     /// Noisy samples of three classes, each of which has some places of its own; three places are left for the label.
-    fn samples(per_class: usize, stream: u64) -> (Array2<f32>, Vec<u8>) {
+    fn samples(per_class: usize, stream: u64) -> (Array2<f32>, Vec<u32>) {
         let mut random = Seed(1).stream(Purpose::Samples, NO_LAYER, Epoch(0), Step(stream));
-        let labels: Vec<u8> = (0..3 * per_class).map(|sample| (sample % 3) as u8).collect();
+        let labels: Vec<u32> = (0..3 * per_class).map(|sample| (sample % 3) as u32).collect();
         let mut rows = Array2::from_shape_simple_fn((labels.len(), 15), || symmetric(&mut random, 0.5).abs());
         for (mut row, &label) in rows.outer_iter_mut().zip(&labels) {
-            let start = 3 + 4 * usize::from(label);
+            let start = 3 + 4 * label as usize;
             row.slice_mut(s![start..start + 4]).assign(&Array1::from_elem(4, 1.0));
         }
         (rows, labels)
@@ -163,7 +163,7 @@ mod tests {
         };
         assert!(correct(&network) < 40);
         for step in 0..150 {
-            let wrong: Vec<u8> = labels.iter().map(|label| (label + 1 + step % 2) % 3).collect();
+            let wrong: Vec<u32> = labels.iter().map(|label| (label + 1 + step % 2) % 3).collect();
             network.step(rows.view(), &labels, &wrong, 0.01).unwrap();
         }
         assert_eq!(correct(&network), 60);

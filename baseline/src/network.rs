@@ -65,7 +65,7 @@ impl Network {
     }
 
     /// One step of AdamW on the mean cross entropy of a batch, of all layers and the readout; returns that loss.
-    pub fn step(&mut self, samples: &Samples, labels: &[u8], learning: &Learning) -> Result<f64> {
+    pub fn step(&mut self, samples: &Samples, labels: &[u32], learning: &Learning) -> Result<f64> {
         let features = dropped(&self.features(samples)?, learning, self.step)?;
         let loss = cross_entropy(&self.logits(&features)?, labels)?;
         let gradients = loss.backward()?;
@@ -105,7 +105,7 @@ fn dropped(features: &Tensor, learning: &Learning, step: Step) -> Result<Tensor>
 }
 
 /// Mean cross entropy of logits, (samples, classes).
-fn cross_entropy(logits: &Tensor, labels: &[u8]) -> Result<Tensor> {
+fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let labels = Tensor::from_slice(labels, (labels.len(), 1), &Device::Cpu)?;
     (logits.log_sum_exp(1)? - logits.gather(&labels, 1)?.squeeze(1)?)?.mean_all()
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     const SEED: Seed = Seed(3);
-    const LABELS: [u8; 6] = [0, 1, 2, 0, 1, 2];
+    const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
 
     fn numbers(rows: usize, columns: usize) -> Array2<f32> {
         let mut random = SEED.stream(Purpose::Samples, NO_LAYER, Epoch(0), Step(0));

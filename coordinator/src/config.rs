@@ -3,7 +3,7 @@
 //! Unknown keys and wrong types are refused here, with file, key and what is allowed; impossible combinations
 //! are refused by [`crate::plan`].
 
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
 use scff::layer::{PairSource, PoolKind, SequencePadding, Summary, Transmit};
 use scff::seed::Seed;
@@ -11,7 +11,7 @@ use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::{Path, Segment};
 
-use source::{DataSetName, MfccOptions};
+use source::{DataSetName, ImageOptions, MfccOptions};
 
 use crate::mistyped;
 
@@ -49,8 +49,19 @@ pub enum WireFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Which data set.
-    pub name: DataSetName,
+    /// A data set that this program knows: either this or `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<DataSetName>,
+    /// A folder of images, with a folder in it for each label, or without labels. A relative path begins where the configuration
+    /// file is; with --set, in the working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// The share of the samples at `path` that tests, as many of each class [default: 0.1 where there are labels, otherwise 0].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<f64>,
+    /// The shape that images at `path` are brought to, and how they are scaled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageOptions>,
     /// The folder of a `wav-folder`, from the folder of data sets on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
@@ -104,8 +115,8 @@ impl DataConfig {
     /// How recordings are split where nothing is said; `None` where samples are no recordings.
     pub fn default_split(&self) -> Option<SplitKind> {
         match self.name {
-            DataSetName::Fsdd => Some(SplitKind::Official),
-            DataSetName::WavFolder => Some(SplitKind::Random),
+            Some(DataSetName::Fsdd) => Some(SplitKind::Official),
+            Some(DataSetName::WavFolder) => Some(SplitKind::Random),
             _ => None,
         }
     }
@@ -396,7 +407,14 @@ pub fn load(file: &std::path::Path, overrides: &[String]) -> Result<Config, Conf
     let name = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
-    parse(&name, &text, overrides)
+    let mut config = parse(&name, &text, overrides)?;
+    let overridden = overrides.iter().any(|given| given.trim_start().starts_with("data.path"));
+    let base = if overridden { None } else { file.parent() };
+    if let Some(path) = &mut config.data.path {
+        let from = base.map_or_else(|| path.clone(), |base| base.join(&*path));
+        *path = path::absolute(&from).unwrap_or(from);
+    }
+    Ok(config)
 }
 
 /// Reads a configuration from `text`; `file` names it in errors.
@@ -488,7 +506,7 @@ mod tests {
         let config = parse("iris.toml", TEXT, &set).unwrap();
         assert!((config.layers[0].lr - 0.5).abs() < f64::EPSILON);
         assert_eq!(config.seed, Seed(9));
-        assert_eq!(config.data.name, DataSetName::Mnist);
+        assert_eq!(config.data.name, Some(DataSetName::Mnist));
         assert_eq!(config.wire, WireFormat::F16);
     }
 
@@ -496,6 +514,17 @@ mod tests {
     fn a_resolved_configuration_reads_back() {
         let config = parse("iris.toml", TEXT, &[]).unwrap();
         assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn a_relative_path_begins_at_the_file_or_where_it_is_typed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("some.toml");
+        std::fs::write(&file, TEXT.replace("name = \"iris\"", "path = \"photos\"")).unwrap();
+        let path = |set: &[String]| load(&file, set).unwrap().data.path.unwrap();
+        assert_eq!(path(&[]), dir.path().join("photos"));
+        let typed = std::env::current_dir().unwrap().join("others");
+        assert_eq!(path(&["data.path=others".to_owned()]), typed);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use proto::self_test::cache_folder;
 use proto::state::sha256;
-use source::{DataSetName, FileEntry, official};
+use source::{DataSetName, DataSource, FileEntry, official};
 
 use crate::location::{BucketPrefix, Location};
 use crate::objects::{Objects, ObjectsError, Patience, Reading};
@@ -50,14 +50,16 @@ pub enum DataFolderError {
 /// How often a file is begun anew that changes while it is copied.
 const TRIES: usize = 3;
 
-/// A folder with the files of `name`, if it has any that are not part of this program.
-pub fn local(name: DataSetName, data: &Location) -> Result<PathBuf, DataFolderError> {
+/// A folder with the files of a data set, if it has any that are not part of this program and are looked for by its name.
+pub fn local(source: &DataSource, data: &Location) -> Result<PathBuf, DataFolderError> {
     let prefix = match data {
         Location::Folder(folder) => return Ok(folder.clone()),
         Location::Bucket(prefix) => prefix,
     };
     let folder = cache(prefix);
-    if let Some(official) = official(name) {
+    if let DataSource::Known(name) = *source
+        && let Some(official) = official(name)
+    {
         let objects = Objects::connect(prefix, Patience::default())?;
         let own = folder.join(official.folder);
         fs::create_dir_all(&own).map_err(|source| DataFolderError::Disk { path: own.clone(), source })?;

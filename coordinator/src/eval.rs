@@ -10,6 +10,7 @@ use crate::event_log::teller;
 use crate::events::{Event, Events};
 use crate::features::{FeaturesError, Taps};
 use crate::location::Location;
+use crate::plan::source;
 use crate::readout::ReadoutError;
 use crate::run_dir::RunDirReader;
 use crate::sitting::{Sitting, Surroundings};
@@ -41,9 +42,9 @@ pub async fn eval(
     }
     let (file, text) = dir.config_file()?;
     let config = crate::config::parse(&file.to_string(), &text, &wanted.readout)?;
-    let data = data_folder::local(config.data.name, &surroundings.data)?;
+    let data = data_folder::local(&source(&config.data)?, &surroundings.data)?;
     let (plan, set) = prepare(&config, &data)?;
-    let splits = split(&plan, set);
+    let splits = split(&plan, set)?;
     let events = Events::new(vec![teller()]);
     let mut sitting = Sitting::evaluating(plan, splits, dir, surroundings, events)?;
     if wanted.input {

@@ -59,7 +59,7 @@ pub enum FeaturesError {
 
 /// The samples themselves, standardised; of sequences, the means of their frames over the first, the middle and the last
 /// third.
-pub fn input_features(examples: &Examples, precision: Precision) -> Features {
+pub fn input_features(examples: &Examples, precision: Precision) -> Result<Features, UnfitSample> {
     let shape = examples.shape();
     let width = match examples.layout().lengths {
         Lengths::Alike => shape.len(),
@@ -70,19 +70,19 @@ pub fn input_features(examples: &Examples, precision: Precision) -> Features {
     for (index, mut row) in rows.outer_iter_mut().enumerate() {
         let row = row.as_slice_mut().expect("contiguous");
         match examples.layout().lengths {
-            Lengths::Alike => examples.write(index as u32, row),
+            Lengths::Alike => examples.write(index as u32, row)?,
             Lengths::Frames { .. } => {
                 let sample = &mut sample[..examples.shape_of(index as u32).len()];
-                examples.write(index as u32, sample);
+                examples.write(index as u32, sample)?;
                 means_of_thirds(sample, shape.channels, row);
             }
         }
     }
     standardize_rows(&mut rows, &Counting::Once);
-    match precision {
+    Ok(match precision {
         Precision::F32 => Features::F32(rows),
         Precision::F16 => Features::F16(rows.mapv(f16::from_f32)),
-    }
+    })
 }
 
 /// Parts of a sequence that are averaged.
@@ -237,7 +237,9 @@ mod tests {
     fn raw_sequences_are_read_by_the_means_of_their_thirds() {
         let sequences = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 9.0], vec![3.0, 5.0]];
         let examples = Examples::from_sequences(5, 2, sequences, vec![0, 1]);
-        let Features::F32(found) = input_features(&examples, Precision::F32) else { panic!("single") };
+        let Features::F32(found) = input_features(&examples, Precision::F32).unwrap() else {
+            panic!("single")
+        };
         let mut expected = ndarray::array![[1.0, 2.0, 4.0, 5.0, 8.0, 8.5], [3.0, 5.0, 3.0, 5.0, 3.0, 5.0]];
         standardize_rows(&mut expected, &Counting::Once);
         assert_eq!(found, expected);

@@ -76,7 +76,7 @@ impl ReadoutRun<'_> {
     async fn features(&self, examples: &Arc<Examples>, flips: bool) -> Result<Features, FeaturesError> {
         let Self { workers, run, precision, events, .. } = *self;
         match self.taps {
-            Taps::Input => Ok(input_features(examples, precision)),
+            Taps::Input => Ok(input_features(examples, precision)?),
             Taps::Layers(taps) => {
                 layer_features(workers, run, taps, examples, flips, precision, events).await
             }

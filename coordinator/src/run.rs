@@ -22,7 +22,7 @@ use crate::location::Location;
 use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
-use crate::plan::{Member, Phase, Plan, Stage};
+use crate::plan::{Member, Phase, Plan, Stage, source};
 use crate::readout::ReadoutError;
 use crate::retries::Retries;
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
@@ -37,7 +37,7 @@ use crate::worker_id::WorkerId;
 
 /// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
 pub async fn run(config: &Config, out: &Location, surroundings: &Surroundings) -> anyhow::Result<Summary> {
-    let data = data_folder::local(config.data.name, &surroundings.data)?;
+    let data = data_folder::local(&source(&config.data)?, &surroundings.data)?;
     let prepared = prepare(config, &data)?;
     let dir = Arc::new(RunDir::open(out, config, surroundings.patience)?);
     let released = dir.clone();
@@ -69,7 +69,8 @@ async fn run_in(
         })?;
         return Ok(summary);
     }
-    let splits = split(&plan, set);
+    let splits = split(&plan, set)?;
+    dir.keep_input(&splits.input)?;
     let sitting = Sitting::new(plan, splits, dir, surroundings, events)?;
     Run::new(sitting, surroundings).go().await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use scff::batch::{Epoch, Step};
 use scff::seed::{NO_LAYER, Purpose, permutation};
-use source::{self, CoefficientScales, DataSet, Examples};
+use source::{self, DataSet, Examples, InputSpec, ReadError};
 
 use crate::config::Config;
 use crate::plan::{Plan, selection};
@@ -13,7 +13,7 @@ use crate::plan::{Plan, selection};
 /// Loads the data set of a configuration and plans its run.
 pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
     let set = source::load(&selection(config)?, data)?;
-    let plan = Plan::new(config, set.train.layout(), set.training_samples())?;
+    let plan = Plan::new(config, set.layout(), set.training_samples())?;
     Ok((plan, set))
 }
 
@@ -32,37 +32,41 @@ pub struct Splits {
     pub validation: Option<Arc<Examples>>,
     /// Whether what is measured on are held-out training samples, not the test set.
     pub held_out: bool,
-    /// Classes of the labels.
+    /// Classes of the labels; 0 where nothing has one.
     pub classes: usize,
+    /// How such samples are read.
+    pub input: InputSpec,
 }
 
 /// The training samples of a plan, and those that measure: held-out training samples, or else the test set and what is set
 /// aside for validation.
-pub fn split(plan: &Plan, set: DataSet) -> Splits {
-    let DataSet { train, test, validation, unlabeled, classes, .. } = set;
+pub fn split(plan: &Plan, set: DataSet) -> Result<Splits, ReadError> {
+    let DataSet { mut input, standardize, train, test, validation, unlabeled } = set;
     let train = some_of(plan, train, plan.labelled_samples + plan.held_out);
-    let unlabeled = unlabeled.map(|unlabeled| some_of(plan, unlabeled, plan.training_samples));
+    let mut unlabeled = unlabeled.map(|unlabeled| some_of(plan, unlabeled, plan.training_samples));
     let (mut train, mut measure, mut validation) = if plan.held_out == 0 {
         (train, test, validation)
     } else {
         let (train, held_out) = hold_out(plan, &train);
         (train, held_out, None)
     };
-    if plan.normalize_coefficients {
-        let scales = CoefficientScales::of(&train);
-        [&mut train, &mut measure].into_iter().chain(&mut validation).for_each(|part| scales.apply(part));
+    if standardize {
+        input.take_moments(unlabeled.as_ref().unwrap_or(&train))?;
+        let parts = [&mut train, &mut measure].into_iter().chain(&mut validation).chain(&mut unlabeled);
+        parts.for_each(|part| input.scale(part));
     }
     let train = Arc::new(train);
     let layers = unlabeled.map_or_else(|| train.clone(), Arc::new);
-    Splits {
+    Ok(Splits {
         layers,
         train,
         flips: plan.augmentation.flips(),
         measure: Arc::new(measure),
         validation: validation.map(Arc::new),
         held_out: plan.held_out > 0,
-        classes,
-    }
+        classes: input.classes.len(),
+        input,
+    })
 }
 
 /// The first `count` samples in a random order; all of them in their own order where there are no more.
@@ -87,7 +91,7 @@ fn hold_out(plan: &Plan, train: &Examples) -> (Examples, Examples) {
 mod tests {
     use super::*;
     use crate::config;
-    use source::{DataSetName, Shape};
+    use source::{InputKind, NumberInput, Shape};
 
     /// Rows of four equal numbers from `first` on, labelled 0.
     fn rows(first: u16, count: u16) -> Examples {
@@ -96,11 +100,17 @@ mod tests {
         Examples::from_rows(shape, values, vec![0; usize::from(count)])
     }
 
+    fn numbers_input() -> InputSpec {
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        let kind = InputKind::Numbers(NumberInput { shape, moments: None, columns: Vec::new() });
+        InputSpec { kind, classes: ["a", "b", "c"].map(str::to_owned).to_vec() }
+    }
+
     /// The number that each row repeats.
     fn numbers(examples: &Examples) -> Vec<u16> {
         let mut row = [0.0; 4];
         let mut number = |index| {
-            examples.write(index, &mut row);
+            examples.write(index, &mut row).unwrap();
             row[0] as u16
         };
         (0..examples.len() as u32).map(&mut number).collect()
@@ -108,7 +118,7 @@ mod tests {
 
     fn splits(unlabeled: Option<Examples>) -> Splits {
         let (plan, set) = planned(10, unlabeled);
-        split(&plan, set)
+        split(&plan, set).unwrap()
     }
 
     /// A plan that holds samples out, and a data set for it.
@@ -116,8 +126,8 @@ mod tests {
         let set = [format!("data.held_out={held_out}")];
         let config = config::parse("iris", include_str!("../../configs/iris.toml"), &set).unwrap();
         let set = DataSet {
-            name: DataSetName::Iris,
-            classes: 3,
+            input: numbers_input(),
+            standardize: false,
             train: rows(0, 40),
             test: rows(100, 5),
             validation: None,
@@ -130,7 +140,7 @@ mod tests {
     fn what_is_set_aside_for_validation_measures_beside_the_test_set_unless_samples_are_held_out() {
         let with_validation = |held_out| {
             let (plan, set) = planned(held_out, None);
-            split(&plan, DataSet { validation: Some(rows(300, 4)), ..set })
+            split(&plan, DataSet { validation: Some(rows(300, 4)), ..set }).unwrap()
         };
         let both = with_validation(0);
         assert_eq!((numbers(&both.measure)[0], numbers(&both.validation.unwrap())[0]), (100, 300));
@@ -146,10 +156,16 @@ mod tests {
             let labels = vec![0; numbers.len()];
             Examples::from_sequences(2, 2, numbers.map(|number| vec![f32::from(number), 0.0]), labels)
         };
-        let set = DataSet { train: sequences(0..40), test: sequences(100..105), ..set };
-        let plan = Plan { normalize_coefficients: true, ..plan };
-        let Splits { train, measure, .. } = split(&plan, set);
-        let first = |examples: &Examples| examples.frames().map(|frame| frame[0]).collect::<Vec<_>>();
+        let set = DataSet { standardize: true, train: sequences(0..40), test: sequences(100..105), ..set };
+        let Splits { train, measure, .. } = split(&plan, set).unwrap();
+        let first = |examples: &Examples| {
+            let mut frame = [0.0; 2];
+            let mut first = |index| {
+                examples.write(index, &mut frame).unwrap();
+                frame[0]
+            };
+            (0..examples.len() as u32).map(&mut first).collect::<Vec<_>>()
+        };
         let (learned, held_out) = (first(&train), first(&measure));
         assert!(learned.iter().sum::<f32>().abs() < 1e-4, "{learned:?}");
         assert!((learned.iter().map(|value| value * value).sum::<f32>() / 30.0 - 1.0).abs() < 1e-4);
@@ -184,11 +200,11 @@ mod tests {
         let text = include_str!("../../configs/iris.toml");
         let config = crate::config::parse("iris.toml", text, &overrides).unwrap();
         let (plan, set) = prepare(&config, Path::new("nowhere")).unwrap();
-        let Splits { train, measure, .. } = split(&plan, set);
+        let Splits { train, measure, .. } = split(&plan, set).unwrap();
         [train, measure].map(|examples| {
             let row = |index| {
                 let mut row = [0.0; 4];
-                examples.write(index, &mut row);
+                examples.write(index, &mut row).unwrap();
                 row.map(f32::to_bits).to_vec()
             };
             (0..examples.len() as u32).map(row).collect()

@@ -12,16 +12,22 @@ use tokio::sync::mpsc;
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::transform::Job;
-use source::{Augmentation, Examples, Image};
+use source::{Augmentation, Examples, Image, ReadError};
 
-/// A sample that the wire cannot carry.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("{key} holds {unfit}")]
-pub struct UnfitSample {
-    /// Which sample, in which view.
-    pub key: SampleKey,
-    /// What it holds.
-    pub unfit: Unfit,
+/// A sample that does not get to a worker.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitSample {
+    /// The wire cannot carry it.
+    #[error("{key} holds {unfit}")]
+    Number {
+        /// Which sample, in which view.
+        key: SampleKey,
+        /// What it holds.
+        unfit: Unfit,
+    },
+    /// It does not come from its file.
+    #[error(transparent)]
+    Unread(#[from] ReadError),
 }
 
 /// The samples of a split with their augmented views.
@@ -55,10 +61,12 @@ impl Views {
                 for &key in keys {
                     let shape = self.examples.shape_of(key.index);
                     let (sample, view) = (&mut sample[..shape.len()], &mut view[..shape.len()]);
-                    self.examples.write(key.index, sample);
+                    self.examples.write(key.index, sample)?;
                     let image = Image { shape, values: sample, background: &background };
                     self.augmentation.apply(key, image, view);
-                    precision.encode(view, &mut payload).map_err(|unfit| UnfitSample { key, unfit })?;
+                    precision
+                        .encode(view, &mut payload)
+                        .map_err(|unfit| UnfitSample::Number { key, unfit })?;
                 }
                 let alike = lengths.windows(2).all(|pair| pair[0] == pair[1]);
                 let lengths = if alike { Vec::new() } else { lengths };
@@ -126,7 +134,7 @@ mod tests {
         let shape = Shape { height: 1, width: 3, channels: 2 };
         let pixels = vec![255, 0, 0, 255, 255, 255];
         let views = Views {
-            examples: Arc::new(Examples::unlabeled(shape, SCALES, pixels)),
+            examples: Arc::new(Examples::from_pixels(shape, SCALES, pixels, Vec::new())),
             augmentation: Augmentation::new(Moves::Crop { padding: 1 }, true).unwrap(),
         };
         // As it is; one pixel to the right; the mirror image of that. The scales are chosen to be exact.
@@ -193,13 +201,13 @@ mod tests {
         const SCALES: &[ChannelScale] = &[ChannelScale { mean: 0.0, deviation: 1e-5 }];
         let shape = Shape { height: 1, width: 2, channels: 1 };
         let views = Views {
-            examples: Arc::new(Examples::unlabeled(shape, SCALES, vec![0, 1, 0, 255])),
+            examples: Arc::new(Examples::from_pixels(shape, SCALES, vec![0, 1, 0, 255], Vec::new())),
             augmentation: Augmentation::NONE,
         };
         let keys = [0, 1].map(|index| SampleKey { index, variant: Variant(0) });
         assert!(views.rows(&keys, Precision::F32, 8).is_ok());
         let error = views.rows(&keys, Precision::F16, 4).unwrap_err();
-        assert_eq!(error.key, keys[1]);
+        assert!(matches!(error, UnfitSample::Number { key, .. } if key == keys[1]));
         assert!(error.to_string().starts_with("sample 1 variant 0 holds"), "{error}");
     }
 }

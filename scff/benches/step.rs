@@ -178,7 +178,7 @@ fn others(quick: bool) -> Vec<(&'static str, String)> {
     let batch = 64;
     let count = if quick { 6400 } else { 60_000 };
     let features = Features::F32(random_rows(1, count, 2 * UNITS));
-    let labels: Vec<u8> = (0..count).map(|sample| (sample * 7 % 10) as u8).collect();
+    let labels: Vec<u32> = (0..count).map(|sample| (sample * 7 % 10) as u32).collect();
     let readout = |dropout| {
         let spec = ReadoutSpec { learning_rate: 1e-3, batch, epochs: 1, dropout };
         let epoch =

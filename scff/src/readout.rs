@@ -158,7 +158,7 @@ impl Readout {
     /// `gather` writes a range of the batch's (dropped-out) features to an array of (batch, range).
     pub fn step(
         &mut self,
-        labels: &[u8],
+        labels: &[u32],
         learning_rate: f64,
         gather: impl Fn(ChannelRange, &mut Array2<f32>) + Sync,
     ) -> f64 {
@@ -191,7 +191,7 @@ impl Readout {
     }
 
     /// How many of the samples are classified as labelled, in their first view.
-    pub fn correct(&self, features: &Features, labels: &[u8]) -> usize {
+    pub fn correct(&self, features: &Features, labels: &[u32]) -> usize {
         assert!(features.samples() >= labels.len(), "features of each labelled sample");
         (0..labels.len())
             .into_par_iter()
@@ -214,7 +214,7 @@ impl Readout {
                 logits
                     .outer_iter()
                     .zip(labels)
-                    .filter(|(logits, label)| largest(*logits) == usize::from(**label))
+                    .filter(|(logits, label)| largest(*logits) == **label as usize)
                     .count()
             })
             .sum()
@@ -262,7 +262,7 @@ impl Block {
 /// Each sample is met once an epoch, in a view drawn at random. Errors as soon as the loss or a weight is not finite.
 pub fn train(
     features: &Features,
-    labels: &[u8],
+    labels: &[u32],
     classes: usize,
     spec: &ReadoutSpec,
     seed: Seed,
@@ -283,7 +283,7 @@ pub fn train(
             let mut view = || if views > 1 { below(&mut random, views as u32) as usize } else { 0 };
             let rows: Vec<usize> =
                 indices.iter().map(|&index| view() * labels.len() + index as usize).collect();
-            let labels: Vec<u8> = indices.iter().map(|&index| labels[index as usize]).collect();
+            let labels: Vec<u32> = indices.iter().map(|&index| labels[index as usize]).collect();
             let dropout = Dropout { seed, epoch, step, probability: spec.dropout };
             let loss = readout.step(&labels, rate, |range, inputs| {
                 for (&row, mut input) in rows.iter().zip(inputs.outer_iter_mut()) {
@@ -338,15 +338,15 @@ fn drop_below(threshold: u16, scale: f32, draws: &[[u8; 2]], values: &mut [f32])
 }
 
 /// Mean cross entropy of a batch and dL/dlogits, (batch, classes).
-fn cross_entropy(mut logits: Array2<f32>, labels: &[u8]) -> (f64, Array2<f32>) {
+fn cross_entropy(mut logits: Array2<f32>, labels: &[u32]) -> (f64, Array2<f32>) {
     let batch = labels.len() as f64;
     let mut loss = 0.0;
     for (mut row, &label) in logits.outer_iter_mut().zip(labels) {
         let largest = f64::from(row[largest(row.view())]);
         let total: f64 = row.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).sum();
-        loss += (libm::log(total) + largest - f64::from(row[usize::from(label)])) / batch;
+        loss += (libm::log(total) + largest - f64::from(row[label as usize])) / batch;
         for (class, logit) in row.iter_mut().enumerate() {
-            let target = if class == usize::from(label) { 1.0 } else { 0.0 };
+            let target = if class == label as usize { 1.0 } else { 0.0 };
             *logit = ((libm::exp(f64::from(*logit) - largest) / total - target) / batch) as f32;
         }
     }
@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn the_gradients_match_pytorch() {
         let fixture = Fixture::open("readout");
-        let labels: Vec<u8> = fixture.values("in.labels").into_iter().map(|label| label as u8).collect();
+        let labels: Vec<u32> = fixture.values("in.labels").into_iter().map(|label| label as u32).collect();
         let inputs = fixture.matrix("in.x");
         let dropped =
             &inputs * fixture.matrix("in.keep_mask") / (1.0 - fixture.number("hp.dropout_p") as f32);
@@ -419,7 +419,7 @@ mod tests {
     #[test]
     fn a_readout_that_runs_away_is_an_error_with_epoch_and_rate() {
         let features = Features::F32(Array2::from_shape_fn((40, 3), |(i, j)| (i * (j + 1) % 7) as f32 - 3.0));
-        let labels: Vec<u8> = (0..40).map(|index| index % 2).collect();
+        let labels: Vec<u32> = (0..40).map(|index| index % 2).collect();
         let train = |learning_rate| {
             let spec = ReadoutSpec { learning_rate, batch: 10, epochs: 3, dropout: 0.0 };
             train(&features, &labels, 2, &spec, Seed(1), |_, _| {})

@@ -73,7 +73,7 @@ fn transform_does_not_depend_on_threads() {
 #[test]
 fn the_readout_does_not_depend_on_threads() {
     let features = Features::F32(rows(1, 200, 2500));
-    let labels: Vec<u8> = (0..200).map(|sample| (sample * 7 % 10) as u8).collect();
+    let labels: Vec<u32> = (0..200).map(|sample| (sample * 7 % 10) as u32).collect();
     let spec = ReadoutSpec { learning_rate: 1e-3, batch: 64, epochs: 3, dropout: 0.2 };
     check_the_same("readout", || {
         let readout = train(&features, &labels, 10, &spec, Seed(1), |_, _| {}).unwrap();

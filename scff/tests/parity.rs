@@ -165,7 +165,7 @@ fn check_tensors(fixture: &Fixture, prefix: &str, names: (&str, &str), found: &T
 
 fn check_readout(fixture: &Fixture, prefix: &str, inputs: &Array2<f32>) {
     let mut readout = Readout::from_parameters(&parameters(fixture, ("W", "b"), 1.0));
-    let labels: Vec<u8> = fixture.values("in.labels").into_iter().map(|label| label as u8).collect();
+    let labels: Vec<u32> = fixture.values("in.labels").into_iter().map(|label| label as u32).collect();
     fixture.check(&format!("{prefix}logits"), &readout.logits(inputs.view()));
     let losses: Vec<f64> = (1..=5)
         .map(|step| {

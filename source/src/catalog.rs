@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use super::checksum::Sha256Sum;
 use super::data_set::TrainingSamples;
 use super::fsdd;
+use super::input::{ImageInput, InputKind, InputSpec};
 use super::layout::{Layout, Lengths};
 use super::name::DataSetName;
 use super::shape::{ChannelScale, Shape};
@@ -76,8 +77,8 @@ pub struct Official {
     pub lengths: Lengths,
     /// What the bytes of each channel become; of recordings, nothing.
     pub scales: &'static [ChannelScale],
-    /// How many classes there are.
-    pub classes: usize,
+    /// What its classes are called, in the order of its labels.
+    pub class_names: &'static [&'static str],
     /// How many training samples there are.
     pub training: TrainingSamples,
     /// How many test samples there are.
@@ -104,6 +105,17 @@ impl Official {
     /// Whether it comes in an archive whose size is known only when it is there.
     pub fn is_repacked(&self) -> bool {
         matches!(self.supply, Supply::Archive(Archive { repacked: true, .. }))
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    /// How its images are read.
+    pub fn images(&self) -> InputSpec {
+        let kind = InputKind::Images(ImageInput { shape: self.shape, scales: self.scales.to_vec() });
+        InputSpec { kind, classes: self.class_names.iter().map(|&name| name.to_owned()).collect() }
     }
 
     /// What all of its samples have in common.
@@ -136,6 +148,9 @@ pub fn official(name: DataSetName) -> Option<&'static Official> {
         DataSetName::Fsdd => Some(&FSDD),
     }
 }
+
+/// The classes of digits, written or spoken.
+const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 /// An image of MNIST or Fashion-MNIST.
 const GREY: Shape = Shape { height: 28, width: 28, channels: 1 };
@@ -192,7 +207,7 @@ static MNIST: Official = Official {
     shape: GREY,
     lengths: Lengths::Alike,
     scales: &[ChannelScale::UNIT],
-    classes: 10,
+    class_names: DIGITS,
     training: TrainingSamples::labelled(60_000),
     test_samples: 10_000,
 };
@@ -254,7 +269,18 @@ static FASHION_MNIST: Official = Official {
     shape: GREY,
     lengths: Lengths::Alike,
     scales: &[ChannelScale::UNIT],
-    classes: 10,
+    class_names: &[
+        "t-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ],
     training: TrainingSamples::labelled(60_000),
     test_samples: 10_000,
 };
@@ -319,7 +345,7 @@ static CIFAR_10: Official = Official {
         ChannelScale { mean: 0.4822, deviation: 0.1994 },
         ChannelScale { mean: 0.4465, deviation: 0.2010 },
     ],
-    classes: 10,
+    class_names: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
     training: TrainingSamples::labelled(50_000),
     test_samples: 10_000,
 };
@@ -355,7 +381,7 @@ static STL_10: Official = Official {
         ChannelScale { mean: 0.4822, deviation: 0.2435 },
         ChannelScale { mean: 0.4465, deviation: 0.2616 },
     ],
-    classes: 10,
+    class_names: &["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],
     training: TrainingSamples { labelled: 5_000, unlabeled: 100_000 },
     test_samples: 8_000,
 };
@@ -390,7 +416,7 @@ static FSDD: LazyLock<Official> = LazyLock::new(|| Official {
     shape: Shape { height: 183, width: 1, channels: 39 },
     lengths: Lengths::Frames { mean: 35.5 },
     scales: &[],
-    classes: fsdd::CLASSES,
+    class_names: DIGITS,
     training: TrainingSamples::labelled(2_700),
     test_samples: 300,
 });

@@ -9,7 +9,6 @@ use super::error::DataError;
 use super::examples::Examples;
 use super::folder::Files;
 use super::label;
-use super::name::DataSetName;
 use super::planes::{Plane, channels_last};
 
 /// How many records each official file has. A file of fewer is read as a smaller one.
@@ -21,8 +20,8 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
     let train = examples([one, two, three, four, five], official)?;
     let test = examples([test], official)?;
     Ok(DataSet {
-        name: DataSetName::Cifar10,
-        classes: official.classes,
+        input: official.images(),
+        standardize: false,
         train,
         test,
         validation: None,
@@ -35,13 +34,14 @@ fn examples<'a>(
     files: impl IntoIterator<Item = &'a Path>,
     official: &Official,
 ) -> Result<Examples, DataError> {
-    let Official { shape, scales, classes, .. } = *official;
+    let Official { shape, scales, .. } = *official;
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for path in files {
         let length = 1 + shape.len();
         let records = DataFile::open(path)?.records(length, MAX_RECORDS)?;
         let records = records.chunks_exact(length);
-        labels.extend(label::numbered(path, records.clone().map(|record| record[0]).collect(), 0, classes)?);
+        let first: Vec<u8> = records.clone().map(|record| record[0]).collect();
+        labels.extend(label::numbered(path, &first, 0, official.classes())?);
         let before = pixels.len();
         pixels.resize(before + records.len() * shape.len(), 0);
         for (record, image) in records.zip(pixels[before..].chunks_exact_mut(shape.len())) {
@@ -60,6 +60,7 @@ mod tests {
     use super::*;
     use crate::catalog::official;
     use crate::folder;
+    use crate::name::DataSetName;
     use crate::synthetic::gzip;
 
     fn read(dir: &Path) -> Result<DataSet, DataError> {
@@ -102,9 +103,9 @@ mod tests {
 
     fn check_sound(set: &DataSet) {
         assert_eq!((set.train.labels(), set.test.labels()), (&[0, 1, 2, 3, 4][..], &[5][..]));
-        assert_eq!((set.classes, set.unlabeled.is_some()), (10, false));
+        assert_eq!((set.input.classes.len(), set.unlabeled.is_some()), (10, false));
         let mut image = vec![0.0; 3072];
-        set.train.write(3, &mut image);
+        set.train.write(3, &mut image).unwrap();
         for (channel, (mean, deviation)) in
             [(0.4914, 0.2023), (0.4822, 0.1994), (0.4465, 0.2010)].into_iter().enumerate()
         {

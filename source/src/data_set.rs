@@ -1,22 +1,24 @@
 //! A data set in memory.
 
 use super::examples::Examples;
-use super::name::DataSetName;
+use super::input::InputSpec;
+use super::layout::Layout;
 
 /// A data set in memory.
 #[derive(Clone, Debug)]
 pub struct DataSet {
-    /// Which one.
-    pub name: DataSetName,
-    /// How many classes its labels count; a label is in `0..classes`.
-    pub classes: usize,
+    /// What its samples are, and what its classes are called; a label is below their number.
+    pub input: InputSpec,
+    /// Whether the channels are still to be standardised over what is learned from.
+    pub standardize: bool,
     /// What the readout learns from; layers too, where there is nothing unlabeled.
     pub train: Examples,
     /// What accuracy is measured on.
     pub test: Examples,
     /// What the data set's split sets aside for validation, if it does.
     pub validation: Option<Examples>,
-    /// What layers learn from, if the data set has samples without labels.
+    /// What layers learn from, if the data set has samples without labels. Where it has no others, `train` is empty and `test`
+    /// has no labels either.
     pub unlabeled: Option<Examples>,
 }
 
@@ -27,6 +29,11 @@ impl DataSet {
             labelled: self.train.len() as u32,
             unlabeled: self.unlabeled.as_ref().map_or(0, Examples::len) as u32,
         }
+    }
+
+    /// What the samples that layers learn from have in common.
+    pub fn layout(&self) -> Layout {
+        self.unlabeled.as_ref().unwrap_or(&self.train).layout()
     }
 }
 

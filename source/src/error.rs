@@ -3,10 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::audio::RecordingError;
+use super::bad_file::BadFile;
 use super::folder::MissingFile;
 use super::magic::Kind;
 use super::partition::PartitionError;
+use super::read_error::ReadError;
 
 /// A data set that cannot be loaded, with the file at fault, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -137,9 +138,12 @@ pub enum DataError {
         /// The label of the last class.
         last: u8,
     },
-    /// A recording that nothing can be learned from.
+    /// A file that nothing can be learned from.
     #[error(transparent)]
-    Recording(#[from] RecordingError),
+    File(#[from] BadFile),
+    /// A sample that does not come from its file.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// Recordings cannot be split as is wanted.
     #[error(transparent)]
     Partition(#[from] PartitionError),

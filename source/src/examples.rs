@@ -1,9 +1,13 @@
-//! Samples in memory, with their labels where they have any.
+//! Samples in memory, with their labels and their names where they have any.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::layout::{Layout, Lengths};
+use super::moments::Moments;
+use super::read_error::ReadError;
 use super::shape::{ChannelScale, Shape};
 
 /// Samples of one shape, or sequences of frames, each of its own length. Images are kept as the bytes they are stored in.
@@ -12,57 +16,55 @@ pub struct Examples {
     shape: Shape,
     values: Values,
     /// One for each sample, or none at all.
-    labels: Vec<u8>,
+    labels: Vec<u32>,
+    /// What each sample is called; where nothing is, by its number.
+    names: Option<Vec<Arc<str>>>,
 }
 
 /// Values of all samples, one after the other, each (height, width, channels).
 #[derive(Clone)]
 enum Values {
     /// Given out scaled, one scale for each channel.
-    Pixels { bytes: Vec<u8>, scales: &'static [ChannelScale] },
-    /// Given out as they are.
-    Rows(Vec<f32>),
-    /// Given out as they are, each (frames, channels).
+    Pixels { bytes: Vec<u8>, scales: Arc<[ChannelScale]> },
+    /// Given out standardised where moments are known, one pair for each channel.
+    Rows { numbers: Vec<f32>, moments: Option<Arc<[Moments]>> },
+    /// The same of sequences, each (frames, channels).
     Sequences {
         /// All frames.
         numbers: Vec<f32>,
         /// Where each sequence begins, and where the last ends.
         bounds: Vec<usize>,
+        /// How each number of a frame is standardised.
+        moments: Option<Arc<[Moments]>>,
     },
 }
 
 impl Examples {
-    /// Images of 8-bit pixels, (samples, height, width, channels), with the scale of each channel.
+    /// Images of 8-bit pixels, (samples, height, width, channels), with the scale of each channel; labels for all, or none.
     pub fn from_pixels(
         shape: Shape,
-        scales: &'static [ChannelScale],
+        scales: impl Into<Arc<[ChannelScale]>>,
         pixels: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u32>,
     ) -> Self {
-        let examples = Self::unlabeled(shape, scales, pixels);
-        assert_eq!(labels.len(), examples.len(), "labels of {} images", examples.len());
-        Self { labels, ..examples }
-    }
-
-    /// Images without labels: 8-bit pixels, (samples, height, width, channels), with the scale of each channel.
-    pub fn unlabeled(shape: Shape, scales: &'static [ChannelScale], pixels: Vec<u8>) -> Self {
         assert_eq!(pixels.len() % shape.len(), 0, "pixels of images {shape}");
+        let scales = scales.into();
         assert_eq!(scales.len(), shape.channels, "scales of the channels of images {shape}");
-        Self { shape, values: Values::Pixels { bytes: pixels, scales }, labels: Vec::new() }
+        Self::new(shape, Values::Pixels { bytes: pixels, scales }, labels)
     }
 
-    /// Rows of numbers, (samples, height, width, channels).
-    pub fn from_rows(shape: Shape, rows: Vec<f32>, labels: Vec<u8>) -> Self {
-        assert_eq!(rows.len(), labels.len() * shape.len(), "numbers of {} rows {shape}", labels.len());
-        Self { shape, values: Values::Rows(rows), labels }
+    /// Rows of numbers, (samples, height, width, channels); labels for all, or none.
+    pub fn from_rows(shape: Shape, rows: Vec<f32>, labels: Vec<u32>) -> Self {
+        assert_eq!(rows.len() % shape.len(), 0, "numbers of rows {shape}");
+        Self::new(shape, Values::Rows { numbers: rows, moments: None }, labels)
     }
 
-    /// Sequences, each (frames, channels), of which the longest of the data set has `longest` frames; with their labels.
+    /// Sequences, each (frames, channels), of which the longest of the data set has `longest` frames; labels for all, or none.
     pub fn from_sequences(
         longest: usize,
         channels: usize,
         sequences: impl IntoIterator<Item = Vec<f32>>,
-        labels: Vec<u8>,
+        labels: Vec<u32>,
     ) -> Self {
         let (mut numbers, mut bounds) = (Vec::new(), vec![0]);
         for sequence in sequences {
@@ -74,9 +76,29 @@ impl Examples {
             numbers.extend(sequence);
             bounds.push(numbers.len());
         }
-        assert_eq!(labels.len(), bounds.len() - 1, "labels of {} sequences", bounds.len() - 1);
         let shape = Shape { height: longest, width: 1, channels };
-        Self { shape, values: Values::Sequences { numbers, bounds }, labels }
+        Self::new(shape, Values::Sequences { numbers, bounds, moments: None }, labels)
+    }
+
+    fn new(shape: Shape, values: Values, labels: Vec<u32>) -> Self {
+        let examples = Self { shape, values, labels, names: None };
+        let (labels, samples) = (examples.labels.len(), examples.len());
+        assert!(labels == 0 || labels == samples, "{labels} labels of {samples} samples");
+        examples
+    }
+
+    /// The same, with a name for each sample.
+    #[must_use]
+    pub fn with_names(self, names: Vec<Arc<str>>) -> Self {
+        assert_eq!(names.len(), self.len(), "a name for each sample");
+        Self { names: Some(names), ..self }
+    }
+
+    /// The same, with each label replaced by another.
+    #[must_use]
+    pub fn relabelled(mut self, new: impl Fn(u32) -> u32) -> Self {
+        self.labels.iter_mut().for_each(|label| *label = new(*label));
+        self
     }
 
     /// The shape of each sample; of sequences, that of the longest of the data set.
@@ -87,7 +109,7 @@ impl Examples {
     /// What all samples have in common.
     pub fn layout(&self) -> Layout {
         let lengths = match &self.values {
-            Values::Pixels { .. } | Values::Rows(_) => Lengths::Alike,
+            Values::Pixels { .. } | Values::Rows { .. } => Lengths::Alike,
             Values::Sequences { numbers, .. } => {
                 let frames = numbers.len() / self.shape.channels;
                 Lengths::Frames { mean: frames as f64 / self.len().max(1) as f64 }
@@ -99,7 +121,7 @@ impl Examples {
     /// The shape of one sample, which is its own only where samples are sequences.
     pub fn shape_of(&self, index: u32) -> Shape {
         match &self.values {
-            Values::Pixels { .. } | Values::Rows(_) => self.shape,
+            Values::Pixels { .. } | Values::Rows { .. } => self.shape,
             Values::Sequences { .. } => {
                 Shape { height: self.range(index).len() / self.shape.channels, ..self.shape }
             }
@@ -110,7 +132,7 @@ impl Examples {
     pub fn len(&self) -> usize {
         match &self.values {
             Values::Pixels { bytes, .. } => bytes.len() / self.shape.len(),
-            Values::Rows(rows) => rows.len() / self.shape.len(),
+            Values::Rows { numbers, .. } => numbers.len() / self.shape.len(),
             Values::Sequences { bounds, .. } => bounds.len() - 1,
         }
     }
@@ -119,7 +141,7 @@ impl Examples {
     fn range(&self, index: u32) -> Range<usize> {
         let index = index as usize;
         match &self.values {
-            Values::Pixels { .. } | Values::Rows(_) => {
+            Values::Pixels { .. } | Values::Rows { .. } => {
                 let length = self.shape.len();
                 index * length..(index + 1) * length
             }
@@ -133,15 +155,23 @@ impl Examples {
     }
 
     /// The label of each sample; empty where they have none.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u32] {
         &self.labels
+    }
+
+    /// What a sample is called: the name of its file, or else its number, counted from 0.
+    pub fn name(&self, index: u32) -> Cow<'_, str> {
+        match &self.names {
+            Some(names) => Cow::Borrowed(&names[index as usize]),
+            None => Cow::Owned(index.to_string()),
+        }
     }
 
     /// What a pixel outside of an image is, (channels): a black one for images, zeros for rows.
     pub fn background(&self) -> Vec<f32> {
         match &self.values {
             Values::Pixels { scales, .. } => scales.iter().map(|scale| scale.apply(0)).collect(),
-            Values::Rows(_) | Values::Sequences { .. } => vec![0.0; self.shape.channels],
+            Values::Rows { .. } | Values::Sequences { .. } => vec![0.0; self.shape.channels],
         }
     }
 
@@ -151,52 +181,120 @@ impl Examples {
         let length = self.shape.len();
         let values = match &self.values {
             Values::Pixels { bytes, scales } => {
-                Values::Pixels { bytes: select(bytes, length, indices), scales }
+                Values::Pixels { bytes: select(bytes, length, indices), scales: scales.clone() }
             }
-            Values::Rows(rows) => Values::Rows(select(rows, length, indices)),
-            Values::Sequences { numbers, .. } => {
+            Values::Rows { numbers, moments } => {
+                Values::Rows { numbers: select(numbers, length, indices), moments: moments.clone() }
+            }
+            Values::Sequences { numbers, moments, .. } => {
                 let (mut selected, mut bounds) = (Vec::new(), vec![0]);
                 for &index in indices {
                     selected.extend_from_slice(&numbers[self.range(index)]);
                     bounds.push(selected.len());
                 }
-                Values::Sequences { numbers: selected, bounds }
+                Values::Sequences { numbers: selected, bounds, moments: moments.clone() }
             }
         };
         let labels = if self.labels.is_empty() { Vec::new() } else { select(&self.labels, 1, indices) };
-        Self { shape: self.shape, values, labels }
+        let named =
+            |names: &Vec<Arc<str>>| indices.iter().map(|&index| names[index as usize].clone()).collect();
+        Self { shape: self.shape, values, labels, names: self.names.as_ref().map(named) }
     }
 
-    /// Writes sample `index` to `out`, (height, width, channels) of its own shape; pixels are scaled.
-    pub fn write(&self, index: u32, out: &mut [f32]) {
+    /// Writes sample `index` to `out`, (height, width, channels) of its own shape, scaled.
+    pub fn write(&self, index: u32, out: &mut [f32]) -> Result<(), ReadError> {
         let range = self.range(index);
         assert_eq!(out.len(), range.len(), "room for a sample {}", self.shape_of(index));
+        let channels = self.shape.channels;
         match &self.values {
             Values::Pixels { bytes, scales } => {
-                let pixels = bytes[range].chunks_exact(self.shape.channels);
-                for (out, pixel) in out.chunks_exact_mut(self.shape.channels).zip(pixels) {
-                    for ((out, &byte), scale) in out.iter_mut().zip(pixel).zip(*scales) {
+                let pixels = bytes[range].chunks_exact(channels);
+                for (out, pixel) in out.chunks_exact_mut(channels).zip(pixels) {
+                    for ((out, &byte), scale) in out.iter_mut().zip(pixel).zip(&**scales) {
                         *out = scale.apply(byte);
                     }
                 }
             }
-            Values::Rows(numbers) | Values::Sequences { numbers, .. } => out.copy_from_slice(&numbers[range]),
+            Values::Rows { numbers, moments } | Values::Sequences { numbers, moments, .. } => {
+                out.copy_from_slice(&numbers[range]);
+                if let Some(moments) = moments {
+                    for out in out.chunks_exact_mut(channels) {
+                        out.iter_mut().zip(&**moments).for_each(|(out, moments)| *out = moments.apply(*out));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives images out with these scales from now on.
+    pub fn scale_pixels(&mut self, new: Arc<[ChannelScale]>) {
+        assert_eq!(new.len(), self.shape.channels, "a scale for each channel");
+        match &mut self.values {
+            Values::Pixels { scales, .. } => *scales = new,
+            Values::Rows { .. } | Values::Sequences { .. } => panic!("only images of bytes have pixels"),
         }
     }
 
-    /// The frames of all sequences, (frames of all, channels); nothing where samples are none.
+    /// Gives rows and sequences out standardised by these moments from now on.
+    pub fn standardize(&mut self, new: Arc<[Moments]>) {
+        assert_eq!(new.len(), self.shape.channels, "moments of each channel");
+        match &mut self.values {
+            Values::Rows { moments, .. } | Values::Sequences { moments, .. } => *moments = Some(new),
+            Values::Pixels { .. } => panic!("images of bytes have scales"),
+        }
+    }
+
+    /// The mean and the deviation of each channel over all samples and positions, before any scaling: of images, of bytes / 255.
+    pub fn moments(&self) -> Result<Vec<Moments>, ReadError> {
+        Ok(match &self.values {
+            Values::Pixels { bytes, .. } => byte_moments(bytes, self.shape.channels),
+            Values::Rows { numbers, .. } | Values::Sequences { numbers, .. } => {
+                number_moments(numbers, self.shape.channels)
+            }
+        })
+    }
+
+    /// The frames of all sequences, before any scaling, (frames of all, channels); nothing where samples are none.
     pub fn frames(&self) -> impl Iterator<Item = &[f32]> {
         let numbers: &[f32] =
             if let Values::Sequences { numbers, .. } = &self.values { numbers } else { &[] };
         numbers.chunks_exact(self.shape.channels)
     }
+}
 
-    /// The same, to be changed.
-    pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        let numbers: &mut [f32] =
-            if let Values::Sequences { numbers, .. } = &mut self.values { numbers } else { &mut [] };
-        numbers.chunks_exact_mut(self.shape.channels)
+/// Sums of bytes are whole numbers, so their order does not matter.
+fn byte_moments(bytes: &[u8], channels: usize) -> Vec<Moments> {
+    let mut sums = vec![(0_u64, 0_u64); channels];
+    for pixel in bytes.chunks_exact(channels) {
+        for ((sum, squares), &byte) in sums.iter_mut().zip(pixel) {
+            *sum += u64::from(byte);
+            *squares += u64::from(byte).pow(2);
+        }
     }
+    let count = (bytes.len() / channels).max(1) as f64;
+    let moments = |(sum, squares): (u64, u64)| {
+        let mean = sum as f64 / count;
+        let squares = squares as f64 / count - mean * mean;
+        Moments::new(mean / 255.0, squares.max(0.0) * count / (255.0 * 255.0), count)
+    };
+    sums.into_iter().map(moments).collect()
+}
+
+fn number_moments(numbers: &[f32], channels: usize) -> Vec<Moments> {
+    let count = (numbers.len() / channels).max(1) as f64;
+    let sums = |of: &dyn Fn(usize, f64) -> f64| {
+        let mut sums = vec![0.0; channels];
+        for frame in numbers.chunks_exact(channels) {
+            for (channel, (sum, &value)) in sums.iter_mut().zip(frame).enumerate() {
+                *sum += of(channel, f64::from(value));
+            }
+        }
+        sums
+    };
+    let means: Vec<f64> = sums(&|_, value| value).iter().map(|sum| sum / count).collect();
+    let squares = sums(&|channel, value| (value - means[channel]).powi(2));
+    means.into_iter().zip(squares).map(|(mean, squares)| Moments::new(mean, squares, count)).collect()
 }
 
 impl fmt::Debug for Examples {
@@ -224,7 +322,7 @@ mod tests {
 
     fn sample(examples: &Examples, index: u32) -> Vec<f32> {
         let mut out = vec![f32::NAN; examples.shape().len()];
-        examples.write(index, &mut out);
+        examples.write(index, &mut out).unwrap();
         out
     }
 
@@ -269,7 +367,7 @@ mod tests {
         for (index, height, expected) in [(0, 2, &[9.0, 10.0, 11.0, 12.0][..]), (1, 1, &[1.0, 2.0])] {
             assert_eq!(subset.shape_of(index), Shape { height, ..all.shape() });
             let mut out = vec![f32::NAN; expected.len()];
-            subset.write(index, &mut out);
+            subset.write(index, &mut out).unwrap();
             assert_eq!(out, expected);
         }
         assert_eq!(subset.frames().collect::<Vec<_>>(), [[9.0, 10.0], [11.0, 12.0], [1.0, 2.0]]);
@@ -277,10 +375,41 @@ mod tests {
 
     #[test]
     fn samples_without_labels_are_counted_and_selected() {
-        let images = Examples::unlabeled(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5]);
+        let images = Examples::from_pixels(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5], Vec::new());
         assert_eq!((images.len(), images.is_empty(), images.labels()), (3, false, &[][..]));
         let subset = images.subset(&[1]);
         assert_eq!((subset.len(), subset.labels()), (1, &[][..]));
         assert_eq!(sample(&subset, 0), sample(&images, 1));
+    }
+
+    #[test]
+    fn names_stay_with_samples_and_numbers_stand_in_for_them() {
+        let images = Examples::from_pixels(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5], Vec::new());
+        assert_eq!(images.subset(&[2, 0]).name(1), "1");
+        let named = images.with_names(["a.png", "b.png", "c.png"].map(Arc::from).to_vec());
+        assert_eq!((named.subset(&[2, 0]).name(0), named.name(1)), ("c.png".into(), "b.png".into()));
+    }
+
+    #[test]
+    fn each_number_of_a_frame_gets_mean_0_and_deviation_1_over_all_frames() {
+        let sequences = [vec![1.0, 7.0, 3.0, 7.0], vec![5.0, 7.0]];
+        let mut examples = Examples::from_sequences(2, 2, sequences, vec![0, 1]);
+        examples.standardize(examples.moments().unwrap().into());
+        let end = 1.5_f32.sqrt();
+        let mut found = [0.0; 6];
+        examples.write(0, &mut found[..4]).unwrap();
+        examples.write(1, &mut found[4..]).unwrap();
+        for (found, expected) in found.iter().zip([-end, 0.0, 0.0, 0.0, end, 0.0]) {
+            assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn moments_of_pixels_are_those_of_bytes_over_255() {
+        let shape = Shape { height: 1, width: 2, channels: 2 };
+        let images = Examples::from_pixels(shape, [ChannelScale::UNIT; 2], vec![0, 51, 255, 51], Vec::new());
+        let moments = images.moments().unwrap();
+        assert!((moments[0].mean - 0.5).abs() < 1e-12 && (moments[0].deviation - 0.5).abs() < 1e-12);
+        assert!((moments[1].mean - 0.2).abs() < 1e-12 && (moments[1].deviation - 1.0).abs() < 1e-12);
     }
 }

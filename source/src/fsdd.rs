@@ -8,7 +8,7 @@ use super::file_entry::FileEntry;
 use super::utterance::Utterance;
 
 /// Its digits.
-pub const CLASSES: usize = 10;
+const CLASSES: u32 = 10;
 
 /// Sums, sizes and names; where they come from stands in the first lines.
 const SUMS: &str = include_str!("fsdd.sums");
@@ -30,7 +30,7 @@ pub fn utterance(path: &Path) -> Option<Utterance> {
     let name = path.file_name()?.to_str()?.strip_suffix(".wav")?;
     let (digit, name) = name.split_once('_')?;
     let (speaker, take) = name.rsplit_once('_')?;
-    let label = digit.parse().ok().filter(|&digit| usize::from(digit) < CLASSES)?;
+    let label = digit.parse().ok().filter(|&digit| digit < CLASSES)?;
     Some(Utterance {
         path: path.to_owned(),
         label,

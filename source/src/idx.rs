@@ -12,24 +12,30 @@ use super::examples::Examples;
 use super::folder::Files;
 use super::label;
 use super::magic::Kind;
-use super::name::DataSetName;
 use super::shape::Shape;
 
 /// The most items a file may announce: the larger half of MNIST and Fashion-MNIST.
 const MAX_ITEMS: u32 = 60_000;
 
 /// The data set of four files: training images, training labels, test images, test labels.
-pub fn data_set(name: DataSetName, files: &Files, official: &Official) -> Result<DataSet, DataError> {
+pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError> {
     let [train_images, train_labels, test_images, test_labels] = files.all();
     let train = examples(train_images, train_labels, official)?;
     let test = examples(test_images, test_labels, official)?;
-    Ok(DataSet { name, classes: official.classes, train, test, validation: None, unlabeled: None })
+    Ok(DataSet {
+        input: official.images(),
+        standardize: false,
+        train,
+        test,
+        validation: None,
+        unlabeled: None,
+    })
 }
 
 /// The images of one file with the labels of another.
 fn examples(image_file: &Path, label_file: &Path, official: &Official) -> Result<Examples, DataError> {
     let pixels = images(image_file, official.shape)?;
-    let labels = labels(label_file, official.classes)?;
+    let labels = labels(label_file, official.classes())?;
     label::belong(image_file, pixels.len() / official.shape.len(), label_file, labels.len())?;
     Ok(Examples::from_pixels(official.shape, official.scales, pixels, labels))
 }
@@ -51,10 +57,10 @@ fn images(path: &Path, shape: Shape) -> Result<Vec<u8>, DataError> {
 }
 
 /// The labels of a file of labels, each below `classes`.
-fn labels(path: &Path, classes: usize) -> Result<Vec<u8>, DataError> {
+fn labels(path: &Path, classes: usize) -> Result<Vec<u32>, DataError> {
     let mut file = DataFile::open(path)?;
     let [items] = sizes(&mut file, Kind::Labels)?;
-    label::numbered(path, file.rest(items as usize)?, 0, classes)
+    label::numbered(path, &file.rest(items as usize)?, 0, classes)
 }
 
 /// The header's sizes after its magic number and its item count were found good.
@@ -86,13 +92,14 @@ mod tests {
     use super::*;
     use crate::catalog::official;
     use crate::folder;
+    use crate::name::DataSetName;
     use crate::synthetic::{self, File, Set};
 
     /// The text of the error that reading the set in `dir` ends with.
     fn refusal(dir: &Path) -> String {
         let files = folder::find(DataSetName::Mnist, dir).unwrap();
         let official = official(DataSetName::Mnist).unwrap();
-        data_set(DataSetName::Mnist, &files, official).unwrap_err().to_string()
+        data_set(&files, official).unwrap_err().to_string()
     }
 
     /// Writes a set that `spoil` has spoilt, raw and gzipped; loading must name `file` and all `facts`.

@@ -2,11 +2,17 @@
 
 use super::data_set::DataSet;
 use super::examples::Examples;
-use super::name::DataSetName;
+use super::input::{InputKind, InputSpec, NumberInput};
 use super::shape::Shape;
 
 /// Where it comes from and its licence stand in its first lines.
 const TABLE: &str = include_str!("iris.csv");
+
+/// What its measures are called.
+const COLUMNS: [&str; 4] = ["sepal_length", "sepal_width", "petal_length", "petal_width"];
+
+/// What its species are called.
+const SPECIES: [&str; 3] = ["setosa", "versicolor", "virginica"];
 
 /// Every fifth row of a species is a test row.
 const TEST_EVERY: usize = 5;
@@ -21,7 +27,7 @@ pub fn iris() -> DataSet {
     let (mut train, mut test) = (Rows::default(), Rows::default());
     let mut seen = [0; 3];
     for (measures, species) in table() {
-        let seen = &mut seen[usize::from(species)];
+        let seen = &mut seen[species as usize];
         let part = if *seen % TEST_EVERY == TEST_EVERY - 1 { &mut test } else { &mut train };
         *seen += 1;
         part.values.extend(measures);
@@ -29,8 +35,15 @@ pub fn iris() -> DataSet {
     }
     assert_eq!(seen, [50; 3], "the embedded iris table has 50 rows for each species");
     DataSet {
-        name: DataSetName::Iris,
-        classes: 3,
+        input: InputSpec {
+            kind: InputKind::Numbers(NumberInput {
+                shape,
+                moments: None,
+                columns: COLUMNS.map(str::to_owned).to_vec(),
+            }),
+            classes: SPECIES.map(str::to_owned).to_vec(),
+        },
+        standardize: false,
         train: train.examples(shape),
         test: test.examples(shape),
         validation: None,
@@ -39,7 +52,7 @@ pub fn iris() -> DataSet {
 }
 
 /// The rows of the table: the measures, then the species, 0 to 2.
-fn table() -> impl Iterator<Item = ([f32; 4], u8)> {
+fn table() -> impl Iterator<Item = ([f32; 4], u32)> {
     let rows = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
     rows.map(|line| {
         let mut cells = line.split(',');
@@ -52,7 +65,7 @@ fn table() -> impl Iterator<Item = ([f32; 4], u8)> {
 #[derive(Default)]
 struct Rows {
     values: Vec<f32>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl Rows {
@@ -68,7 +81,7 @@ mod tests {
 
     fn row(examples: &Examples, index: u32) -> [f32; 4] {
         let mut row = [0.0; 4];
-        examples.write(index, &mut row);
+        examples.write(index, &mut row).unwrap();
         row
     }
 
@@ -77,7 +90,7 @@ mod tests {
         let iris = iris();
         let counts = |examples: &Examples| {
             let mut counts = [0; 3];
-            examples.labels().iter().for_each(|&species| counts[usize::from(species)] += 1);
+            examples.labels().iter().for_each(|&species| counts[species as usize] += 1);
             counts
         };
         assert_eq!((counts(&iris.train), counts(&iris.test)), ([40; 3], [10; 3]));
@@ -91,7 +104,7 @@ mod tests {
         for examples in [&iris.train, &iris.test] {
             for (index, &species) in examples.labels().iter().enumerate() {
                 bytes.extend(row(examples, index as u32).iter().flat_map(|measure| measure.to_le_bytes()));
-                bytes.push(species);
+                bytes.push(species as u8);
             }
         }
         let sum = Sha256Sum::of(&bytes).to_string();

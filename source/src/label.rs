@@ -5,15 +5,15 @@ use std::path::Path;
 use super::error::DataError;
 
 /// The labels of the file at `path`, which counts its `classes` from `first` on, counted from 0.
-pub fn numbered(path: &Path, mut labels: Vec<u8>, first: u8, classes: usize) -> Result<Vec<u8>, DataError> {
+pub fn numbered(path: &Path, labels: &[u8], first: u8, classes: usize) -> Result<Vec<u32>, DataError> {
     let last = first + (classes - 1) as u8;
-    for (item, label) in labels.iter_mut().enumerate() {
-        if !(first..=last).contains(label) {
-            return Err(DataError::Label { path: path.to_owned(), item, label: *label, first, last });
+    let counted = |(item, &label): (usize, &u8)| {
+        if (first..=last).contains(&label) {
+            return Ok(u32::from(label - first));
         }
-        *label -= first;
-    }
-    Ok(labels)
+        Err(DataError::Label { path: path.to_owned(), item, label, first, last })
+    };
+    labels.iter().enumerate().map(counted).collect()
 }
 
 /// An error if a file of images and a file of labels do not hold the same number of them.

@@ -9,9 +9,9 @@
 //! use source::{Augmentation, DataSetName, load};
 //!
 //! let iris = load(&DataSetName::Iris.into(), "datasets".as_ref())?;
-//! assert_eq!((iris.train.len(), iris.test.len(), iris.classes), (120, 30, 3));
+//! assert_eq!((iris.train.len(), iris.test.len(), iris.input.classes.len()), (120, 30, 3));
 //! let mut sample = vec![0.0; iris.train.shape().len()];
-//! iris.train.write(0, &mut sample);
+//! iris.train.write(0, &mut sample)?;
 //! assert_eq!(Augmentation::FLIPS.variants(), 2);
 //! # Ok::<(), source::DataError>(())
 //! ```
@@ -26,9 +26,15 @@
 //! - This crate knows no coordinator and no workers: files in, samples out.
 
 mod name;
+mod data_source;
 mod shape;
 mod layout;
+mod moments;
+mod bad_file;
+mod read_error;
 mod examples;
+mod audio;
+mod input;
 mod data_set;
 mod checksum;
 mod file_entry;
@@ -62,15 +68,19 @@ mod idx;
 mod cifar10;
 mod stl10;
 mod iris;
-mod audio;
+mod image_options;
 mod selection;
 mod partition;
+mod share;
+mod walk;
+mod picture;
+mod image_folder;
 mod wav_folder;
 mod spoken;
 mod outline;
 mod load;
+mod open;
 
-mod coefficients;
 mod image;
 mod offset;
 mod augmentation;
@@ -79,14 +89,15 @@ mod augmentation;
 mod synthetic;
 
 pub use archive::ArchiveError;
-pub use audio::{MfccOptions, Normalize, RecordingError};
+pub use audio::{MfccOptions, Normalize};
 pub use augmentation::{Augmentation, Moves};
+pub use bad_file::BadFile;
 pub use catalog::{Archive, FileEntry, GzippedFile, Installed, Official, Supply, official};
 pub use check::FileError;
 pub use checksum::Sha256Sum;
 pub use client::ClientError;
-pub use coefficients::CoefficientScales;
 pub use data_set::{DataSet, TrainingSamples};
+pub use data_source::DataSource;
 pub use download::DownloadError;
 pub use error::DataError;
 pub use examples::Examples;
@@ -94,13 +105,18 @@ pub use fetch::{FailedSource, FetchError, FetchOptions, Fetched, fetch, fetch_ar
 pub use folder::MissingFile;
 pub use hint::DATA_FOLDER;
 pub use image::Image;
+pub use image_options::ImageOptions;
+pub use input::{ImageInput, InputKind, InputSpec, NumberInput, RecordingInput};
 pub use layout::{Layout, Lengths};
 pub use list::list;
 pub use load::load;
 pub use magic::Kind;
+pub use moments::Moments;
 pub use name::{DataSetName, UnknownDataSet};
+pub use open::{Input, open_input};
 pub use outline::{Outline, outline};
 pub use partition::PartitionError;
-pub use selection::{Recordings, Selection, Split};
+pub use read_error::ReadError;
+pub use selection::{FileSelection, Recordings, Selection, Split};
 pub use shape::{ChannelScale, Shape};
 pub use verify::{Verified, VerifiedFile, VerifyError, verify};

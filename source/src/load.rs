@@ -9,7 +9,7 @@ use super::folder;
 use super::name::DataSetName;
 use super::selection::{Recordings, Selection};
 use super::utterance::Utterance;
-use super::{cifar10, fsdd, idx, iris, spoken, stl10, wav_folder};
+use super::{cifar10, fsdd, idx, image_folder, iris, spoken, stl10, wav_folder};
 
 /// All of what is selected, from its folder in `data_dir` or a system folder; iris is part of the program.
 pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError> {
@@ -18,8 +18,9 @@ pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError
         Selection::Fsdd(recordings) => load_fsdd(recordings, data_dir),
         Selection::Folder { folder, recordings } => {
             let (utterances, labels) = wav_folder::utterances(&data_dir.join(folder))?;
-            spoken::data_set(DataSetName::WavFolder, &utterances, labels, recordings)
+            spoken::data_set(&utterances, labels, recordings)
         }
+        Selection::Files(selection) => image_folder::data_set(selection),
     }
 }
 
@@ -33,7 +34,8 @@ fn load_fsdd(recordings: &Recordings, data_dir: &Path) -> Result<DataSet, DataEr
             Utterance { path: path.to_owned(), ..utterance }
         })
         .collect();
-    spoken::data_set(DataSetName::Fsdd, &utterances, fsdd::CLASSES, recordings)
+    let classes = official(DataSetName::Fsdd).expect("the catalog has it").class_names;
+    spoken::data_set(&utterances, classes.iter().map(|&name| name.to_owned()).collect(), recordings)
 }
 
 fn load_plain(name: DataSetName, data_dir: &Path) -> Result<DataSet, DataError> {
@@ -43,7 +45,7 @@ fn load_plain(name: DataSetName, data_dir: &Path) -> Result<DataSet, DataError> 
         DataSetName::Iris | DataSetName::Fsdd | DataSetName::WavFolder => {
             unreachable!("{name} is selected in another way")
         }
-        DataSetName::Mnist | DataSetName::FashionMnist => idx::data_set(name, &files, official),
+        DataSetName::Mnist | DataSetName::FashionMnist => idx::data_set(&files, official),
         DataSetName::Cifar10 => cifar10::data_set(&files, official),
         DataSetName::Stl10 => stl10::data_set(&files, official),
     }
@@ -75,7 +77,7 @@ mod tests {
 
     fn counts(examples: &Examples) -> Vec<usize> {
         let mut counts = vec![0; 10];
-        examples.labels().iter().for_each(|&label| counts[usize::from(label)] += 1);
+        examples.labels().iter().for_each(|&label| counts[label as usize] += 1);
         counts
     }
 
@@ -85,7 +87,7 @@ mod tests {
         let (mut sums, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
         let mut image = vec![0.0; examples.shape().len()];
         for index in 0..examples.len() as u32 {
-            examples.write(index, &mut image);
+            examples.write(index, &mut image).unwrap();
             for pixel in image.chunks_exact(channels) {
                 for (channel, &value) in pixel.iter().enumerate() {
                     sums[channel] += f64::from(value);
@@ -104,10 +106,10 @@ mod tests {
             let set = synthetic::Set::default();
             let dir = set.write(gzipped);
             let loaded = load(&DataSetName::Mnist.into(), dir.path()).unwrap();
-            assert_eq!((loaded.classes, loaded.train.len(), loaded.test.len()), (10, 3, 2));
+            assert_eq!((loaded.input.classes.len(), loaded.train.len(), loaded.test.len()), (10, 3, 2));
             assert_eq!(loaded.train.labels(), [9, 0, 3]);
             let mut image = vec![0.0; loaded.train.shape().len()];
-            loaded.train.write(2, &mut image);
+            loaded.train.write(2, &mut image).unwrap();
             let expected: Vec<f32> = (0..784).map(|i| f32::from(synthetic::pixel(2, i)) / 255.0).collect();
             assert_eq!(image, expected);
         }

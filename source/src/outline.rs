@@ -31,7 +31,7 @@ pub fn outline(selection: &Selection) -> Result<Option<Outline>, PartitionError>
             measured: official.test_samples as usize,
         }),
         Selection::Fsdd(recordings) => Some(outline_of_fsdd(recordings)?),
-        Selection::Folder { .. } => None,
+        Selection::Folder { .. } | Selection::Files(_) => None,
     })
 }
 

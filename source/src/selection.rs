@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use scff::seed::Seed;
 
 use super::audio::MfccOptions;
+use super::image_options::ImageOptions;
 use super::name::DataSetName;
 
 /// A data set, and how it is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Selection {
     /// One that there is only one way to take.
     Plain(DataSetName),
@@ -21,6 +22,21 @@ pub enum Selection {
         /// How they are taken.
         recordings: Recordings,
     },
+    /// A user's files.
+    Files(FileSelection),
+}
+
+/// A user's files, and how they are taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileSelection {
+    /// The folder or file.
+    pub path: PathBuf,
+    /// How images are taken.
+    pub images: ImageOptions,
+    /// The share of the samples that test, as many of each class [default: a tenth where there are labels, otherwise none].
+    pub test: Option<f64>,
+    /// Which ones follows from it.
+    pub seed: Seed,
 }
 
 /// How recordings are taken.

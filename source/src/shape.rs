@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The shape of one sample: (height, width, channels), in this order wherever samples are kept or sent.
 ///
 /// So the channels of a pixel lie side by side, then the pixels of a row, then the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Shape {
     /// Height, H.
     pub height: usize,
@@ -30,7 +33,8 @@ impl fmt::Display for Shape {
 }
 
 /// What the bytes of a channel become: (byte / 255 - mean) / deviation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChannelScale {
     /// The channel's mean over the training set, of bytes / 255.
     pub mean: f32,

@@ -2,20 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::audio::sequences;
+use super::audio::{Normalize, sequences};
 use super::data_set::DataSet;
 use super::error::DataError;
 use super::examples::Examples;
-use super::name::DataSetName;
+use super::input::{InputKind, InputSpec, RecordingInput};
 use super::partition::{Parts, partition};
 use super::selection::{Recordings, Split};
 use super::utterance::Utterance;
 
 /// The data set of these recordings, which stand in the order of their names.
 pub fn data_set(
-    name: DataSetName,
     utterances: &[Utterance],
-    classes: usize,
+    classes: Vec<String>,
     recordings: &Recordings,
 ) -> Result<DataSet, DataError> {
     let Recordings { split, mfcc } = recordings;
@@ -27,8 +26,11 @@ pub fn data_set(
     let labels = utterances.iter().map(|utterance| utterance.label).collect();
     let all = Examples::from_sequences(longest, channels, sequences, labels);
     Ok(DataSet {
-        name,
-        classes,
+        input: InputSpec {
+            kind: InputKind::Recordings(RecordingInput { frames: longest, mfcc: *mfcc, moments: None }),
+            classes,
+        },
+        standardize: mfcc.normalize == Normalize::Coefficients,
         train: all.subset(&train),
         test: all.subset(&test),
         validation: matches!(split, Split::Random(_)).then(|| all.subset(&validation)),

@@ -10,7 +10,6 @@ use super::error::DataError;
 use super::examples::Examples;
 use super::folder::Files;
 use super::label;
-use super::name::DataSetName;
 use super::planes::{Plane, channels_last};
 
 /// The data set of five files: training images and labels, test images and labels, unlabeled images.
@@ -22,15 +21,8 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
     let train = examples(train_images, train_labels, labelled, official)?;
     let test = examples(test_images, test_labels, official.test_samples, official)?;
     let unlabeled = images(unlabeled, most_unlabeled, official)?;
-    let unlabeled = Some(Examples::unlabeled(official.shape, official.scales, unlabeled));
-    Ok(DataSet {
-        name: DataSetName::Stl10,
-        classes: official.classes,
-        train,
-        test,
-        validation: None,
-        unlabeled,
-    })
+    let unlabeled = Some(Examples::from_pixels(official.shape, official.scales, unlabeled, Vec::new()));
+    Ok(DataSet { input: official.images(), standardize: false, train, test, validation: None, unlabeled })
 }
 
 /// The images of one file, `most` at most, with the labels of another.
@@ -40,10 +32,10 @@ fn examples(
     most: u32,
     official: &Official,
 ) -> Result<Examples, DataError> {
-    let Official { shape, scales, classes, .. } = *official;
+    let Official { shape, scales, .. } = *official;
     let pixels = images(image_file, most, official)?;
     let labels = DataFile::open(label_file)?.records(1, most as usize)?;
-    let labels = label::numbered(label_file, labels, 1, classes)?;
+    let labels = label::numbered(label_file, &labels, 1, official.classes())?;
     label::belong(image_file, pixels.len() / shape.len(), label_file, labels.len())?;
     Ok(Examples::from_pixels(shape, scales, pixels, labels))
 }
@@ -69,6 +61,7 @@ mod tests {
     use super::*;
     use crate::catalog::official;
     use crate::folder;
+    use crate::name::DataSetName;
 
     fn read(dir: &Path) -> Result<DataSet, DataError> {
         let files = folder::find(DataSetName::Stl10, dir).unwrap();
@@ -122,7 +115,7 @@ mod tests {
         let unlabeled = set.unlabeled.unwrap();
         assert_eq!((unlabeled.len(), unlabeled.labels()), (4, &[][..]));
         let mut image = vec![0.0; IMAGE];
-        unlabeled.write(1, &mut image);
+        unlabeled.write(1, &mut image).unwrap();
         for (channel, (mean, deviation)) in
             [(0.4914, 0.2471), (0.4822, 0.2435), (0.4465, 0.2616)].into_iter().enumerate()
         {

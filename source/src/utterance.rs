@@ -8,7 +8,7 @@ pub struct Utterance {
     /// The file.
     pub path: PathBuf,
     /// What is said.
-    pub label: u8,
+    pub label: u32,
     /// Who says it, if the name says so.
     pub speaker: Option<String>,
     /// Which of the speaker's recordings of it, counted from 0, if the name says so.

@@ -4,41 +4,45 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::audio::RecordingError;
+use super::bad_file::BadFile;
 use super::utterance::Utterance;
 
-/// Labels are bytes.
-const LABELS: usize = 256;
+/// Labels of a folder, at most.
+pub const LABELS: usize = 65_536;
 
-/// The recordings in `folder`, and how many labels they have. Labels are the folders in it, numbered in the order of their
+/// The recordings in `folder`, and what their labels are called. Labels are the folders in it, numbered in the order of their
 /// names; in each, files whose names end in `.wav` are taken. What begins with a dot or an underscore is left out. A name such
 /// as `ann_7.wav` says who speaks, before its first underscore.
-pub fn utterances(folder: &Path) -> Result<(Vec<Utterance>, usize), RecordingError> {
+pub fn utterances(folder: &Path) -> Result<(Vec<Utterance>, Vec<String>), BadFile> {
     let labels: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| path.is_dir()).collect();
     if !(2..=LABELS).contains(&labels.len()) {
         let expected = format!("2 to {LABELS}, one for each label, with WAV files in them");
-        return Err(RecordingError::new(folder, format_args!("{} folders", labels.len()), expected));
+        return Err(BadFile::new(folder, format_args!("{} folders", labels.len()), expected));
     }
     let mut utterances = Vec::new();
     for (label, folder) in labels.iter().enumerate() {
         let files: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_wav(path)).collect();
         if files.is_empty() {
-            return Err(RecordingError::new(folder, "no files called *.wav", "recordings of a label"));
+            return Err(BadFile::new(folder, "no files called *.wav", "recordings of a label"));
         }
         utterances.extend(files.into_iter().map(|path| {
             let speaker =
                 path.file_stem().and_then(|stem| Some(stem.to_str()?.split_once('_')?.0.to_owned()));
-            Utterance { path, label: label as u8, speaker, take: None }
+            Utterance { path, label: label as u32, speaker, take: None }
         }));
     }
-    Ok((utterances, labels.len()))
+    Ok((utterances, labels.iter().map(|folder| name_of(folder)).collect()))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What is in `folder` and not left out, in the order of the names.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, BadFile> {
     let paths: io::Result<Vec<PathBuf>> = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect());
-    let mut paths = paths.map_err(|cause| RecordingError::new(folder, cause, "a folder of recordings"))?;
+    let mut paths = paths.map_err(|cause| BadFile::new(folder, cause, "a folder of recordings"))?;
     paths.retain(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(['.', '_'])));
     paths.sort();
     Ok(paths)
@@ -103,7 +107,10 @@ mod tests {
         let split = Split::Speakers(vec!["ann".to_owned()]);
         let recordings = Recordings { split, mfcc: MfccOptions::default() };
         let set = load(&Selection::Folder { folder: "spoken".into(), recordings }, dir.path()).unwrap();
-        assert_eq!((set.classes, set.train.labels(), set.test.labels()), (2, &[0, 0, 1][..], &[0, 1][..]));
+        assert_eq!(
+            (set.input.classes.len(), set.train.labels(), set.test.labels()),
+            (2, &[0, 0, 1][..], &[0, 1][..])
+        );
         // no/bob_2.wav has 1,400 samples; yes/bob_1.WAV 1,100.
         let frames = |index| set.train.shape_of(index).height;
         assert_eq!((frames(1), frames(2), set.test.shape().height), (1 + 2_800 / 200, 1 + 2_200 / 200, 15));
@@ -115,7 +122,7 @@ mod tests {
             |files: &[&str]| utterances(&folder(files).path().join("spoken")).unwrap_err().to_string();
         let one = refusal(&["yes/ann_1.wav"]);
         assert!(one.ends_with(
-            "spoken: found 1 folders, expected 2 to 256, one for each label, with WAV files in them"
+            "spoken: found 1 folders, expected 2 to 65536, one for each label, with WAV files in them"
         ));
         let empty = refusal(&["yes/ann_1.wav", "no/ann_1.mp3"]);
         assert!(

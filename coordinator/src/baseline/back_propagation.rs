@@ -9,7 +9,7 @@ use scff::batch::Epoch;
 use scff::frozen::{FrozenLayer, features};
 use scff::layer::{Dense, LayerMap, LayerSpec, Tensors};
 use scff::readout::{Features, Readout};
-use source::Examples;
+use source::{Examples, ReadError};
 
 use super::accuracies::Accuracies;
 use super::batches::{as_they_are, batches};
@@ -107,7 +107,8 @@ fn learn(
             seed: plan.seed,
         };
         let mut total = 0.0;
-        for (samples, labels) in batches(&splits.train, plan.augmentation, batch, plan.seed, epoch) {
+        for batch in batches(&splits.train, plan.augmentation, batch, plan.seed, epoch) {
+            let (samples, labels) = batch?;
             total += network.step(&samples, &labels, &learning)? * labels.len() as f64;
         }
         tell(training, epoch, total / splits.train.len() as f64)?;
@@ -120,7 +121,7 @@ fn learn(
     dir.save_model(&layers.iter().map(|layer| &**layer).collect::<Vec<_>>(), &read)?;
     dir.save_readout(&readout, &read)?;
     let readout = Readout::from_parameters(&readout);
-    let correct = |examples: &Examples| Ok(correct(&layers, &taps, &readout, examples));
+    let correct = |examples: &Examples| Ok(correct(&layers, &taps, &readout, examples)?);
     Ok(Learnt {
         accuracies: Accuracies::measure(splits, usize::MAX, correct)?,
         weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
@@ -128,8 +129,16 @@ fn learn(
 }
 
 /// How many samples frozen layers and a readout classify as labelled.
-fn correct(layers: &[Arc<FrozenLayer>], taps: &[bool], readout: &Readout, examples: &Examples) -> usize {
+fn correct(
+    layers: &[Arc<FrozenLayer>],
+    taps: &[bool],
+    readout: &Readout,
+    examples: &Examples,
+) -> Result<usize, ReadError> {
     as_they_are(examples)
-        .map(|(samples, labels)| readout.correct(&Features::F32(features(layers, taps, samples)), labels))
+        .map(|batch| {
+            let (samples, labels) = batch?;
+            Ok(readout.correct(&Features::F32(features(layers, taps, samples)), labels))
+        })
         .sum()
 }

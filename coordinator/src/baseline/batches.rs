@@ -5,7 +5,7 @@ use scff::batch::{Epoch, SampleKey, Step, Variant};
 use scff::samples::Samples;
 use scff::seed::{NO_LAYER, Purpose, Seed, permutation};
 use scff::sequences::Sequences;
-use source::{Augmentation, Examples, Image, Lengths};
+use source::{Augmentation, Examples, Image, Lengths, ReadError};
 
 use crate::order::keys_of;
 
@@ -19,7 +19,7 @@ pub fn batches(
     batch: usize,
     seed: Seed,
     epoch: Epoch,
-) -> impl Iterator<Item = (Samples, Vec<u8>)> {
+) -> impl Iterator<Item = Result<(Samples, Vec<u32>), ReadError>> {
     let mut random = seed.stream(Purpose::Order, NO_LAYER, epoch, Step(0));
     let order = permutation(&mut random, examples.len() as u32);
     let steps = order.len().div_ceil(batch);
@@ -29,28 +29,33 @@ pub fn batches(
         let view = |&index: &u32| SampleKey { index, variant: augmentation.draw(&mut random) };
         let keys: Vec<SampleKey> = indices.iter().map(view).collect();
         let labels = indices.iter().map(|&index| examples.labels()[index as usize]).collect();
-        (samples(examples, augmentation, &keys), labels)
+        Ok((samples(examples, augmentation, &keys)?, labels))
     })
 }
 
 /// All samples as they are, some at a time, with their labels.
-pub fn as_they_are(examples: &Examples) -> impl Iterator<Item = (Samples, &[u8])> {
+pub fn as_they_are(examples: &Examples) -> impl Iterator<Item = Result<(Samples, &[u32]), ReadError>> {
     let keys: Vec<SampleKey> = keys_of(examples.len(), Variant(0)).collect();
     (0..examples.len()).step_by(MEASURED).map(move |start| {
         let end = (start + MEASURED).min(examples.len());
-        (samples(examples, Augmentation::NONE, &keys[start..end]), &examples.labels()[start..end])
+        let samples = samples(examples, Augmentation::NONE, &keys[start..end])?;
+        Ok((samples, &examples.labels()[start..end]))
     })
 }
 
 /// Views of samples: rows, or sequences of their own lengths.
-fn samples(examples: &Examples, augmentation: Augmentation, keys: &[SampleKey]) -> Samples {
+fn samples(
+    examples: &Examples,
+    augmentation: Augmentation,
+    keys: &[SampleKey],
+) -> Result<Samples, ReadError> {
     let background = examples.background();
     let mut numbers = Vec::new();
     let mut lengths = Vec::with_capacity(keys.len());
     for &key in keys {
         let shape = examples.shape_of(key.index);
         let mut values = vec![0.0; shape.len()];
-        examples.write(key.index, &mut values);
+        examples.write(key.index, &mut values)?;
         let start = numbers.len();
         numbers.resize(start + values.len(), 0.0);
         let image = Image { shape, values: &values, background: &background };
@@ -60,10 +65,10 @@ fn samples(examples: &Examples, augmentation: Augmentation, keys: &[SampleKey]) 
     let columns = |columns: usize| {
         Array2::from_shape_vec((numbers.len() / columns, columns), numbers).expect("whole samples")
     };
-    match examples.layout().lengths {
+    Ok(match examples.layout().lengths {
         Lengths::Alike => columns(examples.shape().len()).into(),
         Lengths::Frames { .. } => Sequences::new(columns(examples.shape().channels), lengths).into(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -76,19 +81,17 @@ mod tests {
         let examples = Examples::from_sequences(3, 2, sequences, (0..10).collect());
         let epoch = |epoch: u32| {
             let batches = batches(&examples, Augmentation::NONE, 4, Seed(1), Epoch(epoch));
-            let met = batches.flat_map(|(samples, labels)| {
+            let met = batches.flat_map(|batch| {
+                let (samples, labels) = batch.unwrap();
                 let Samples::Sequences(sequences) = samples else { panic!("sequences") };
-                let first: Vec<u8> = sequences.rows().map(|row| row[0] as u8).collect();
+                let first: Vec<u32> = sequences.rows().map(|row| row[0] as u32).collect();
                 assert_eq!(first, labels);
                 assert!(
-                    sequences
-                        .lengths()
-                        .zip(&labels)
-                        .all(|(length, label)| length == 1 + usize::from(label % 3))
+                    sequences.lengths().zip(&labels).all(|(length, label)| length == 1 + *label as usize % 3)
                 );
                 labels
             });
-            met.collect::<Vec<u8>>()
+            met.collect::<Vec<u32>>()
         };
         let (first, mut second) = (epoch(0), epoch(1));
         assert_eq!(first, epoch(0));

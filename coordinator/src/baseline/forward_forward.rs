@@ -58,13 +58,13 @@ fn learn(plan: &Plan, splits: &Splits, training: &Training) -> anyhow::Result<Le
     for epoch in (0..training.epochs).map(Epoch) {
         let mut total = 0.0;
         let batches = batches(&splits.train, plan.augmentation, training.batch, plan.seed, epoch);
-        for (step, (samples, labels)) in batches.enumerate() {
+        for (step, batch) in batches.enumerate() {
+            let (samples, labels) = batch?;
             let Samples::Rows(rows) = samples else { unreachable!("checked: samples are rows") };
             let mut random = plan.seed.stream(Purpose::NegativePairs, NO_LAYER, epoch, Step(step as u64));
-            let mut other = |label: &u8| {
-                ((u32::from(*label) + 1 + below(&mut random, classes as u32 - 1)) % classes as u32) as u8
-            };
-            let wrong: Vec<u8> = labels.iter().map(&mut other).collect();
+            let classes = classes as u32;
+            let mut other = |label: &u32| (label + 1 + below(&mut random, classes - 1)) % classes;
+            let wrong: Vec<u32> = labels.iter().map(&mut other).collect();
             total += network.step(rows.view(), &labels, &wrong, training.rate(epoch))? * labels.len() as f64;
         }
         tell(training, epoch, total / splits.train.len() as f64)?;
@@ -78,7 +78,8 @@ fn learn(plan: &Plan, splits: &Splits, training: &Training) -> anyhow::Result<Le
 
 fn correct(network: &ForwardForward, examples: &Examples) -> anyhow::Result<usize> {
     let mut correct = 0;
-    for (samples, labels) in as_they_are(examples) {
+    for batch in as_they_are(examples) {
+        let (samples, labels) = batch?;
         let Samples::Rows(rows) = samples else { unreachable!("checked: samples are rows") };
         let found = network.classify(rows.view())?;
         correct += found.iter().zip(labels).filter(|(found, label)| found == label).count();

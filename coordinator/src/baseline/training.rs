@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::data_folder;
 use crate::location::Location;
 use crate::objects::Patience;
-use crate::plan::Plan;
+use crate::plan::{Plan, source};
 use crate::run_dir::BaselineDir;
 use crate::split::{Splits, prepare, split};
 
@@ -45,7 +45,7 @@ pub fn train(
     learn: impl FnOnce(&Plan, &Splits, &BaselineDir) -> anyhow::Result<Learnt>,
 ) -> anyhow::Result<BaselineSummary> {
     let Wanted { config, name, out, data, patience } = wanted;
-    let data = data_folder::local(config.data.name, data)?;
+    let data = data_folder::local(&source(&config.data)?, data)?;
     let (plan, set) = prepare(config, &data)?;
     let dir = BaselineDir::open(out, config, *patience)?;
     if let Some(found) = dir.summary()? {
@@ -58,7 +58,7 @@ pub fn train(
         return Ok(found);
     }
     let began = Stopwatch::start();
-    let splits = split(&plan, set);
+    let splits = split(&plan, set)?;
     let Learnt { accuracies, weights_sha256 } = learn(&plan, &splits, &dir)?;
     let summary = BaselineSummary {
         method,

@@ -15,7 +15,7 @@ use crate::config;
 use crate::data_folder;
 use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
 use crate::location::Location;
-use crate::plan::{Plan, selection};
+use crate::plan::{Plan, selection, source};
 use crate::split::prepare;
 
 use super::positive::positive;
@@ -117,7 +117,7 @@ async fn kernels_here(self_test: &'static str) -> String {
 /// without them.
 fn plan(config: &config::Config, data: &Location) -> anyhow::Result<(Plan, usize)> {
     let Some(Outline { layout, training, measured }) = outline(&selection(config)?)? else {
-        let (plan, set) = prepare(config, &data_folder::local(config.data.name, data)?)?;
+        let (plan, set) = prepare(config, &data_folder::local(&source(&config.data)?, data)?)?;
         return Ok((plan, set.test.len() + set.validation.map_or(0, |validation| validation.len())));
     };
     Ok((Plan::new(config, layout, training)?, measured))

@@ -305,7 +305,7 @@ mod fixture {
 
     fn plan(text: &str) -> Plan {
         let config = config::parse("a configuration", text, &[]).unwrap();
-        let outline = outline(&config.data.name.into()).unwrap().unwrap();
+        let outline = outline(&config.data.name.unwrap().into()).unwrap().unwrap();
         Plan::new(&config, outline.layout, outline.training).unwrap()
     }
 

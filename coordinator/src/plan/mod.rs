@@ -16,11 +16,11 @@ use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 
 use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, WireFormat};
-use source::{Augmentation, DataSetName, Layout, Lengths, Normalize, Shape, TrainingSamples};
+use source::{Augmentation, DataSource, Layout, Lengths, Shape, TrainingSamples};
 
 pub use error::PlanError;
 pub use phases::{Member, Phase};
-pub use selection::selection;
+pub use selection::{selection, source};
 pub use stages::Stage;
 
 use data::{SMALLEST_BATCH, augmentation, check_lengths, not_held_out, remain, used};
@@ -35,13 +35,11 @@ const LARGEST_BATCH: u32 = 65_536;
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The data set.
-    pub data: DataSetName,
+    pub data: DataSource,
     /// A sample's shape; of sequences, that of the longest.
     pub shape: Shape,
     /// How long samples are.
     pub lengths: Lengths,
-    /// Whether each number of a frame is normalised over the training set.
-    pub normalize_coefficients: bool,
     /// Samples that layers train on: the unlabeled ones, or else the labelled ones.
     pub training_samples: u32,
     /// Labelled training samples that the readout learns from: all but those held out.
@@ -84,6 +82,12 @@ impl Plan {
         let used = used(data, samples)?;
         let unlabeled = used.unlabeled;
         let labelled_samples = not_held_out(data, used)?;
+        check(
+            labelled_samples > 0,
+            "readout",
+            "given",
+            "labels to learn from, which the data set has none of",
+        )?;
         let training_samples = if unlabeled > 0 { unlabeled } else { labelled_samples };
         let augmentation = augmentation(config, shape)?;
         check_training(training, training_samples, &remain(data, training_samples, unlabeled > 0))?;
@@ -98,10 +102,9 @@ impl Plan {
         Ok(Self {
             schedule,
             phases: phases(schedule, &stages),
-            data: data.name,
+            data: source(data)?,
             shape,
             lengths,
-            normalize_coefficients: data.mfcc.is_some_and(|mfcc| mfcc.normalize == Normalize::Coefficients),
             training_samples,
             labelled_samples,
             held_out: data.held_out,

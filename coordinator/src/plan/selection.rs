@@ -1,17 +1,43 @@
 //! Which data set, and how its recordings are taken, where it has any.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
-use source::{DataSetName, Recordings, Selection, Split};
+use source::{DataSetName, DataSource, FileSelection, ImageOptions, Recordings, Selection, Split};
 
 use super::error::{PlanError, check};
-use crate::config::{Config, SplitKind};
+use crate::config::{Config, DataConfig, SplitKind};
+
+/// The data set of a configuration.
+pub fn source(data: &DataConfig) -> Result<DataSource, PlanError> {
+    match (data.name, &data.path) {
+        (Some(name), None) => Ok(DataSource::Known(name)),
+        (None, Some(path)) => Ok(DataSource::Path(path.clone())),
+        (name, _) => Err(PlanError {
+            key: "data".to_owned(),
+            found: if name.is_some() { "name and path" } else { "neither name nor path" }.to_owned(),
+            expected: "the name of a data set, such as name = \"mnist\", or else the path of one, such as path = \"photos\""
+                .to_owned(),
+        }),
+    }
+}
 
 /// The data set of a configuration, and how it is taken.
 pub fn selection(config: &Config) -> Result<Selection, PlanError> {
     let data = &config.data;
+    match source(data)? {
+        DataSource::Known(name) => known(config, name),
+        DataSource::Path(path) => files(config, path),
+    }
+}
+
+fn known(config: &Config, name: DataSetName) -> Result<Selection, PlanError> {
+    let data = &config.data;
+    let by_path = "nothing: it is for a data set that is given by its path";
+    check(data.test.is_none(), "data.test", "given", by_path)?;
+    check(data.images.is_none(), "data.images", "given", by_path)?;
     let folder = data.folder.as_deref();
-    let is_folder = data.name == DataSetName::WavFolder;
+    let is_folder = name == DataSetName::WavFolder;
     let expected =
         if is_folder { "the path of a folder of WAV files" } else { "nothing, but for a wav-folder" };
     check(
@@ -21,11 +47,11 @@ pub fn selection(config: &Config) -> Result<Selection, PlanError> {
         expected,
     )?;
     let Some(default_split) = data.default_split() else {
-        let nothing = format!("nothing: {} has no recordings", data.name);
+        let nothing = format!("nothing: {name} has no recordings");
         check(data.split.is_none(), "data.split", "given", &nothing)?;
         check(data.test_speakers.is_empty(), "data.test_speakers", "given", &nothing)?;
         check(data.mfcc.is_none(), "data.mfcc", "given", &nothing)?;
-        return Ok(Selection::Plain(data.name));
+        return Ok(Selection::Plain(name));
     };
     let split = data.split.unwrap_or(default_split);
     check(
@@ -52,6 +78,45 @@ pub fn selection(config: &Config) -> Result<Selection, PlanError> {
         Some(folder) => Selection::Folder { folder: folder.to_owned(), recordings },
         None => Selection::Fsdd(recordings),
     })
+}
+
+/// A user's files.
+fn files(config: &Config, path: PathBuf) -> Result<Selection, PlanError> {
+    let data = &config.data;
+    let by_name = "nothing: it is for a data set that is given by its name";
+    check(data.folder.is_none(), "data.folder", "given", by_name)?;
+    check(data.split.is_none(), "data.split", "given", by_name)?;
+    check(data.test_speakers.is_empty(), "data.test_speakers", "given", by_name)?;
+    check(data.mfcc.is_none(), "data.mfcc", "given", by_name)?;
+    let images = data.images.clone().unwrap_or_default();
+    check_images(&images)?;
+    if let Some(test) = data.test {
+        check((0.0..1.0).contains(&test), "data.test", test, "a share of the samples, from 0 to below 1")?;
+    }
+    Ok(Selection::Files(FileSelection { path, images, test: data.test, seed: config.seed }))
+}
+
+/// Pixels of a side, at most.
+const SIDE: u32 = 4096;
+
+fn check_images(images: &ImageOptions) -> Result<(), PlanError> {
+    let ImageOptions { height, width, channels, mean, deviation } = images;
+    for (key, side) in [("data.images.height", height), ("data.images.width", width)] {
+        let side = side.unwrap_or(1);
+        check((1..=SIDE).contains(&side), key, side, format!("1 to {SIDE} pixels"))?;
+    }
+    let either = "1 for grey, or 3 for red, green and blue";
+    check(matches!(channels, None | Some(1 | 3)), "data.images.channels", shown(channels.as_ref()), either)?;
+    let both = "both data.images.mean and data.images.deviation, or neither";
+    check(mean.is_some() == deviation.is_some(), "data.images", "one of them", both)?;
+    let Some((mean, deviation)) = mean.as_ref().zip(deviation.as_ref()) else { return Ok(()) };
+    let count = channels.unwrap_or(0) as usize;
+    let found = format!("{} and {} numbers", mean.len(), deviation.len());
+    let expected = "as many means and deviations as data.images.channels, which is to be given too";
+    check((mean.len(), deviation.len()) == (count, count), "data.images.mean", found, expected)?;
+    let good = mean.iter().all(|mean| mean.is_finite())
+        && deviation.iter().all(|deviation| deviation.is_finite() && *deviation > 0.0);
+    check(good, "data.images.deviation", "given", "numbers above 0, and finite means")
 }
 
 fn shown(given: Option<impl Display>) -> String {

@@ -71,6 +71,15 @@ pub enum RunDirError {
         /// The directory.
         place: Location,
     },
+    /// It holds a run that began with other data.
+    #[error(
+        "{place}: the run began with other samples, or other statistics of them, than the data set has now: put the data back as they \
+         were, or choose another directory with --out"
+    )]
+    OtherInput {
+        /// The file that says with which.
+        place: Location,
+    },
     /// Its configuration is none.
     #[error(
         "{error}; the file says whose run the directory holds: mend it, or choose another directory with --out"

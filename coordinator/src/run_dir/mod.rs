@@ -3,6 +3,7 @@
 //! ```text
 //! config.toml         the configuration as resolved       metrics.jsonl        a line for every report
 //! run.json            name and BLAS kernel of the run     model.safetensors    all frozen layers
+//! input.json          how its samples are read and scaled
 //! layers/NN.safetensors  each frozen layer                readout.safetensors  the linear classifier
 //! checkpoint/NN.safetensors  the layer in training        summary.json         what came out
 //! checkpoint/joint.safetensors  all layers in training, in a joint schedule
@@ -20,6 +21,7 @@ mod store;
 
 mod configuration;
 mod identity;
+mod input;
 
 mod checkpoint;
 mod frozen;
@@ -30,6 +32,7 @@ mod baseline;
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::Tensors;
+use source::InputSpec;
 
 use crate::config::{Config, TrainingSchedule};
 use crate::location::Location;
@@ -79,6 +82,11 @@ impl RunDirReader {
     /// The run's identity, if it has one yet.
     pub fn identity(&self) -> Result<Option<RunIdentity>, RunDirError> {
         identity::read(&self.files)
+    }
+
+    /// How samples of the run's kind are read; runs of earlier versions do not say.
+    pub fn input(&self) -> Result<Option<InputSpec>, RunDirError> {
+        input::read(&self.files)
     }
 
     /// Each layer, with its summary, if it is frozen.
@@ -144,6 +152,11 @@ impl RunDir {
     /// Keeps the run's identity.
     pub fn save_identity(&self, identity: &RunIdentity) -> Result<(), RunDirError> {
         identity::write(&self.store, identity)
+    }
+
+    /// Keeps how samples are read; errors where the run began with others.
+    pub fn keep_input(&self, input: &InputSpec) -> Result<(), RunDirError> {
+        input::keep(&self.store, input)
     }
 
     /// Each layer, with its summary, if it is frozen.

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::delta::with_deltas;
-use super::error::RecordingError;
 use super::mfcc::{COEFFICIENTS, HOP, Mfcc, RATE};
 use super::resample::resample;
 use super::wav;
+use crate::bad_file::BadFile;
 
 /// What becomes of a frame's coefficients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,18 +51,18 @@ impl MfccOptions {
 
 /// The sequences of the recordings at `paths`, (frames, features) each, computed on all cores. Of several errors the first
 /// file's is told.
-pub fn sequences(paths: &[PathBuf], options: MfccOptions) -> Result<Vec<Vec<f32>>, RecordingError> {
+pub fn sequences(paths: &[PathBuf], options: MfccOptions) -> Result<Vec<Vec<f32>>, BadFile> {
     let mfcc = Mfcc::new();
     let sequences: Vec<_> = paths.par_iter().map(|path| sequence(&mfcc, path, options)).collect();
     sequences.into_iter().collect()
 }
 
-fn sequence(mfcc: &Mfcc, path: &Path, options: MfccOptions) -> Result<Vec<f32>, RecordingError> {
+fn sequence(mfcc: &Mfcc, path: &Path, options: MfccOptions) -> Result<Vec<f32>, BadFile> {
     let wav::Recording { rate, samples } = wav::read(path)?;
     // What is mirrored at the ends has to be there.
     if (samples.len() as u64 * u64::from(RATE)).div_ceil(rate.into()) <= HOP as u64 {
         let found = format_args!("{} samples at {rate} a second", samples.len()).to_string();
-        return Err(RecordingError::new(path, found, "more than 12.5 ms"));
+        return Err(BadFile::new(path, found, "more than 12.5 ms"));
     }
     Ok(sequence_of(mfcc, &samples, rate, options))
 }

@@ -1,6 +1,5 @@
 //! Recordings: WAV files in, sequences of frames out.
 
-mod error;
 mod wav;
 mod resample;
 mod mel;
@@ -11,5 +10,4 @@ mod features;
 #[cfg(test)]
 mod golden;
 
-pub use error::RecordingError;
 pub use features::{MfccOptions, Normalize, sequences};

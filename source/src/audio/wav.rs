@@ -9,7 +9,7 @@ use std::path::Path;
 
 use hound::{SampleFormat, WavReader, WavSpec};
 
-use super::error::RecordingError;
+use crate::bad_file::BadFile;
 
 /// A recording of one channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,16 +31,16 @@ const FILE_BYTES: u64 = 1 << 30;
 
 /// Reads the WAV file at `path`: integers of 8, 16, 24 or 32 bits, or floats of 32. Where there are several channels, it is
 /// their mean.
-pub fn read(path: &Path) -> Result<Recording, RecordingError> {
-    let unreadable = |cause: io::Error| RecordingError::new(path, cause, "a file that can be read");
+pub fn read(path: &Path) -> Result<Recording, BadFile> {
+    let unreadable = |cause: io::Error| BadFile::new(path, cause, "a file that can be read");
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(RecordingError::new(path, "no plain file", "a WAV file"));
+        return Err(BadFile::new(path, "no plain file", "a WAV file"));
     }
     let length = metadata.len();
     if length > FILE_BYTES {
         let found = format_args!("a file of {length} bytes").to_string();
-        return Err(RecordingError::new(path, found, format_args!("at most {FILE_BYTES}")));
+        return Err(BadFile::new(path, found, format_args!("at most {FILE_BYTES}")));
     }
     let file = BufReader::new(File::open(path).map_err(unreadable)?.take(FILE_BYTES));
     let reader = WavReader::new(file).map_err(|error| no_header(path, length, &error))?;
@@ -48,29 +48,28 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     samples(path, reader)
 }
 
-fn no_header(path: &Path, length: u64, error: &hound::Error) -> RecordingError {
+fn no_header(path: &Path, length: u64, error: &hound::Error) -> BadFile {
     const EXPECTED: &str = "the header of a WAV file";
     match error {
-        _ if length == 0 => RecordingError::new(path, "an empty file", "a WAV file"),
+        _ if length == 0 => BadFile::new(path, "an empty file", "a WAV file"),
         hound::Error::IoError(_) => {
             let found = format_args!("a file that ends after {length} bytes, within its header").to_string();
-            RecordingError::new(path, found, EXPECTED)
+            BadFile::new(path, found, EXPECTED)
         }
-        hound::Error::FormatError(what) => RecordingError::new(path, what, EXPECTED),
+        hound::Error::FormatError(what) => BadFile::new(path, what, EXPECTED),
         hound::Error::Unsupported => {
             let expected = "integers of 8, 16, 24 or 32 bits, or floats of 32";
-            RecordingError::new(path, "samples in a compressed or unknown format", expected)
+            BadFile::new(path, "samples in a compressed or unknown format", expected)
         }
-        other => RecordingError::new(path, other, EXPECTED),
+        other => BadFile::new(path, other, EXPECTED),
     }
 }
 
 /// Whether a recording of this form, of `duration` samples in each channel, is one that can be used.
-fn check(path: &Path, spec: WavSpec, duration: u32) -> Result<(), RecordingError> {
+fn check(path: &Path, spec: WavSpec, duration: u32) -> Result<(), BadFile> {
     let WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format } = spec;
-    let refused = |found: String, expected: String| -> Result<(), _> {
-        Err(RecordingError::new(path, found, expected))
-    };
+    let refused =
+        |found: String, expected: String| -> Result<(), _> { Err(BadFile::new(path, found, expected)) };
     if !RATES.contains(&rate) {
         let expected = format!("{} to {}", RATES.start(), RATES.end());
         return refused(format!("{rate} samples a second"), expected);
@@ -94,7 +93,7 @@ fn check(path: &Path, spec: WavSpec, duration: u32) -> Result<(), RecordingError
     Ok(())
 }
 
-fn samples<R: Read>(path: &Path, mut reader: WavReader<R>) -> Result<Recording, RecordingError> {
+fn samples<R: Read>(path: &Path, mut reader: WavReader<R>) -> Result<Recording, BadFile> {
     let WavSpec { channels, sample_rate: rate, bits_per_sample, sample_format } = reader.spec();
     let announced = reader.len();
     let values: Result<Vec<f64>, (usize, hound::Error)> = match sample_format {
@@ -107,13 +106,13 @@ fn samples<R: Read>(path: &Path, mut reader: WavReader<R>) -> Result<Recording, 
     let values = values.map_err(|(read, error)| match error {
         hound::Error::IoError(_) => {
             let found = format_args!("a file that ends after {read} samples").to_string();
-            RecordingError::new(path, found, format_args!("{announced}, as its header says"))
+            BadFile::new(path, found, format_args!("{announced}, as its header says"))
         }
-        other => RecordingError::new(path, other, "samples as its header says"),
+        other => BadFile::new(path, other, "samples as its header says"),
     })?;
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
         let found = format_args!("{} as sample {at}", values[at]).to_string();
-        return Err(RecordingError::new(path, found, "finite numbers"));
+        return Err(BadFile::new(path, found, "finite numbers"));
     }
     let channels = usize::from(channels);
     let mean = |frame: &[f64]| frame.iter().sum::<f64>() / channels as f64;

@@ -1,12 +1,12 @@
-//! What can be wrong with a recording.
+//! A file of samples that nothing can be learned from.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// A recording that nothing can be learned from.
+/// A file, or a folder of them, that does not hold what it should.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: found {found}, expected {expected}", path.display())]
-pub struct RecordingError {
+pub struct BadFile {
     /// The file.
     pub path: PathBuf,
     /// What it is or holds.
@@ -15,7 +15,7 @@ pub struct RecordingError {
     pub expected: String,
 }
 
-impl RecordingError {
+impl BadFile {
     /// An error about the file at `path`.
     pub fn new(path: &Path, found: impl Display, expected: impl Display) -> Self {
         Self { path: path.to_owned(), found: found.to_string(), expected: expected.to_string() }

@@ -1,0 +1,294 @@
+//! A user's folder of images: the folders in it are labels, or it has none.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::bad_file::BadFile;
+use super::data_set::DataSet;
+use super::error::DataError;
+use super::examples::Examples;
+use super::image_options::ImageOptions;
+use super::input::{ImageInput, InputKind, InputSpec};
+use super::picture::{self, Header};
+use super::selection::FileSelection;
+use super::shape::{ChannelScale, Shape};
+use super::share;
+use super::walk::{self, Found};
+
+/// Labels of a folder, at most.
+const LABELS: usize = 65_536;
+/// The shorter side of images that are all of one size, at most, where no size is configured.
+const SHORTER_SIDE: u32 = 96;
+/// The side of images of different sizes, at most, where no size is configured.
+const SIDE: u32 = 64;
+/// The test share of labelled images where none is configured.
+const TEST_SHARE: f64 = 0.1;
+/// What files of images end in. The last ones are known and not read.
+const ENDINGS: [&str; 10] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "heic", "avif"];
+
+/// Whether `path` is called like an image.
+pub fn is_image(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// The data set of the images in a folder, or below.
+pub fn data_set(selection: &FileSelection) -> Result<DataSet, DataError> {
+    let FileSelection { path, images: options, test, seed } = selection;
+    let files = images(path)?;
+    let (labels, classes) = labels(path, &files)?;
+    let shape = shape(&files, options)?;
+    let scales = scales(options, shape);
+    let standardize = scales.is_none();
+    let scales = scales.unwrap_or_else(|| vec![ChannelScale::UNIT; shape.channels]);
+    let all = examples(&files, shape, &scales, labels)?;
+    let test = test.unwrap_or(if classes.is_empty() { 0.0 } else { TEST_SHARE });
+    let parts = share::take(test, all.labels(), all.len(), *seed);
+    let (learned, test) = (all.subset(&parts.rest), all.subset(&parts.share));
+    let (train, unlabeled) =
+        if classes.is_empty() { (all.subset(&[]), Some(learned)) } else { (learned, None) };
+    let kind = InputKind::Images(ImageInput { shape, scales });
+    Ok(DataSet { input: InputSpec { kind, classes }, standardize, train, test, validation: None, unlabeled })
+}
+
+/// The images of a folder in the shape and the scale of `input`; classes are what the folders in it are called.
+pub fn open(path: &Path, input: &ImageInput) -> Result<(Examples, Vec<String>), DataError> {
+    let files = images(path)?;
+    let (labels, classes) = labels(path, &files)?;
+    Ok((examples(&files, input.shape, &input.scales, labels)?, classes))
+}
+
+/// The images in a folder and below, in the order of their names; a single one where `path` is a file.
+fn images(path: &Path) -> Result<Vec<Found>, BadFile> {
+    if path.is_file() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(vec![Found { path: path.to_owned(), name }]);
+    }
+    let files = walk::files(path)?;
+    let found = files.len();
+    let images: Vec<Found> = files.into_iter().filter(|file| is_image(&file.path)).collect();
+    if images.is_empty() {
+        let found = format!("{found} files of which none is called *.png, *.jpg, *.jpeg, *.webp or *.bmp");
+        return Err(BadFile::new(path, found, "a folder of images"));
+    }
+    Ok(images)
+}
+
+/// The label of each file, and what they are called: the folders that files lie in. None where all lie in one.
+fn labels(folder: &Path, files: &[Found]) -> Result<(Vec<u32>, Vec<String>), BadFile> {
+    let mut classes: Vec<&str> = files.iter().filter_map(Found::top).collect();
+    classes.dedup();
+    if let Some(outside) = files.iter().find(|file| file.top().is_none())
+        && let Some(inside) = classes.first()
+    {
+        let expected =
+            format!("all images in it, or all in folders such as {inside}, which are their labels");
+        return Err(BadFile::new(
+            &outside.path,
+            format_args!("beside folders of images in {}", folder.display()),
+            expected,
+        ));
+    }
+    if classes.len() < 2 {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    if classes.len() > LABELS {
+        return Err(BadFile::new(
+            folder,
+            format_args!("{} folders", classes.len()),
+            format_args!("at most {LABELS}"),
+        ));
+    }
+    let mut labels = Vec::with_capacity(files.len());
+    let mut label = 0;
+    for file in files {
+        // They stand in the order of the folders.
+        while file.top() != Some(classes[label]) {
+            label += 1;
+        }
+        labels.push(label as u32);
+    }
+    Ok((labels, classes.into_iter().map(str::to_owned).collect()))
+}
+
+/// The shape that images are brought to.
+fn shape(files: &[Found], options: &ImageOptions) -> Result<Shape, BadFile> {
+    if let ImageOptions { height: Some(height), width: Some(width), channels: Some(channels), .. } = *options
+    {
+        return Ok(Shape { height: height as usize, width: width as usize, channels: channels as usize });
+    }
+    let headers: Vec<_> = files.par_iter().map(|file| picture::header(&file.path)).collect();
+    let headers = headers.into_iter().collect::<Result<Vec<Header>, _>>()?;
+    let (height, width) = size(&headers);
+    let channels = if headers.iter().all(|header| header.grey) { 1 } else { 3 };
+    Ok(Shape {
+        height: options.height.unwrap_or(height) as usize,
+        width: options.width.unwrap_or(width) as usize,
+        channels: options.channels.unwrap_or(channels) as usize,
+    })
+}
+
+/// The height and width of images that nothing is said of.
+fn size(headers: &[Header]) -> (u32, u32) {
+    let Header { height, width, .. } = headers[0];
+    if headers.iter().all(|header| (header.height, header.width) == (height, width)) {
+        let shorter = height.min(width);
+        let side =
+            |side: u32| (u64::from(side) * u64::from(SHORTER_SIDE)).div_ceil(u64::from(shorter)) as u32;
+        return if shorter <= SHORTER_SIDE { (height, width) } else { (side(height), side(width)) };
+    }
+    let mut shorter: Vec<u32> = headers.iter().map(|header| header.height.min(header.width)).collect();
+    shorter.sort_unstable();
+    let side = shorter[shorter.len() / 2].min(SIDE);
+    (side, side)
+}
+
+/// The scales that are configured, if they are.
+fn scales(options: &ImageOptions, shape: Shape) -> Option<Vec<ChannelScale>> {
+    let (mean, deviation) = options.mean.as_ref().zip(options.deviation.as_ref())?;
+    assert_eq!(
+        (mean.len(), deviation.len()),
+        (shape.channels, shape.channels),
+        "checked when it was configured"
+    );
+    let scale =
+        |(&mean, &deviation): (&f64, &f64)| ChannelScale { mean: mean as f32, deviation: deviation as f32 };
+    Some(mean.iter().zip(deviation).map(scale).collect())
+}
+
+/// Decodes all files, on all cores. Of several errors the first file's is told.
+fn examples(
+    files: &[Found],
+    shape: Shape,
+    scales: &[ChannelScale],
+    labels: Vec<u32>,
+) -> Result<Examples, DataError> {
+    let mut pixels = vec![0; files.len() * shape.len()];
+    let images = pixels.par_chunks_exact_mut(shape.len()).zip(files);
+    let written: Vec<_> = images.map(|(image, file)| picture::write(&file.path, shape, image)).collect();
+    written.into_iter().collect::<Result<(), _>>()?;
+    let names: Vec<Arc<str>> = files.iter().map(|file| file.name.as_str().into()).collect();
+    Ok(Examples::from_pixels(shape, scales, pixels, labels).with_names(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ::image::{GrayImage, Luma, RgbImage};
+    use scff::seed::Seed;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::open::open_input;
+
+    /// Grey images of one value each, 4x4.
+    fn folder(files: &[(&str, u8)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for &(name, value) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            GrayImage::from_pixel(4, 4, Luma([value])).save(path).unwrap();
+        }
+        dir
+    }
+
+    fn selection(dir: &TempDir, test: Option<f64>) -> FileSelection {
+        FileSelection { path: dir.path().to_owned(), images: ImageOptions::default(), test, seed: Seed(1) }
+    }
+
+    fn first(examples: &Examples, index: u32) -> f32 {
+        let mut out = vec![0.0; examples.shape().len()];
+        examples.write(index, &mut out).unwrap();
+        out[0]
+    }
+
+    #[test]
+    fn folders_are_labels_and_a_share_of_each_tests() {
+        let names: Vec<String> = (0..20)
+            .map(|index| format!("{}/{index:02}.png", if index % 2 == 0 { "cats" } else { "dogs" }))
+            .collect();
+        let files: Vec<(&str, u8)> =
+            names.iter().zip(0..).map(|(name, value)| (name.as_str(), value)).collect();
+        let set = data_set(&selection(&folder(&files), Some(0.2))).unwrap();
+        assert_eq!((set.train.len(), set.test.len(), set.standardize), (16, 4, true));
+        assert_eq!(set.input.classes, ["cats", "dogs"]);
+        assert_eq!(set.input.shape(), Shape { height: 4, width: 4, channels: 1 });
+        assert_eq!(set.test.labels(), [0, 0, 1, 1]);
+        for part in [&set.train, &set.test] {
+            for (index, &label) in (0..).zip(part.labels()) {
+                let name = part.name(index);
+                assert!(name.starts_with(["cats", "dogs"][label as usize]), "{name}");
+                let value = (first(part, index) * 255.0).round() as u32;
+                assert!(name.ends_with(&format!("/{value:02}.png")), "{name} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn images_of_one_folder_have_no_labels_and_all_are_learned_from() {
+        let set = data_set(&selection(&folder(&[("a.png", 1), ("b.png", 2), ("c.png", 3)]), None)).unwrap();
+        assert_eq!(
+            (set.train.len(), set.test.len(), set.unlabeled.as_ref().map(Examples::len)),
+            (0, 0, Some(3))
+        );
+        assert!(set.input.classes.is_empty() && set.unlabeled.unwrap().labels().is_empty());
+    }
+
+    #[test]
+    fn images_beside_folders_of_images_are_refused() {
+        let dir = folder(&[("cats/a.png", 1), ("dogs/b.png", 2), ("c.png", 3)]);
+        let error = data_set(&selection(&dir, None)).unwrap_err().to_string();
+        assert!(error.contains("/c.png: found beside folders of images in"), "{error}");
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(empty.path().join("notes.txt"), "").unwrap();
+        let error = data_set(&selection(&empty, None)).unwrap_err().to_string();
+        assert!(error.contains("found 1 files of which none is called *.png"), "{error}");
+    }
+
+    #[test]
+    fn images_of_different_sizes_and_colours_are_brought_to_one_shape() {
+        let dir = folder(&[("a.png", 1), ("b.png", 2)]);
+        RgbImage::new(200, 100).save(dir.path().join("c.png")).unwrap();
+        let shape_of = |images: ImageOptions| {
+            data_set(&FileSelection { images, ..selection(&dir, None) }).unwrap().input.shape().to_string()
+        };
+        assert_eq!(shape_of(ImageOptions::default()), "4x4x3");
+        let options = ImageOptions { height: Some(8), channels: Some(1), ..ImageOptions::default() };
+        assert_eq!(shape_of(options), "8x4x1");
+        let header = |height, width| Header { height, width, grey: true };
+        assert_eq!(size(&[header(100, 200), header(100, 200)]), (96, 192));
+        assert_eq!(size(&[header(100, 200), header(100, 201)]), (64, 64));
+    }
+
+    #[test]
+    fn of_several_broken_files_the_first_is_told() {
+        let dir = folder(&[("a.png", 1)]);
+        for name in ["c.png", "b.png"] {
+            fs::write(dir.path().join(name), "broken").unwrap();
+        }
+        let error = data_set(&selection(&dir, None)).unwrap_err().to_string();
+        assert!(error.contains("/b.png: found bytes"), "{error}");
+    }
+
+    #[test]
+    fn inputs_are_scaled_as_the_model_says_and_their_labels_are_its_classes() {
+        let dir = folder(&[("dogs/a.png", 255), ("emus/b.png", 51)]);
+        let scales = vec![ChannelScale { mean: 0.0, deviation: 0.5 }];
+        let kind =
+            InputKind::Images(ImageInput { shape: Shape { height: 2, width: 2, channels: 1 }, scales });
+        let open = |classes: &[&str]| {
+            let classes = classes.iter().map(|&class| class.to_owned()).collect();
+            open_input(dir.path(), &InputSpec { kind: kind.clone(), classes }).unwrap()
+        };
+        let known = open(&["cats", "dogs", "emus"]);
+        assert_eq!((known.examples.labels(), known.classes.len()), (&[1, 2][..], 3));
+        assert_eq!((first(&known.examples, 0), known.examples.name(1)), (2.0, "emus/b.png".into()));
+        let unknown = open(&["cats", "dogs"]);
+        assert_eq!(
+            (unknown.examples.labels(), unknown.classes),
+            (&[0, 1][..], vec!["dogs".to_owned(), "emus".to_owned()])
+        );
+    }
+}

@@ -94,11 +94,11 @@ impl Examples {
         Self { names: Some(names), ..self }
     }
 
-    /// The same, with each label replaced by another.
+    /// The same, with these labels, for all or none.
     #[must_use]
-    pub fn relabelled(mut self, new: impl Fn(u32) -> u32) -> Self {
-        self.labels.iter_mut().for_each(|label| *label = new(*label));
-        self
+    pub fn with_labels(self, labels: Vec<u32>) -> Self {
+        assert!(labels.is_empty() || labels.len() == self.len(), "a label for each sample, or none");
+        Self { labels, ..self }
     }
 
     /// The shape of each sample; of sequences, that of the longest of the data set.

@@ -8,9 +8,10 @@ use rayon::prelude::*;
 use super::bad_file::BadFile;
 use super::data_set::DataSet;
 use super::error::DataError;
-use super::examples::Examples;
+use super::image_files::ImageFiles;
 use super::image_options::ImageOptions;
 use super::input::{ImageInput, InputKind, InputSpec};
+use super::open::{Input, Reader};
 use super::picture::{self, Header};
 use super::selection::FileSelection;
 use super::shape::{ChannelScale, Shape};
@@ -42,7 +43,9 @@ pub fn data_set(selection: &FileSelection) -> Result<DataSet, DataError> {
     let scales = scales(options, shape);
     let standardize = scales.is_none();
     let scales = scales.unwrap_or_else(|| vec![ChannelScale::UNIT; shape.channels]);
-    let all = examples(&files, shape, &scales, labels)?;
+    let names: Vec<Arc<str>> = files.iter().map(|file| file.name.as_str().into()).collect();
+    let all = image_files(path, &files, shape, &scales).read(0..files.len())?;
+    let all = all.with_labels(labels).with_names(names);
     let test = test.unwrap_or(if classes.is_empty() { 0.0 } else { TEST_SHARE });
     let parts = share::take(test, all.labels(), all.len(), *seed);
     let (learned, test) = (all.subset(&parts.rest), all.subset(&parts.share));
@@ -53,10 +56,18 @@ pub fn data_set(selection: &FileSelection) -> Result<DataSet, DataError> {
 }
 
 /// The images of a folder in the shape and the scale of `input`; classes are what the folders in it are called.
-pub fn open(path: &Path, input: &ImageInput) -> Result<(Examples, Vec<String>), DataError> {
+pub fn open(path: &Path, input: &ImageInput) -> Result<Input, DataError> {
     let files = images(path)?;
     let (labels, classes) = labels(path, &files)?;
-    Ok((examples(&files, input.shape, &input.scales, labels)?, classes))
+    let files = image_files(path, &files, input.shape, &input.scales);
+    let names = files.names().clone();
+    Ok(Input::new(Reader::Images(files), Some(names), labels, classes))
+}
+
+/// Files that [`images`] has found at `path`.
+fn image_files(path: &Path, files: &[Found], shape: Shape, scales: &[ChannelScale]) -> ImageFiles {
+    let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+    ImageFiles::new(folder, files.iter().map(|file| file.path.as_path()), shape, scales)
 }
 
 /// The images in a folder and below, in the order of their names; a single one where `path` is a file.
@@ -157,21 +168,6 @@ fn scales(options: &ImageOptions, shape: Shape) -> Option<Vec<ChannelScale>> {
     Some(mean.iter().zip(deviation).map(scale).collect())
 }
 
-/// Decodes all files, on all cores. Of several errors the first file's is told.
-fn examples(
-    files: &[Found],
-    shape: Shape,
-    scales: &[ChannelScale],
-    labels: Vec<u32>,
-) -> Result<Examples, DataError> {
-    let mut pixels = vec![0; files.len() * shape.len()];
-    let images = pixels.par_chunks_exact_mut(shape.len()).zip(files);
-    let written: Vec<_> = images.map(|(image, file)| picture::write(&file.path, shape, image)).collect();
-    written.into_iter().collect::<Result<(), _>>()?;
-    let names: Vec<Arc<str>> = files.iter().map(|file| file.name.as_str().into()).collect();
-    Ok(Examples::from_pixels(shape, scales, pixels, labels).with_names(names))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -181,6 +177,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::examples::Examples;
+    use crate::input_source::InputSource;
     use crate::open::open_input;
 
     /// Grey images of one value each, 4x4.
@@ -272,23 +270,38 @@ mod tests {
         assert!(error.contains("/b.png: found bytes"), "{error}");
     }
 
+    /// The images of a folder for a model of grey images 2x2 and these classes.
+    fn opened(path: &Path, classes: &[&str]) -> Input {
+        let scales = vec![ChannelScale { mean: 0.0, deviation: 0.5 }];
+        let shape = Shape { height: 2, width: 2, channels: 1 };
+        let classes = classes.iter().map(|&class| class.to_owned()).collect();
+        let spec = InputSpec { kind: InputKind::Images(ImageInput { shape, scales }), classes };
+        open_input(&InputSource::Path(path.to_owned()), "nowhere".as_ref(), &spec).unwrap()
+    }
+
     #[test]
     fn inputs_are_scaled_as_the_model_says_and_their_labels_are_its_classes() {
         let dir = folder(&[("dogs/a.png", 255), ("emus/b.png", 51)]);
-        let scales = vec![ChannelScale { mean: 0.0, deviation: 0.5 }];
-        let kind =
-            InputKind::Images(ImageInput { shape: Shape { height: 2, width: 2, channels: 1 }, scales });
-        let open = |classes: &[&str]| {
-            let classes = classes.iter().map(|&class| class.to_owned()).collect();
-            open_input(dir.path(), &InputSpec { kind: kind.clone(), classes }).unwrap()
-        };
-        let known = open(&["cats", "dogs", "emus"]);
-        assert_eq!((known.examples.labels(), known.classes.len()), (&[1, 2][..], 3));
-        assert_eq!((first(&known.examples, 0), known.examples.name(1)), (2.0, "emus/b.png".into()));
-        let unknown = open(&["cats", "dogs"]);
+        let known = opened(dir.path(), &["cats", "dogs", "emus"]);
+        assert_eq!((known.labels(), known.classes().len()), (&[1, 2][..], 3));
+        assert_eq!((first(&known.read(0..2).unwrap(), 0), known.name(1)), (2.0, "emus/b.png".into()));
+        let unknown = opened(dir.path(), &["cats", "dogs"]);
+        assert_eq!(unknown.labels(), [0, 1]);
+        assert_eq!(unknown.classes(), ["dogs", "emus"]);
+    }
+
+    #[test]
+    fn a_range_of_an_input_is_read_from_its_files_alone() {
+        let dir = folder(&[("a.png", 0), ("b.png", 51), ("c.png", 255)]);
+        let input = opened(dir.path(), &[]);
+        fs::write(dir.path().join("a.png"), "broken").unwrap();
+        let read = input.read(1..3).unwrap();
+        assert_eq!((read.len(), first(&read, 0), first(&read, 1), read.labels()), (2, 0.4, 2.0, &[][..]));
+        assert!(input.read(0..1).unwrap_err().to_string().contains("a.png"));
+        let alone = opened(&dir.path().join("c.png"), &[]);
         assert_eq!(
-            (unknown.examples.labels(), unknown.classes),
-            (&[0, 1][..], vec!["dogs".to_owned(), "emus".to_owned()])
+            (alone.len(), alone.name(0), first(&alone.read(0..1).unwrap(), 0)),
+            (1, "c.png".into(), 2.0)
         );
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! DataSet.input ── split: statistics of what is learned from ──► input.json of the run directory
 //!                                                                        │
-//!                      a folder, an array, a table, recordings ── open_input ──► Examples, with names and labels
+//!                      a folder, an array, a table, recordings ── open_input ──► Input, read range by range
 //! ```
 //!
 //! [`crate::load`] gives every data set one, known by name or read from files. Where [`DataSet::standardize`] says so its

@@ -11,7 +11,7 @@
 use candle_core::{Result, Tensor};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use scff::batch::Step;
-use scff::layer::Tensors;
+use scff::layer::{LayerState, Tensors};
 
 use crate::activations::matrix;
 use crate::parameters::Parameters;
@@ -83,6 +83,23 @@ impl ForwardForward {
         self.layers.iter().map(Parameters::tensors).collect()
     }
 
+    /// What each layer carries from one step to the next.
+    pub fn states(&self) -> Result<Vec<LayerState>> {
+        self.layers.iter().map(|layer| layer.state(self.step)).collect()
+    }
+
+    /// Goes on from what [`Self::states`] gave.
+    ///
+    /// # Panics
+    ///
+    /// Where there are more or fewer of them.
+    pub fn restore(&mut self, states: &[LayerState]) -> Result<()> {
+        assert_eq!(states.len(), self.layers.len(), "a state for each layer");
+        self.layers = states.iter().map(Parameters::of_state).collect::<Result<_>>()?;
+        self.step = states[0].step;
+        Ok(())
+    }
+
     /// Samples whose first numbers say a label.
     fn labelled(&self, samples: ArrayView2<'_, f32>, labels: &[u32]) -> Array2<f32> {
         let mut rows = samples.to_owned();
@@ -131,7 +148,7 @@ fn softplus(values: &Tensor) -> Result<Tensor> {
 mod tests {
     use ndarray::Array1;
     use scff::batch::{Epoch, LayerIndex};
-    use scff::layer::{Dense, LayerMap, LayerState};
+    use scff::layer::{Dense, LayerMap};
     use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
 
     use super::*;

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 use rand_chacha::rand_core::Rng;
 use scff::batch::{Epoch, Step};
-use scff::layer::{LayerSpec, Tensors};
+use scff::layer::{LayerSpec, LayerState, Tensors};
 use scff::samples::Samples;
 use scff::seed::{NO_LAYER, Purpose, Seed};
 
@@ -85,6 +85,27 @@ impl Network {
     /// What the readout has learnt.
     pub fn readout(&self) -> Result<Tensors> {
         self.readout.tensors()
+    }
+
+    /// What is carried from one step to the next: of each layer, from the input up, and of the readout.
+    pub fn states(&self) -> Result<Vec<LayerState>> {
+        let layers = self.layers.iter().map(|layer| &layer.parameters);
+        layers.chain([&self.readout]).map(|parameters| parameters.state(self.step)).collect()
+    }
+
+    /// Goes on from what [`Self::states`] gave.
+    ///
+    /// # Panics
+    ///
+    /// Where there are more or fewer of them.
+    pub fn restore(&mut self, states: &[LayerState]) -> Result<()> {
+        assert_eq!(states.len(), self.layers.len() + 1, "a state for each layer and for the readout");
+        let layers = self.layers.iter_mut().map(|layer| &mut layer.parameters);
+        for (parameters, state) in layers.chain([&mut self.readout]).zip(states) {
+            *parameters = Parameters::of_state(state)?;
+            self.step = state.step;
+        }
+        Ok(())
     }
 }
 
@@ -196,6 +217,22 @@ mod tests {
             let slope = (up - down) / (2.0 * step);
             assert!((slope / f64::from(square) - 1.0).abs() < 0.02, "{slope}, not {square}");
         }
+    }
+
+    #[test]
+    fn a_restored_network_goes_on_to_the_bit() {
+        let learning = Learning { rate: 0.01, weight_decay: 0.01, dropout: 0.1, seed: SEED };
+        let (mut network, samples) = recurrent();
+        let steps = |network: &mut Network| {
+            for _ in 0..3 {
+                network.step(&samples, &LABELS, &learning).unwrap();
+            }
+            network.states().unwrap()
+        };
+        let half_way = steps(&mut network);
+        let (mut restored, _) = recurrent();
+        restored.restore(&half_way).unwrap();
+        assert_eq!(steps(&mut restored), steps(&mut network));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var};
 use ndarray::ArrayD;
 use scff::batch::Step;
-use scff::layer::{self, Tensors};
+use scff::layer::{self, LayerState, Tensors};
 use scff::optimizer::Update;
 
 /// The tensors of a layer or of a readout, with the moments of their optimiser.
@@ -23,28 +23,39 @@ impl Parameters {
     /// Variables of these values, with moments of zero.
     pub fn new(tensors: &Tensors) -> Result<Self> {
         let variable = |tensor: &layer::Tensor| {
-            let values: Vec<f32> = tensor.values.iter().copied().collect();
+            let values = numbers(tensor);
             let zeros = vec![0.0; values.len()];
-            Ok(Variable {
-                values: Var::from_vec(values, tensor.values.shape(), &Device::Cpu)?,
-                tensor: tensor.clone(),
-                moments: [zeros.clone(), zeros],
-            })
+            Variable::new(tensor, values, [zeros.clone(), zeros])
         };
         Ok(Self { variables: tensors.iter().map(variable).collect::<Result<_>>()? })
     }
 
+    /// Variables as they were when [`Self::state`] gave them.
+    pub fn of_state(state: &LayerState) -> Result<Self> {
+        let LayerState { parameters, first_moments, second_moments, .. } = state;
+        let all = parameters.iter().zip(first_moments.iter().zip(second_moments.iter()));
+        let variable = |(tensor, (first, second))| {
+            Variable::new(tensor, numbers(tensor), [numbers(first), numbers(second)])
+        };
+        Ok(Self { variables: all.map(variable).collect::<Result<_>>()? })
+    }
+
     /// The tensors with the values that they have now.
     pub fn tensors(&self) -> Result<Tensors> {
-        let tensor = |variable: &Variable| {
-            let shape = variable.tensor.values.raw_dim();
-            let values = variable.numbers()?;
-            Ok(layer::Tensor {
-                values: ArrayD::from_shape_vec(shape, values).expect("as many numbers as before"),
-                ..variable.tensor
-            })
+        self.variables.iter().map(|variable| Ok(variable.of(variable.numbers()?))).collect()
+    }
+
+    /// What is carried from one step to the next, after so many.
+    pub fn state(&self, step: Step) -> Result<LayerState> {
+        let moments = |which: usize| -> Tensors {
+            self.variables.iter().map(|variable| variable.of(variable.moments[which].clone())).collect()
         };
-        self.variables.iter().map(tensor).collect()
+        Ok(LayerState {
+            step,
+            parameters: self.tensors()?,
+            first_moments: moments(0),
+            second_moments: moments(1),
+        })
     }
 
     /// The variable of this name.
@@ -86,7 +97,22 @@ impl Parameters {
 }
 
 impl Variable {
+    fn new(tensor: &layer::Tensor, values: Vec<f32>, moments: [Vec<f32>; 2]) -> Result<Self> {
+        let values = Var::from_vec(values, tensor.values.shape(), &Device::Cpu)?;
+        Ok(Self { values, tensor: tensor.clone(), moments })
+    }
+
+    /// A tensor of its name and shape.
+    fn of(&self, values: Vec<f32>) -> layer::Tensor {
+        let values = ArrayD::from_shape_vec(self.tensor.values.raw_dim(), values);
+        layer::Tensor { values: values.expect("as many numbers as before"), ..self.tensor }
+    }
+
     fn numbers(&self) -> Result<Vec<f32>> {
         self.values.flatten_all()?.to_vec1()
     }
+}
+
+fn numbers(tensor: &layer::Tensor) -> Vec<f32> {
+    tensor.values.iter().copied().collect()
 }

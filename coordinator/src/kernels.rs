@@ -3,12 +3,13 @@
 //! Kernels are compared by the digest of their bits. Names and versions are for people: the same name may stand for other
 //! bits in another library, and two names for the same.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use proto::kernels::{Digest, Kernel};
 use proto::process::KernelChoice;
-use scff::blas::kernels::place;
+use scff::blas::kernels::{pace, place};
 
 /// What a worker can compute with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +141,8 @@ fn go_on(offers: &[Offer], began: &Began, wanted: &KernelChoice) -> Result<Agree
     Ok(Agreed { blas, digest })
 }
 
-/// The fastest kernel of all whose bits everybody has. Whoever has none at all has no say.
+/// One of the fastest kernels whose bits everybody has: of those that are about as fast, the one that most of them use already, so
+/// that running workers and local ones on the same machine have the same bits. Whoever has none at all has no say.
 fn begin(offers: &[Offer], wanted: &KernelChoice) -> Result<Agreed, Disagreement> {
     let voters = || offers.iter().filter(|offer| !offer.kernels.is_empty());
     let shared = voters().map(Offer::digests).reduce(|shared, own| &shared & &own).unwrap_or_default();
@@ -149,8 +151,10 @@ fn begin(offers: &[Offer], wanted: &KernelChoice) -> Result<Agreed, Disagreement
         KernelChoice::Named(name) => voters().any(|offer| offer.digest_of(name) == Some(digest)),
     };
     let rank = |digest: &&Digest| {
-        let names = voters().flat_map(|offer| &offer.kernels).filter(|kernel| kernel.digest == **digest);
-        names.map(|kernel| place(&kernel.name)).min()
+        let kernels = voters().flat_map(|offer| &offer.kernels).filter(|kernel| kernel.digest == **digest);
+        let first = kernels.min_by_key(|kernel| place(&kernel.name))?;
+        let users = voters().filter(|offer| offer.digest_of(&offer.in_use) == Some(digest)).count();
+        Some((pace(&first.name), Reverse(users), place(&first.name)))
     };
     let Some(digest) = shared.into_iter().filter(is_wanted).min_by_key(rank) else {
         return Err(Disagreement::NoneShared { kernel: wanted.clone(), offers: list(offers) });
@@ -201,6 +205,21 @@ mod tests {
         assert_eq!(choose(&[&new, &old]), agreed("O 3 Haswell", "h"));
         assert_eq!(choose(&[&old, &none, &new]), agreed("O 2 Haswell", "h"));
         assert_eq!(choose(&[&new, &old, &older]), agreed("O 3 Sandybridge", "s"));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn of_kernels_that_are_about_as_fast_the_one_in_use_is_taken() {
+        let own = offer("a", "O 3", &["SkylakeX=x", "Cooperlake=c", "Haswell=h"]);
+        let other = offer("b", "O 3", &["Cooperlake=c", "SkylakeX=x", "Haswell=h"]);
+        let slow = offer("c", "O 3", &["Haswell=h", "Cooperlake=c", "SkylakeX=x"]);
+        let choose = |offers: &[&Offer]| {
+            agree(&offers.iter().copied().cloned().collect::<Vec<_>>(), None, &wanted("auto")).unwrap()
+        };
+        assert_eq!(choose(&[&own]), agreed("O 3 SkylakeX", "x"));
+        assert_eq!(choose(&[&other, &own, &own]), agreed("O 3 SkylakeX", "x"));
+        assert_eq!(choose(&[&own, &other]), agreed("O 3 Cooperlake", "c"));
+        assert_eq!(choose(&[&slow]), agreed("O 3 Cooperlake", "c"));
     }
 
     #[test]

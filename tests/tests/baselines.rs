@@ -1,7 +1,7 @@
 //! Baselines of a configuration: random weights, back-propagation, fine-tuning and the original Forward-Forward algorithm.
 
 use serde_json::Value;
-use strata_tests::{Sandbox, weights};
+use strata_tests::{Sandbox, until, weights};
 
 fn baseline(sandbox: &Sandbox, method: &str, out: &str, words: &[&str]) -> Value {
     let command = ["baseline", method, Sandbox::CONFIG, "--out", out];
@@ -42,6 +42,34 @@ fn every_method_learns_dense_layers_and_a_finished_one_is_not_trained_again() {
 }
 
 #[test]
+fn one_that_is_stopped_goes_on_to_the_same_weights() {
+    let sandbox = Sandbox::new();
+    let epochs = ["--epochs", "12"];
+    for method in ["back-propagation", "forward-forward"] {
+        let whole = baseline(&sandbox, method, &format!("{method}-whole"), &epochs);
+        let command = ["baseline", method, Sandbox::CONFIG, "--out", method];
+        let mut process = sandbox.start("coordinator", &[&command[..], &epochs].concat());
+        let checkpoint = sandbox.path(method).join("checkpoint.safetensors");
+        until("an epoch", || {
+            assert!(process.is_running(), "{:?}", process.end());
+            checkpoint.exists().then_some(())
+        });
+        process.pid().signal("TERM");
+        let ended = process.end();
+        assert_eq!(ended.status.code(), Some(75), "{}", ended.errors);
+        sandbox
+            .start("coordinator", &[&command[..], &["--epochs", "13"]].concat())
+            .end()
+            .expect_error(&["of 12 epochs", "of 13 epochs"]);
+        let ended = sandbox.start("coordinator", &[&command[..], &epochs].concat()).end();
+        ended.expect_success();
+        assert!(ended.errors.contains("going on after epoch "), "{}", ended.errors);
+        assert_eq!(weights(&baseline(&sandbox, method, method, &epochs)), weights(&whole));
+        assert!(!checkpoint.exists());
+    }
+}
+
+#[test]
 fn recurrent_layers_learn_through_time() {
     let sandbox = Sandbox::of_recordings();
     let summary = baseline(&sandbox, "back-propagation", "back", &["--epochs", "2"]);
@@ -63,6 +91,7 @@ fn what_makes_no_sense_is_refused() {
     let other =
         ["fine-tuning", Sandbox::CONFIG, "--run", "run", "--out", "other", "--set", "layers.0.lr=0.5"];
     refusal(&sandbox, &other, &["run: found a run of another configuration"]);
+    assert!(!sandbox.path("other").exists());
     refusal(
         &sandbox,
         &["back-propagation", Sandbox::CONFIG, "--out", "run"],

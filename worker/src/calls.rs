@@ -1,7 +1,9 @@
-//! What holds for all calls, whichever method they are of: what they say first is short, and a refusal is logged.
+//! What holds for all calls, whichever method they are of: what they say first is short, and a refusal is logged, but for that of
+//! a caller who went away before it had said anything.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -43,7 +45,9 @@ where
         let peer = request.extensions().get::<Arc<Activity>>().map(|activity| activity.peer().ip());
         let peer = peer.map(|peer| format!(" of {peer}")).unwrap_or_default();
         let (method, complaints) = (request.uri().path().to_owned(), self.complaints.clone());
-        let answer = self.methods.call(request.map(|body| body::Body::new(ShortAtFirst::new(body))));
+        let gone = Arc::new(AtomicBool::new(false));
+        let messages = |body| body::Body::new(ShortAtFirst::new(body, gone.clone()));
+        let answer = self.methods.call(request.map(messages));
         Box::pin(async move {
             let answer = answer.await?;
             // Streams that were taken up log their ends themselves, with what they were at.
@@ -54,7 +58,12 @@ where
                     "" => status.code().description(),
                     message => message,
                 };
-                complaints.tell(&format!("a call{peer} to {method} is refused: {reason}"));
+                if gone.load(Ordering::Relaxed) {
+                    complaints
+                        .mention(&format!("a call{peer} to {method} was broken off before it said anything"));
+                } else {
+                    complaints.tell(&format!("a call{peer} to {method} is refused: {reason}"));
+                }
             }
             Ok(answer)
         })
@@ -66,11 +75,13 @@ struct ShortAtFirst {
     messages: body::Body,
     /// What has come of what stands before the first message.
     prefix: Vec<u8>,
+    /// Whether they ended before the first one.
+    gone: Arc<AtomicBool>,
 }
 
 impl ShortAtFirst {
-    fn new(messages: body::Body) -> Self {
-        Self { messages, prefix: Vec::with_capacity(PREFIX) }
+    fn new(messages: body::Body, gone: Arc<AtomicBool>) -> Self {
+        Self { messages, prefix: Vec::with_capacity(PREFIX), gone }
     }
 
     fn check(&mut self, data: &[u8]) -> Result<(), Status> {
@@ -98,10 +109,14 @@ impl Body for ShortAtFirst {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(Pin::new(&mut self.messages).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.check(data)?;
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.check(data)?;
+                }
+            }
+            None | Some(Err(_)) if self.prefix.len() < PREFIX => self.gone.store(true, Ordering::Relaxed),
+            None | Some(Err(_)) => {}
         }
         Poll::Ready(frame)
     }

@@ -8,8 +8,10 @@ mod noise;
 mod packages;
 mod roots;
 mod running;
+mod statistics;
 mod summary;
 
+mod baselines;
 mod bench;
 mod dist;
 mod image;
@@ -54,6 +56,8 @@ enum Command {
     DeployTest(deploy_test::Arguments),
     /// Run a configuration with several seeds and write docs/results/<name>.md.
     Results(results::Arguments),
+    /// Run what other ways of learning reach with the same networks, and write the table of docs/results/baselines.md.
+    Baselines(baselines::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Image(arguments) => image::run(&arguments),
         Command::DeployTest(arguments) => deploy_test::run(&arguments),
         Command::Results(arguments) => results::run(&arguments),
+        Command::Baselines(arguments) => baselines::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use xshell::cmd;
 
+use crate::statistics::mean_and_deviation;
 use crate::summary::{Summary, baseline};
 use crate::{packages, shell};
 
@@ -120,17 +121,6 @@ fn percent(runs: &[Summary], accuracy: impl Fn(&Summary) -> f64) -> Vec<f64> {
     runs.iter().map(|run| 100.0 * accuracy(run)).collect()
 }
 
-/// `mean ± sample standard deviation` of percentages; the deviation of one value is not known.
-fn mean_and_deviation(values: &[f64]) -> String {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    if values.len() < 2 {
-        return format!("{mean:.2} %");
-    }
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    format!("{mean:.2} ± {:.2} %", (squares / (count - 1.0)).sqrt())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,12 +144,6 @@ mod tests {
             blas: "OpenBLAS 0.3.21 SkylakeX".into(),
             cpu: "a processor".into(),
         }
-    }
-
-    #[test]
-    fn the_deviation_is_that_of_a_sample() {
-        assert_eq!(mean_and_deviation(&[1.0, 2.0, 3.0, 4.0]), "2.50 ± 1.29 %");
-        assert_eq!(mean_and_deviation(&[2.0]), "2.00 %");
     }
 
     #[test]

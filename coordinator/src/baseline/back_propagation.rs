@@ -7,14 +7,14 @@ use baseline::network::{Learning, Network};
 use proto::state::weights_sha256;
 use scff::batch::Epoch;
 use scff::frozen::{FrozenLayer, features};
-use scff::layer::{Dense, LayerMap, LayerSpec, Tensors};
+use scff::layer::{Dense, LayerMap, LayerSpec, LayerState, Tensors};
 use scff::readout::{Features, Readout};
 use source::{Examples, ReadError};
 
 use super::accuracies::Accuracies;
 use super::batches::{as_they_are, batches};
 use super::summary::{BaselineSummary, Method, Training};
-use super::training::{Learnt, Wanted, tell, train};
+use super::training::{Learner, Learnt, Prepared, Wanted, train};
 use crate::location::Location;
 use crate::plan::Plan;
 use crate::run::initial_state;
@@ -46,13 +46,14 @@ pub fn back_propagate(
         Start::Random => Method::BackPropagation,
         Start::Run(_) => Method::FineTuning,
     };
-    train(wanted, method, training, |plan, splits, dir| {
-        let weights = match start {
-            Start::Random => initial(plan, splits.classes),
-            Start::Run(place) => of_run(place, wanted, plan, splits.classes)?,
-        };
-        learn(plan, splits, dir, weights, training)
-    })
+    let prepared = Prepared::of(wanted)?;
+    let Prepared { plan, splits } = &prepared;
+    let weights = match start {
+        Start::Random => initial(plan, splits.classes),
+        Start::Run(place) => of_run(place, wanted, plan, splits.classes)?,
+    };
+    let mut learner = BackPropagation::new(plan, splits, training, weights)?;
+    train(wanted, &prepared, method, training, &mut learner)
 }
 
 fn initial(plan: &Plan, classes: usize) -> Weights {
@@ -84,48 +85,85 @@ fn of_run(place: &Location, wanted: &Wanted<'_>, plan: &Plan, classes: usize) ->
     let readout = run.readout()?;
     let readout = readout
         .with_context(|| format!("{place}: found a run without a readout, expected a finished one"))?;
-    let shape = LayerMap::Dense(Dense { inputs: plan.features(), outputs: classes }).tensors();
+    let shape = readout_map(plan, classes).tensors();
     readout.parameters.check("readout", &shape).with_context(|| place.to_string())?;
     Ok(Weights { layers, readout: readout.parameters })
 }
 
-fn learn(
-    plan: &Plan,
-    splits: &Splits,
-    dir: &BaselineDir,
-    weights: Weights,
-    training: &Training,
-) -> anyhow::Result<Learnt> {
-    let taps: Vec<bool> = plan.stages.iter().map(|stage| stage.tapped).collect();
-    let mut network = Network::new(weights.layers, taps.clone(), &weights.readout)?;
-    for epoch in (0..training.epochs).map(Epoch) {
-        let Training { batch, weight_decay, .. } = *training;
+/// A network that learns, and from what.
+struct BackPropagation<'a> {
+    plan: &'a Plan,
+    splits: &'a Splits,
+    training: &'a Training,
+    taps: Vec<bool>,
+    network: Network,
+}
+
+impl<'a> BackPropagation<'a> {
+    fn new(
+        plan: &'a Plan,
+        splits: &'a Splits,
+        training: &'a Training,
+        weights: Weights,
+    ) -> anyhow::Result<Self> {
+        let taps: Vec<bool> = plan.stages.iter().map(|stage| stage.tapped).collect();
+        let network = Network::new(weights.layers, taps.clone(), &weights.readout)?;
+        Ok(Self { plan, splits, training, taps, network })
+    }
+}
+
+impl Learner for BackPropagation<'_> {
+    fn epoch(&mut self, epoch: Epoch) -> anyhow::Result<f64> {
+        let Self { plan, splits, training, .. } = *self;
         let learning = Learning {
             rate: training.rate(epoch),
-            weight_decay,
+            weight_decay: training.weight_decay,
             dropout: plan.readout.dropout,
             seed: plan.seed,
         };
         let mut total = 0.0;
-        for batch in batches(&splits.train, plan.augmentation, batch, plan.seed, epoch) {
+        for batch in batches(&splits.train, plan.augmentation, training.batch, plan.seed, epoch) {
             let (samples, labels) = batch?;
-            total += network.step(&samples, &labels, &learning)? * labels.len() as f64;
+            total += self.network.step(&samples, &labels, &learning)? * labels.len() as f64;
         }
-        tell(training, epoch, total / splits.train.len() as f64)?;
+        Ok(total / splits.train.len() as f64)
     }
-    let layers =
-        network.layers()?.into_iter().map(|(spec, tensors)| Ok(Arc::new(FrozenLayer::new(spec, tensors)?)));
-    let layers: Vec<Arc<FrozenLayer>> = layers.collect::<anyhow::Result<_>>()?;
-    let readout = network.readout()?;
-    let read: Vec<usize> = (0..taps.len()).filter(|&layer| taps[layer]).collect();
-    dir.save_model(&layers.iter().map(|layer| &**layer).collect::<Vec<_>>(), &read)?;
-    dir.save_readout(&readout, &read)?;
-    let readout = Readout::from_parameters(&readout);
-    let correct = |examples: &Examples| Ok(correct(&layers, &taps, &readout, examples)?);
-    Ok(Learnt {
-        accuracies: Accuracies::measure(splits, usize::MAX, correct)?,
-        weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
-    })
+
+    fn maps(&self) -> Vec<LayerMap> {
+        let Self { plan, splits, .. } = *self;
+        let layers = plan.stages.iter().map(|stage| stage.spec.map);
+        layers.chain([readout_map(plan, splits.classes)]).collect()
+    }
+
+    fn states(&self) -> anyhow::Result<Vec<LayerState>> {
+        Ok(self.network.states()?)
+    }
+
+    fn restore(&mut self, states: &[LayerState]) -> anyhow::Result<()> {
+        Ok(self.network.restore(states)?)
+    }
+
+    fn learnt(&self, dir: &BaselineDir) -> anyhow::Result<Learnt> {
+        let Self { taps, network, splits, .. } = self;
+        let layers = network.layers()?.into_iter();
+        let layers = layers.map(|(spec, tensors)| Ok(Arc::new(FrozenLayer::new(spec, tensors)?)));
+        let layers: Vec<Arc<FrozenLayer>> = layers.collect::<anyhow::Result<_>>()?;
+        let readout = network.readout()?;
+        let read: Vec<usize> = (0..taps.len()).filter(|&layer| taps[layer]).collect();
+        dir.save_model(&layers.iter().map(|layer| &**layer).collect::<Vec<_>>(), &read)?;
+        dir.save_readout(&readout, &read)?;
+        let readout = Readout::from_parameters(&readout);
+        let correct = |examples: &Examples| Ok(correct(&layers, taps, &readout, examples)?);
+        Ok(Learnt {
+            accuracies: Accuracies::measure(splits, usize::MAX, correct)?,
+            weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
+        })
+    }
+}
+
+/// The readout, which is a dense layer.
+fn readout_map(plan: &Plan, classes: usize) -> LayerMap {
+    LayerMap::Dense(Dense { inputs: plan.features(), outputs: classes })
 }
 
 /// How many samples frozen layers and a readout classify as labelled.

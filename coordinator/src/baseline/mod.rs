@@ -2,7 +2,7 @@
 //! same code as a run.
 //!
 //! Random weights are a run of no epochs. The others are computed in this process ([`::baseline`]), on the labelled samples;
-//! one that is interrupted begins anew.
+//! one that is interrupted goes on after the last epoch that it finished.
 
 pub mod accuracies;
 pub mod summary;

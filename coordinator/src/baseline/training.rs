@@ -1,7 +1,8 @@
 //! What the training of all baselines has in common.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use scff::batch::Epoch;
+use scff::layer::{LayerMap, LayerState};
 
 use super::accuracies::Accuracies;
 use super::summary::{BaselineSummary, Method, Training};
@@ -11,7 +12,7 @@ use crate::data_folder;
 use crate::location::Location;
 use crate::objects::Patience;
 use crate::plan::{Plan, source};
-use crate::run_dir::BaselineDir;
+use crate::run_dir::{BaselineCheckpoint, BaselineDir};
 use crate::split::{Splits, prepare, split};
 
 /// What is to be trained, and where.
@@ -29,6 +30,43 @@ pub struct Wanted<'a> {
     pub patience: Patience,
 }
 
+/// The plan of a baseline and its samples.
+pub struct Prepared {
+    /// What a run of the configuration would do.
+    pub plan: Plan,
+    /// The samples.
+    pub splits: Splits,
+}
+
+impl Prepared {
+    /// Reads the data set.
+    pub fn of(wanted: &Wanted<'_>) -> anyhow::Result<Self> {
+        let Wanted { config, data, .. } = wanted;
+        let data = data_folder::local(&source(&config.data)?, data)?;
+        let (plan, set) = prepare(config, &data)?;
+        let splits = split(&plan, set)?;
+        Ok(Self { plan, splits })
+    }
+}
+
+/// What learns, epoch by epoch.
+pub trait Learner {
+    /// Goes through all samples once; returns the mean loss of one.
+    fn epoch(&mut self, epoch: Epoch) -> anyhow::Result<f64>;
+
+    /// The maps of the states.
+    fn maps(&self) -> Vec<LayerMap>;
+
+    /// What is carried from one epoch to the next.
+    fn states(&self) -> anyhow::Result<Vec<LayerState>>;
+
+    /// Goes on from such states.
+    fn restore(&mut self, states: &[LayerState]) -> anyhow::Result<()>;
+
+    /// What has been learnt, some of which may belong in the directory.
+    fn learnt(&self, dir: &BaselineDir) -> anyhow::Result<Learnt>;
+}
+
 /// What has been learnt and how well it does.
 pub struct Learnt {
     /// On the samples of the run's splits.
@@ -37,34 +75,43 @@ pub struct Learnt {
     pub weights_sha256: String,
 }
 
-/// Trains a baseline in its own directory, unless it is there already. Blocks.
+/// Trains a baseline in its own directory, unless it is there already, from the last epoch on that was finished. Blocks.
 pub fn train(
     wanted: &Wanted<'_>,
+    prepared: &Prepared,
     method: Method,
     training: &Training,
-    learn: impl FnOnce(&Plan, &Splits, &BaselineDir) -> anyhow::Result<Learnt>,
+    learner: &mut impl Learner,
 ) -> anyhow::Result<BaselineSummary> {
-    let Wanted { config, name, out, data, patience } = wanted;
-    let data = data_folder::local(&source(&config.data)?, data)?;
-    let (plan, set) = prepare(config, &data)?;
+    let Wanted { config, name, out, patience, .. } = wanted;
     let dir = BaselineDir::open(out, config, *patience)?;
+    let learning = format!("{method} {training}");
+    let other = |found: &str| {
+        anyhow!("{out}: holds the baseline {found}, expected {learning}; choose another with --out")
+    };
     if let Some(found) = dir.summary()? {
-        if found.method != method || found.training.as_ref() != Some(training) {
-            bail!(
-                "{out}: holds the baseline {}, expected {method} {training}; choose another with --out",
-                found.said()
-            );
-        }
-        return Ok(found);
+        let same = found.method == method && found.training.as_ref() == Some(training);
+        return if same { Ok(found) } else { Err(other(&found.said())) };
     }
     let began = Stopwatch::start();
-    let splits = split(&plan, set)?;
-    let Learnt { accuracies, weights_sha256 } = learn(&plan, &splits, &dir)?;
+    let mut next = Epoch(0);
+    if let Some(found) = dir.checkpoint(&learner.maps())? {
+        ensure!(found.learning == learning, other(&found.learning));
+        learner.restore(&found.states)?;
+        next = found.next;
+        proto::logs::say(format_args!("going on after epoch {}/{}", next.0, training.epochs));
+    }
+    for epoch in (next.0..training.epochs).map(Epoch) {
+        tell(training, epoch, learner.epoch(epoch)?)?;
+        let (learning, states) = (learning.clone(), learner.states()?);
+        dir.save_checkpoint(&BaselineCheckpoint { learning, next: Epoch(epoch.0 + 1), states })?;
+    }
+    let Learnt { accuracies, weights_sha256 } = learner.learnt(&dir)?;
     let summary = BaselineSummary {
         method,
         config: name.clone(),
-        dataset: plan.data.to_string(),
-        seed: plan.seed.0,
+        dataset: prepared.plan.data.to_string(),
+        seed: prepared.plan.seed.0,
         training: Some(training.clone()),
         accuracies,
         seconds: began.seconds(),
@@ -76,7 +123,7 @@ pub fn train(
 }
 
 /// Says how an epoch went, whose mean loss is a number where anything is learnt.
-pub fn tell(training: &Training, epoch: Epoch, loss: f64) -> anyhow::Result<()> {
+fn tell(training: &Training, epoch: Epoch, loss: f64) -> anyhow::Result<()> {
     if !loss.is_finite() {
         bail!("the loss is not finite any more in epoch {}: try a smaller --lr", epoch.0 + 1);
     }

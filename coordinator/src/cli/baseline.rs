@@ -19,8 +19,8 @@ use super::positive::positive;
 
 /// Which baseline.
 ///
-/// Each writes baseline.json, its configuration and what it has learnt to a directory of its own. But for `random`, one that is
-/// interrupted begins anew.
+/// Each writes baseline.json, its configuration and what it has learnt to a directory of its own. The same command continues one
+/// that is interrupted, after its last whole epoch.
 #[derive(Debug, Subcommand)]
 pub enum BaselineCommand {
     /// Random weights: layers as they begin, with the readout of any run; a run of no epochs.

@@ -44,7 +44,7 @@ const SELF_TEST: &str = "self-test-blas";
 pub struct Cli {
     /// BLAS kernel of this process and of its workers, such as Haswell or SkylakeX. `auto` takes for this process and for local
     /// workers the one that OPENBLAS_CORETYPE names, or else what OpenBLAS chooses, or a
-    /// faster one where it does not know the processor; for running workers the fastest that gives
+    /// faster one where it does not know the processor; for running workers one of the fastest that give
     /// the same bits on all; and for a run that goes on the one that it began with. Another kernel gives other bits.
     #[arg(long, global = true, default_value = "auto", env = "STRATA_BLAS_KERNEL")]
     pub blas_kernel: KernelChoice,

@@ -8,6 +8,7 @@
 //! checkpoint/NN.safetensors  the layer in training        summary.json         what came out
 //! checkpoint/joint.safetensors  all layers in training, in a joint schedule
 //! checkpoint/*.previous.safetensors  the checkpoint before  lock              held by who writes
+//! checkpoint.safetensors  a baseline that learns, after its last epoch
 //! baseline.json       what came out of a baseline, which has config.toml, model and readout besides, or is a run of no epochs
 //! ```
 //!
@@ -41,7 +42,7 @@ use crate::plan::Stage;
 use crate::summary::Summary;
 use crate::totals::Metrics;
 
-pub use baseline::BaselineDir;
+pub use baseline::{BaselineCheckpoint, BaselineDir};
 pub use checkpoint::{Checkpoint, TrainedLayer};
 pub use error::{Damage, RunDirError};
 pub use frozen::{FrozenLayerFile, ModelFile, ReadoutFile, read_layer, read_model};

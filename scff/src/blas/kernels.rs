@@ -5,6 +5,8 @@ struct Known {
     name: &'static str,
     /// Whether this processor has the instructions of it.
     runs: fn() -> bool,
+    /// See [`pace`].
+    pace: usize,
     /// See [`row_period`].
     row_period: Option<usize>,
 }
@@ -12,23 +14,23 @@ struct Known {
 /// The fastest first. A library may have others or lack some of these.
 #[cfg(target_arch = "x86_64")]
 const KERNELS: [Known; 9] = [
-    Known { name: "SapphireRapids", runs: x86::has_avx512_fp16, row_period: Some(1) },
-    Known { name: "Cooperlake", runs: x86::has_avx512_bf16, row_period: Some(1) },
-    Known { name: "SkylakeX", runs: x86::has_avx512, row_period: Some(1) },
-    Known { name: "Haswell", runs: x86::has_avx2, row_period: Some(12) },
-    Known { name: "Zen", runs: x86::has_avx2, row_period: Some(12) },
-    Known { name: "Sandybridge", runs: || is_x86_feature_detected!("avx"), row_period: None },
-    Known { name: "Nehalem", runs: || is_x86_feature_detected!("sse4.2"), row_period: None },
-    Known { name: "Core2", runs: || is_x86_feature_detected!("ssse3"), row_period: None },
-    Known { name: "Prescott", runs: || is_x86_feature_detected!("sse3"), row_period: None },
+    Known { name: "SapphireRapids", runs: x86::has_avx512_fp16, pace: 0, row_period: Some(1) },
+    Known { name: "Cooperlake", runs: x86::has_avx512_bf16, pace: 0, row_period: Some(1) },
+    Known { name: "SkylakeX", runs: x86::has_avx512, pace: 0, row_period: Some(1) },
+    Known { name: "Haswell", runs: x86::has_avx2, pace: 1, row_period: Some(12) },
+    Known { name: "Zen", runs: x86::has_avx2, pace: 1, row_period: Some(12) },
+    Known { name: "Sandybridge", runs: || is_x86_feature_detected!("avx"), pace: 2, row_period: None },
+    Known { name: "Nehalem", runs: || is_x86_feature_detected!("sse4.2"), pace: 3, row_period: None },
+    Known { name: "Core2", runs: || is_x86_feature_detected!("ssse3"), pace: 4, row_period: None },
+    Known { name: "Prescott", runs: || is_x86_feature_detected!("sse3"), pace: 5, row_period: None },
 ];
 
 /// Those that need nothing but what every such processor has.
 #[cfg(target_arch = "aarch64")]
 const KERNELS: [Known; 3] = [
-    Known { name: "neoversen1", runs: || true, row_period: None },
-    Known { name: "cortexa57", runs: || true, row_period: None },
-    Known { name: "armv8", runs: || true, row_period: None },
+    Known { name: "neoversen1", runs: || true, pace: 0, row_period: None },
+    Known { name: "cortexa57", runs: || true, pace: 1, row_period: None },
+    Known { name: "armv8", runs: || true, pace: 2, row_period: None },
 ];
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -75,6 +77,11 @@ pub fn place(name: &str) -> usize {
     known(name).map_or(KERNELS.len(), |(place, _)| place)
 }
 
+/// Kernels of one pace are about as fast, for they use registers of one width; those of lower ones are faster.
+pub fn pace(name: &str) -> usize {
+    known(name).map_or(KERNELS.len(), |(_, known)| known.pace)
+}
+
 /// Rows of a call whose places differ by a multiple of this are computed alike; `None` where nothing is known of the
 /// kernel.
 ///
@@ -93,6 +100,9 @@ mod tests {
     fn wider_vectors_come_first() {
         let order = ["skylakex", "Haswell", "Sandybridge", "Nehalem", "Abacus"].map(place);
         assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
+        assert_eq!(pace("Cooperlake"), pace("SkylakeX"));
+        assert!(KERNELS.is_sorted_by_key(|kernel| kernel.pace));
+        assert!(pace("Abacus") > pace("Prescott"));
         assert!(runnable().contains(&"Prescott"));
     }
 

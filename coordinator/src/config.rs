@@ -11,7 +11,7 @@ use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::{Path, Segment};
 
-use source::{DataSetName, ImageOptions, MfccOptions};
+use source::{DataSetName, ImageOptions, MfccOptions, TableOptions};
 
 use crate::mistyped;
 
@@ -52,13 +52,30 @@ pub struct DataConfig {
     /// A data set that this program knows: either this or `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<DataSetName>,
-    /// A folder of images, with a folder in it for each label, or without labels. A relative path begins where the configuration
-    /// file is; with --set, in the working directory.
+    /// A folder of images, with a folder in it for each label, or without labels; a NumPy array (*.npy), samples first, or an
+    /// archive of arrays (*.npz) with labels among them; or a table (*.csv, *.tsv, also with .gz). A relative path begins where
+    /// the configuration file is; with --set, in the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// The labels of an array at `path`, where they are in an array of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
     /// The share of the samples at `path` that tests, as many of each class [default: 0.1 where there are labels, otherwise 0].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<f64>,
+    /// Samples that test, in files of their own: of the same form as those at `path`, in place of a share of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_path: Option<PathBuf>,
+    /// The labels of an array at `test_path`, where they are in an array of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_labels: Option<PathBuf>,
+    /// Whether the channels of images and the columns of numbers at `path` are standardised over the training set [default:
+    /// true]. Without, images go from 0 to 1 and numbers are taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standardize: Option<bool>,
+    /// What the columns of a table at `path` are for, and what becomes of missing values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableOptions>,
     /// The shape that images at `path` are brought to, and how they are scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<ImageOptions>,
@@ -408,9 +425,13 @@ pub fn load(file: &std::path::Path, overrides: &[String]) -> Result<Config, Conf
     let text =
         std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
     let mut config = parse(&name, &text, overrides)?;
-    let overridden = overrides.iter().any(|given| given.trim_start().starts_with("data.path"));
-    let base = if overridden { None } else { file.parent() };
-    if let Some(path) = &mut config.data.path {
+    let DataConfig { path, labels, test_path, test_labels, .. } = &mut config.data;
+    let paths = [("path", path), ("labels", labels), ("test_path", test_path), ("test_labels", test_labels)];
+    for (key, path) in paths {
+        let Some(path) = path else { continue };
+        let key = format!("data.{key}");
+        let set = |given: &String| given.split_once('=').is_some_and(|(set, _)| set.trim() == key);
+        let base = if overrides.iter().any(set) { None } else { file.parent() };
         let from = base.map_or_else(|| path.clone(), |base| base.join(&*path));
         *path = path::absolute(&from).unwrap_or(from);
     }
@@ -520,11 +541,16 @@ mod tests {
     fn a_relative_path_begins_at_the_file_or_where_it_is_typed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("some.toml");
-        std::fs::write(&file, TEXT.replace("name = \"iris\"", "path = \"photos\"")).unwrap();
-        let path = |set: &[String]| load(&file, set).unwrap().data.path.unwrap();
-        assert_eq!(path(&[]), dir.path().join("photos"));
+        let paths = "path = \"x.npy\"\nlabels = \"y.npy\"";
+        std::fs::write(&file, TEXT.replace("name = \"iris\"", paths)).unwrap();
+        let paths = |set: &[String]| {
+            let data = load(&file, set).unwrap().data;
+            (data.path.unwrap(), data.labels.unwrap())
+        };
+        let beside = |name| dir.path().join(name);
+        assert_eq!(paths(&[]), (beside("x.npy"), beside("y.npy")));
         let typed = std::env::current_dir().unwrap().join("others");
-        assert_eq!(path(&["data.path=others".to_owned()]), typed);
+        assert_eq!(paths(&["data.path=others".to_owned()]), (typed, beside("y.npy")));
     }
 
     #[test]

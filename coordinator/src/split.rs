@@ -102,7 +102,7 @@ mod tests {
 
     fn numbers_input() -> InputSpec {
         let shape = Shape { height: 1, width: 1, channels: 4 };
-        let kind = InputKind::Numbers(NumberInput { shape, moments: None, columns: Vec::new() });
+        let kind = InputKind::Numbers(NumberInput::new(shape));
         InputSpec { kind, classes: ["a", "b", "c"].map(str::to_owned).to_vec() }
     }
 

@@ -219,7 +219,7 @@ impl Examples {
                 out.copy_from_slice(&numbers[range]);
                 if let Some(moments) = moments {
                     for out in out.chunks_exact_mut(channels) {
-                        out.iter_mut().zip(&**moments).for_each(|(out, moments)| *out = moments.apply(*out));
+                        out.iter_mut().zip(&**moments).for_each(|(out, moments)| *out = moments.fill(*out));
                     }
                 }
             }
@@ -282,19 +282,22 @@ fn byte_moments(bytes: &[u8], channels: usize) -> Vec<Moments> {
 }
 
 fn number_moments(numbers: &[f32], channels: usize) -> Vec<Moments> {
-    let count = (numbers.len() / channels).max(1) as f64;
     let sums = |of: &dyn Fn(usize, f64) -> f64| {
         let mut sums = vec![0.0; channels];
         for frame in numbers.chunks_exact(channels) {
             for (channel, (sum, &value)) in sums.iter_mut().zip(frame).enumerate() {
-                *sum += of(channel, f64::from(value));
+                // What is missing does not count.
+                *sum += if value.is_nan() { 0.0 } else { of(channel, f64::from(value)) };
             }
         }
         sums
     };
-    let means: Vec<f64> = sums(&|_, value| value).iter().map(|sum| sum / count).collect();
+    let counts: Vec<f64> = sums(&|_, _| 1.0).into_iter().map(|count| count.max(1.0)).collect();
+    let means: Vec<f64> =
+        sums(&|_, value| value).iter().zip(&counts).map(|(sum, count)| sum / count).collect();
     let squares = sums(&|channel, value| (value - means[channel]).powi(2));
-    means.into_iter().zip(squares).map(|(mean, squares)| Moments::new(mean, squares, count)).collect()
+    let moments = means.into_iter().zip(squares).zip(counts);
+    moments.map(|((mean, squares), count)| Moments::new(mean, squares, count)).collect()
 }
 
 impl fmt::Debug for Examples {

@@ -1,21 +1,17 @@
 //! A user's folder of images: the folders in it are labels, or it has none.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::bad_file::BadFile;
-use super::data_set::DataSet;
 use super::error::DataError;
 use super::image_files::ImageFiles;
 use super::image_options::ImageOptions;
-use super::input::{ImageInput, InputKind, InputSpec};
-use super::open::{Input, Reader};
+use super::input::{ImageInput, InputKind};
+use super::opened::{Input, Reader};
 use super::picture::{self, Header};
-use super::selection::FileSelection;
 use super::shape::{ChannelScale, Shape};
-use super::share;
 use super::walk::{self, Found};
 
 /// Labels of a folder, at most.
@@ -24,8 +20,6 @@ const LABELS: usize = 65_536;
 const SHORTER_SIDE: u32 = 96;
 /// The side of images of different sizes, at most, where no size is configured.
 const SIDE: u32 = 64;
-/// The test share of labelled images where none is configured.
-const TEST_SHARE: f64 = 0.1;
 /// What files of images end in. The last ones are known and not read.
 const ENDINGS: [&str; 10] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "heic", "avif"];
 
@@ -34,29 +28,22 @@ pub fn is_image(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
-/// The data set of the images in a folder, or below.
-pub fn data_set(selection: &FileSelection) -> Result<DataSet, DataError> {
-    let FileSelection { path, images: options, test, seed } = selection;
+/// What the images in a folder, or below, are.
+pub fn kind(path: &Path, options: &ImageOptions) -> Result<InputKind, DataError> {
     let files = images(path)?;
-    let (labels, classes) = labels(path, &files)?;
+    labels(path, &files)?;
     let shape = shape(&files, options)?;
-    let scales = scales(options, shape);
-    let standardize = scales.is_none();
-    let scales = scales.unwrap_or_else(|| vec![ChannelScale::UNIT; shape.channels]);
-    let names: Vec<Arc<str>> = files.iter().map(|file| file.name.as_str().into()).collect();
-    let all = image_files(path, &files, shape, &scales).read(0..files.len())?;
-    let all = all.with_labels(labels).with_names(names);
-    let test = test.unwrap_or(if classes.is_empty() { 0.0 } else { TEST_SHARE });
-    let parts = share::take(test, all.labels(), all.len(), *seed);
-    let (learned, test) = (all.subset(&parts.rest), all.subset(&parts.share));
-    let (train, unlabeled) =
-        if classes.is_empty() { (all.subset(&[]), Some(learned)) } else { (learned, None) };
-    let kind = InputKind::Images(ImageInput { shape, scales });
-    Ok(DataSet { input: InputSpec { kind, classes }, standardize, train, test, validation: None, unlabeled })
+    let scales = options.scales().unwrap_or_else(|| vec![ChannelScale::UNIT; shape.channels]);
+    assert_eq!(scales.len(), shape.channels, "checked when it was configured");
+    Ok(InputKind::Images(ImageInput { shape, scales }))
 }
 
 /// The images of a folder in the shape and the scale of `input`; classes are what the folders in it are called.
 pub fn open(path: &Path, input: &ImageInput) -> Result<Input, DataError> {
+    if !matches!(input.shape.channels, 1 | 3) {
+        let expected = format!("an array of images {}", input.shape);
+        return Err(BadFile::new(path, "files of images, which are grey or in colour", expected).into());
+    }
     let files = images(path)?;
     let (labels, classes) = labels(path, &files)?;
     let files = image_files(path, &files, input.shape, &input.scales);
@@ -155,19 +142,6 @@ fn size(headers: &[Header]) -> (u32, u32) {
     (side, side)
 }
 
-/// The scales that are configured, if they are.
-fn scales(options: &ImageOptions, shape: Shape) -> Option<Vec<ChannelScale>> {
-    let (mean, deviation) = options.mean.as_ref().zip(options.deviation.as_ref())?;
-    assert_eq!(
-        (mean.len(), deviation.len()),
-        (shape.channels, shape.channels),
-        "checked when it was configured"
-    );
-    let scale =
-        |(&mean, &deviation): (&f64, &f64)| ChannelScale { mean: mean as f32, deviation: deviation as f32 };
-    Some(mean.iter().zip(deviation).map(scale).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -178,8 +152,11 @@ mod tests {
 
     use super::*;
     use crate::examples::Examples;
+    use crate::files::data_set;
+    use crate::input::InputSpec;
     use crate::input_source::InputSource;
     use crate::open::open_input;
+    use crate::selection::FileSelection;
 
     /// Grey images of one value each, 4x4.
     fn folder(files: &[(&str, u8)]) -> TempDir {
@@ -193,7 +170,7 @@ mod tests {
     }
 
     fn selection(dir: &TempDir, test: Option<f64>) -> FileSelection {
-        FileSelection { path: dir.path().to_owned(), images: ImageOptions::default(), test, seed: Seed(1) }
+        FileSelection { test, ..FileSelection::new(dir.path().to_owned(), Seed(1)) }
     }
 
     fn first(examples: &Examples, index: u32) -> f32 {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shape::ChannelScale;
+
 /// `[data.images]`: the shape that images are brought to, and how their pixels are scaled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,4 +24,16 @@ pub struct ImageOptions {
     /// What they are divided by after that [default: the deviation over the training set].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deviation: Option<Vec<f64>>,
+}
+
+impl ImageOptions {
+    /// The scales that are configured, one for each channel, if they are.
+    pub fn scales(&self) -> Option<Vec<ChannelScale>> {
+        let (mean, deviation) = self.mean.as_ref().zip(self.deviation.as_ref())?;
+        let scale = |(&mean, &deviation): (&f64, &f64)| ChannelScale {
+            mean: mean as f32,
+            deviation: deviation as f32,
+        };
+        Some(mean.iter().zip(deviation).map(scale).collect())
+    }
 }

@@ -19,6 +19,7 @@ use super::examples::Examples;
 use super::moments::Moments;
 use super::read_error::ReadError;
 use super::shape::{ChannelScale, Shape};
+use super::table_options::TableOptions;
 
 /// What samples are and how they are scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,9 @@ pub struct NumberInput {
     /// What the columns of a table are called, in the order of channels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+    /// How a table is taken; absent where samples come from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableOptions>,
 }
 
 /// Recordings, of which sequences of frames are made.
@@ -78,6 +82,13 @@ pub struct RecordingInput {
     /// How each number of a frame is standardised; absent where they are taken as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moments: Option<Vec<Moments>>,
+}
+
+impl NumberInput {
+    /// Numbers of this shape as they are, of no table.
+    pub fn new(shape: Shape) -> Self {
+        Self { shape, moments: None, columns: Vec::new(), table: None }
+    }
 }
 
 impl InputSpec {

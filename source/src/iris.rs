@@ -40,6 +40,7 @@ pub fn iris() -> DataSet {
                 shape,
                 moments: None,
                 columns: COLUMNS.map(str::to_owned).to_vec(),
+                table: None,
             }),
             classes: SPECIES.map(str::to_owned).to_vec(),
         },

@@ -9,7 +9,7 @@ use super::folder;
 use super::name::DataSetName;
 use super::selection::{Recordings, Selection};
 use super::utterance::Utterance;
-use super::{cifar10, fsdd, idx, image_folder, iris, spoken, stl10, wav_folder};
+use super::{cifar10, files, fsdd, idx, iris, spoken, stl10, wav_folder};
 
 /// All of what is selected, from its folder in `data_dir` or a system folder; iris is part of the program.
 pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError> {
@@ -20,7 +20,7 @@ pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError
             let (utterances, labels) = wav_folder::utterances(&data_dir.join(folder))?;
             spoken::data_set(&utterances, labels, recordings)
         }
-        Selection::Files(selection) => image_folder::data_set(selection),
+        Selection::Files(selection) => files::data_set(selection),
     }
 }
 

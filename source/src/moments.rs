@@ -19,6 +19,11 @@ impl Moments {
         Self { mean, deviation: if deviation == 0.0 { 1.0 } else { deviation } }
     }
 
+    /// The number that `value` becomes; the mean in place of what is missing, which is not a number.
+    pub fn fill(self, value: f32) -> f32 {
+        if value.is_nan() { 0.0 } else { self.apply(value) }
+    }
+
     /// The number that `value` becomes.
     pub fn apply(self, value: f32) -> f32 {
         ((f64::from(value) - self.mean) / self.deviation) as f32

@@ -1,126 +1,19 @@
 //! Inputs of a model that has been trained: files that need not be those of its data set, read as they are needed.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::mem::discriminant;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::audio::MfccOptions;
 use super::bad_file::BadFile;
 use super::data_set::DataSet;
 use super::error::DataError;
-use super::examples::Examples;
-use super::image_files::ImageFiles;
-use super::image_folder;
+use super::form::Form;
 use super::input::{InputKind, InputSpec, RecordingInput};
 use super::input_source::{InputSource, Part};
 use super::load::load;
 use super::name::DataSetName;
-use super::names::Names;
+use super::opened::{Input, Reader};
 use super::selection::{Recordings, Selection, Split};
-use super::shape::Shape;
-
-/// Samples for a model, in the order of their names, scaled as those that the model was trained on.
-///
-/// What is in memory of a user's files is what each sample is called, its label, and no more of the samples themselves than
-/// [`Self::read`] is asked for.
-#[derive(Clone, Debug)]
-pub struct Input {
-    reader: Reader,
-    /// What each sample is called; where nothing is, by its number.
-    names: Option<Names>,
-    /// One for each sample, or none at all.
-    labels: Vec<u32>,
-    classes: Vec<String>,
-}
-
-/// Where samples are read from.
-#[derive(Clone, Debug)]
-pub enum Reader {
-    /// A known data set, whose files have their size.
-    Known(Examples),
-    /// Files of images.
-    Images(ImageFiles),
-}
-
-impl Input {
-    /// Samples; what each is called, if they have names; their labels and what those are called, if they have any.
-    pub(crate) fn new(reader: Reader, names: Option<Names>, labels: Vec<u32>, classes: Vec<String>) -> Self {
-        let input = Self { reader, names, labels, classes };
-        let samples = input.len();
-        assert!(input.labels.is_empty() || input.labels.len() == samples, "a label for each sample, or none");
-        assert!(input.names.as_ref().is_none_or(|names| names.len() == samples), "a name for each sample");
-        input
-    }
-
-    /// How many samples there are.
-    pub fn len(&self) -> usize {
-        match &self.reader {
-            Reader::Known(examples) => examples.len(),
-            Reader::Images(files) => files.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The shape of a sample; of sequences, that of the longest.
-    pub fn shape(&self) -> Shape {
-        match &self.reader {
-            Reader::Known(examples) => examples.shape(),
-            Reader::Images(files) => files.shape(),
-        }
-    }
-
-    /// The label of each sample; empty where they have none.
-    pub fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    /// What the labels are called: as the model's classes, where all are among them, otherwise as the files say.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    /// What a sample is called: the path of its file from the folder on, or else its number, counted from 0.
-    pub fn name(&self, index: usize) -> Cow<'_, str> {
-        match &self.names {
-            Some(names) => names.text(index),
-            None => Cow::Owned(index.to_string()),
-        }
-    }
-
-    /// Reads a range of the samples, without their names; with their labels where they have any.
-    ///
-    /// # Panics
-    /// If there are fewer samples.
-    pub fn read(&self, range: Range<usize>) -> Result<Examples, DataError> {
-        assert!(range.end <= self.len(), "{range:?} of {} samples", self.len());
-        let labels = self.labels.get(range.clone()).unwrap_or_default().to_vec();
-        let examples = match &self.reader {
-            Reader::Known(examples) => {
-                let indices: Vec<u32> = range.map(|index| index as u32).collect();
-                examples.subset(&indices)
-            }
-            Reader::Images(files) => files.read(range)?,
-        };
-        Ok(examples.with_labels(labels))
-    }
-
-    /// Its labels counted as the model's classes are, where it knows all of them.
-    fn knowing(mut self, known: &[String]) -> Self {
-        let numbers: HashMap<&String, u32> = known.iter().zip(0..).collect();
-        let number: Option<Vec<u32>> = self.classes.iter().map(|class| numbers.get(class).copied()).collect();
-        if let Some(number) = number.filter(|number| !number.is_empty()) {
-            self.labels.iter_mut().for_each(|label| *label = number[*label as usize]);
-            self.classes = known.to_vec();
-        }
-        self
-    }
-}
 
 /// Opens samples such as `spec` says: what lies at a path, or a part of a known data set, whose files are in `data_dir`.
 pub fn open_input(source: &InputSource, data_dir: &Path, spec: &InputSpec) -> Result<Input, DataError> {
@@ -133,13 +26,7 @@ pub fn open_input(source: &InputSource, data_dir: &Path, spec: &InputSpec) -> Re
 
 /// A folder or a file of any kind that makes samples as `spec` says.
 fn open_path(path: &Path, spec: &InputSpec) -> Result<Input, DataError> {
-    match &spec.kind {
-        InputKind::Images(input) => image_folder::open(path, input),
-        InputKind::Numbers(_) | InputKind::Recordings(_) => {
-            let expected = "a model of images; others have no inputs of their own yet";
-            Err(BadFile::new(path, "an input for a model of numbers or recordings", expected).into())
-        }
-    }
+    Form::find(path)?.open(path, None, &spec.kind)
 }
 
 /// A part of a known data set, if its samples are of the model's kind and shape.
@@ -193,8 +80,9 @@ fn kind(spec: &InputSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examples::Examples;
     use crate::input::{ImageInput, NumberInput};
-    use crate::shape::ChannelScale;
+    use crate::shape::{ChannelScale, Shape};
     use crate::synthetic;
 
     fn images(height: usize) -> InputSpec {
@@ -232,7 +120,7 @@ mod tests {
     fn parts_of_other_samples_than_the_models_are_refused() {
         let dir = synthetic::Set::default().write([false; 4]);
         let shape = Shape { height: 28, width: 28, channels: 1 };
-        let numbers = InputKind::Numbers(NumberInput { shape, moments: None, columns: Vec::new() });
+        let numbers = InputKind::Numbers(NumberInput::new(shape));
         for (text, spec, expected) in [
             (
                 "mnist:test",

@@ -57,11 +57,29 @@ pub fn write(path: &Path, shape: Shape, out: &mut [u8]) -> Result<(), BadFile> {
     let Opened { decoder, orientation, .. } = open(path, &bytes)?;
     let mut image = decoder.decode().map_err(|cause| refused(path, &cause))?;
     image.apply_orientation(orientation);
-    let image = fitted(image, shape);
-    let pixels =
-        if shape.channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
-    out.copy_from_slice(&pixels);
+    out.copy_from_slice(&pixels(fitted(image, shape), shape));
     Ok(())
+}
+
+/// Writes an image of these pixels, (height, width, channels), to `out` in another shape: cropped about its middle to the shape's
+/// proportions, and resized.
+///
+/// # Panics
+/// If one of the two is neither grey nor red, green and blue.
+pub fn fit(image: &[u8], stored: Shape, shape: Shape, out: &mut [u8]) {
+    assert_eq!((image.len(), out.len()), (stored.len(), shape.len()), "images {stored} and {shape}");
+    assert!(matches!((stored.channels, shape.channels), (1 | 3, 1 | 3)), "images {stored} and {shape}");
+    let (width, height) = (stored.width as u32, stored.height as u32);
+    let image = if stored.channels == 1 {
+        GrayImage::from_raw(width, height, image.to_vec()).map(DynamicImage::ImageLuma8)
+    } else {
+        RgbImage::from_raw(width, height, image.to_vec()).map(DynamicImage::ImageRgb8)
+    };
+    out.copy_from_slice(&pixels(fitted(image.expect("all of its pixels"), shape), shape));
+}
+
+fn pixels(image: DynamicImage, shape: Shape) -> Vec<u8> {
+    if shape.channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BadFile> {

@@ -7,6 +7,7 @@ use scff::seed::Seed;
 use super::audio::MfccOptions;
 use super::image_options::ImageOptions;
 use super::name::DataSetName;
+use super::table_options::TableOptions;
 
 /// A data set, and how it is taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +24,7 @@ pub enum Selection {
         recordings: Recordings,
     },
     /// A user's files.
-    Files(FileSelection),
+    Files(Box<FileSelection>),
 }
 
 /// A user's files, and how they are taken.
@@ -31,12 +32,39 @@ pub enum Selection {
 pub struct FileSelection {
     /// The folder or file.
     pub path: PathBuf,
+    /// The labels of an array, where they are in a file of their own.
+    pub labels: Option<PathBuf>,
+    /// What tests, where it is in files of its own.
+    pub test_path: Option<PathBuf>,
+    /// The labels of an array that tests, where they are in a file of their own.
+    pub test_labels: Option<PathBuf>,
     /// How images are taken.
     pub images: ImageOptions,
+    /// How tables are taken.
+    pub table: TableOptions,
+    /// Whether channels and columns are standardised over what is learned from.
+    pub standardize: bool,
     /// The share of the samples that test, as many of each class [default: a tenth where there are labels, otherwise none].
     pub test: Option<f64>,
     /// Which ones follows from it.
     pub seed: Seed,
+}
+
+impl FileSelection {
+    /// What lies at `path`, taken in the way that nothing is said of.
+    pub fn new(path: PathBuf, seed: Seed) -> Self {
+        Self {
+            path,
+            labels: None,
+            test_path: None,
+            test_labels: None,
+            images: ImageOptions::default(),
+            table: TableOptions::default(),
+            standardize: true,
+            test: None,
+            seed,
+        }
+    }
 }
 
 /// How recordings are taken.

@@ -98,3 +98,30 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn header(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
+
+/// A NumPy array: its type, whether its first axis varies fastest, its axes as Python writes them, and its elements.
+pub fn npy(descr: &str, columns_first: bool, axes: &str, elements: &[u8]) -> Vec<u8> {
+    let order = if columns_first { "True" } else { "False" };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {axes}, }}");
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut array = b"\x93NUMPY\x01\x00".to_vec();
+    array.extend((header.len() as u16).to_le_bytes());
+    array.extend(header.as_bytes());
+    array.extend(elements);
+    array
+}
+
+/// An archive of named arrays.
+pub fn npz(arrays: &[(&str, &[u8])], compressed: bool) -> Vec<u8> {
+    let method = if compressed { zip::CompressionMethod::Deflated } else { zip::CompressionMethod::Stored };
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, array) in arrays {
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        archive.start_file(format!("{name}.npy"), options).unwrap();
+        archive.write_all(array).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}

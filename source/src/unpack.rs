@@ -22,7 +22,7 @@ const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 /// The content of the file at `path`, unpacked if it starts like a gzip file, whatever it is called.
 ///
 /// Anything behind the end of the gzip data is an error when it is reached.
-pub fn open(path: &Path) -> io::Result<(Stored, Box<dyn Read>)> {
+pub fn open(path: &Path) -> io::Result<(Stored, Box<dyn Read + Send>)> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     if file.fill_buf()?.starts_with(&GZIP) {
         Ok((Stored::Gzipped, Box::new(MultiGzDecoder::new(file))))

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use source::{DataSetName, DataSource, FileSelection, ImageOptions, Recordings, Selection, Split};
+use source::{DataSetName, DataSource, FileSelection, ImageOptions, Missing, Recordings, Selection, Split};
 
 use super::error::{PlanError, check};
 use crate::config::{Config, DataConfig, SplitKind};
@@ -34,8 +34,17 @@ pub fn selection(config: &Config) -> Result<Selection, PlanError> {
 fn known(config: &Config, name: DataSetName) -> Result<Selection, PlanError> {
     let data = &config.data;
     let by_path = "nothing: it is for a data set that is given by its path";
-    check(data.test.is_none(), "data.test", "given", by_path)?;
-    check(data.images.is_none(), "data.images", "given", by_path)?;
+    for (given, key) in [
+        (data.labels.is_some(), "data.labels"),
+        (data.test.is_some(), "data.test"),
+        (data.test_path.is_some(), "data.test_path"),
+        (data.test_labels.is_some(), "data.test_labels"),
+        (data.standardize.is_some(), "data.standardize"),
+        (data.table.is_some(), "data.table"),
+        (data.images.is_some(), "data.images"),
+    ] {
+        check(!given, key, "given", by_path)?;
+    }
     let folder = data.folder.as_deref();
     let is_folder = name == DataSetName::WavFolder;
     let expected =
@@ -92,8 +101,25 @@ fn files(config: &Config, path: PathBuf) -> Result<Selection, PlanError> {
     check_images(&images)?;
     if let Some(test) = data.test {
         check((0.0..1.0).contains(&test), "data.test", test, "a share of the samples, from 0 to below 1")?;
+        let either = "nothing where data.test_path says what tests";
+        check(data.test_path.is_none(), "data.test", test, either)?;
     }
-    Ok(Selection::Files(FileSelection { path, images, test: data.test, seed: config.seed }))
+    let no_test = "nothing, but for data.test_path";
+    check(data.test_labels.is_none() || data.test_path.is_some(), "data.test_labels", "given", no_test)?;
+    let standardize = data.standardize.unwrap_or(true);
+    let table = data.table.clone().unwrap_or_default();
+    let means = "zero or refuse, since data.standardize = false and no means are taken";
+    check(standardize || table.missing != Missing::Mean, "data.table.missing", "mean", means)?;
+    Ok(Selection::Files(Box::new(FileSelection {
+        labels: data.labels.clone(),
+        test_path: data.test_path.clone(),
+        test_labels: data.test_labels.clone(),
+        images,
+        table,
+        standardize,
+        test: data.test,
+        ..FileSelection::new(path, config.seed)
+    })))
 }
 
 /// Pixels of a side, at most.
@@ -126,7 +152,7 @@ fn shown(given: Option<impl Display>) -> String {
 #[cfg(test)]
 mod tests {
     use scff::seed::Seed;
-    use source::{MfccOptions, Normalize};
+    use source::{MfccOptions, Normalize, TableOptions};
 
     use super::*;
     use crate::config;
@@ -159,12 +185,52 @@ mod tests {
     }
 
     #[test]
+    fn files_are_selected_as_configured() {
+        let text = include_str!("../../../configs/iris.toml").replace("name = \"iris\"", "path = \"/x.csv\"");
+        let selected = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+            selection(&config::parse("given.toml", &text, &changes).unwrap())
+        };
+        let plain = FileSelection::new("/x.csv".into(), Seed(1));
+        assert_eq!(selected(&["seed=1"]), Ok(Selection::Files(Box::new(plain.clone()))));
+        let table =
+            TableOptions { label: Some("kind".to_owned()), missing: Missing::Mean, ..Default::default() };
+        let changes =
+            ["seed=1", "data.table={ label = \"kind\", missing = \"mean\" }", "data.test_path=/y.csv"];
+        let tested = FileSelection { table, test_path: Some("/y.csv".into()), ..plain };
+        assert_eq!(selected(&changes), Ok(Selection::Files(Box::new(tested))));
+        for (changes, refusal) in [
+            (
+                &["data.test=0.5", "data.test_path=/y.csv"][..],
+                "data.test = 0.5: expected nothing where data.test_path says what tests",
+            ),
+            (
+                &["data.test_labels=/y.npy"],
+                "data.test_labels = given: expected nothing, but for data.test_path",
+            ),
+            (
+                &["data.standardize=false", "data.table={ missing = \"mean\" }"],
+                "data.table.missing = mean: expected zero or refuse",
+            ),
+        ] {
+            let error = selected(changes).unwrap_err().to_string();
+            assert!(error.starts_with(refusal), "{error}");
+        }
+    }
+
+    #[test]
     fn impossible_selections_are_refused_with_key_and_value() {
         let nothing = "expected nothing: mnist has no recordings";
         for (name, changes, refusal) in [
             ("mnist", &["data.split=random"][..], format!("data.split = given: {nothing}")),
             ("mnist", &["data.mfcc={}"], format!("data.mfcc = given: {nothing}")),
             ("mnist", &["data.test_speakers=[\"a\"]"], format!("data.test_speakers = given: {nothing}")),
+            (
+                "mnist",
+                &["data.test_path=x"],
+                "data.test_path = given: expected nothing: it is for a data set that is given by its path"
+                    .into(),
+            ),
             ("fsdd", &["data.folder=x"], "data.folder = x: expected nothing, but for a wav-folder".into()),
             ("wav-folder", &[], "data.folder = nothing: expected the path of a folder of WAV files".into()),
             (

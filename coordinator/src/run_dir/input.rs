@@ -39,7 +39,7 @@ mod tests {
         let store = Store::open(&folder.path().into(), &[], Patience::default()).unwrap();
         let input = |channels| {
             let shape = Shape { height: 1, width: 1, channels };
-            let kind = InputKind::Numbers(NumberInput { shape, moments: None, columns: Vec::new() });
+            let kind = InputKind::Numbers(NumberInput::new(shape));
             InputSpec { kind, classes: vec!["a".to_owned()] }
         };
         assert_eq!(read(store.files()).unwrap(), None);

@@ -141,7 +141,11 @@ fn log(event: &Event) {
         Event::FeaturesStarted { samples } => {
             info!(event = "features_started", samples, "features are computed");
         }
-        Event::FeaturesEnded => info!(event = "features_ended", "all features are here"),
+        Event::FeaturesInterrupted { failure, again_from: sample } => {
+            let worker = &failure.address;
+            warn!(event = "features_interrupted", %worker, reason = failure.message, sample, "going on from the sample");
+        }
+        Event::FeaturesEnded => info!(event = "features_ended", "no more features come"),
         Event::ReadoutStarted { epochs } => info!(event = "readout_started", epochs, "the readout learns"),
         Event::ReadOut(summary) => {
             let (accuracy, on) = summary.measured();

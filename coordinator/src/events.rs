@@ -99,8 +99,15 @@ pub enum Event {
         /// How many more.
         samples: u64,
     },
-    /// All features are here.
+    /// No more features come: all are here, or a worker is gone.
     FeaturesEnded,
+    /// A worker has left or failed. The features that have come are kept.
+    FeaturesInterrupted {
+        /// Which one, and why.
+        failure: WorkerFailure,
+        /// The sample, counted from 0, that is gone on from.
+        again_from: u64,
+    },
     /// The readout begins to learn.
     ReadoutStarted {
         /// For so many epochs.

@@ -1,11 +1,12 @@
 //! Features: what the readout reads of every sample, computed once, on all workers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use half::f16;
 use ndarray::Array2;
-use proto::limits::{MESSAGE_BYTES, PAYLOAD_BYTES};
+use proto::limits::{MESSAGE_BYTES, PAYLOAD_BYTES, rows_per_message};
 use proto::row_bytes::{RowBytes, RowLength};
 use proto::rows::{Precision, decode_f16};
 use proto::wire;
@@ -55,6 +56,9 @@ pub enum FeaturesError {
     /// Whoever listens to what happens failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// Whoever takes the features in failed.
+    #[error(transparent)]
+    Sink(anyhow::Error),
 }
 
 /// The samples themselves, standardised; of sequences, the means of their frames over the first, the middle and the last
@@ -102,8 +106,110 @@ fn means_of_thirds(sequence: &[f32], channels: usize, out: &mut [f32]) {
     }
 }
 
-/// Samples of one job.
+/// Gives the rows of a range of samples, cut into messages whose rows are at most so many bytes long. It may block.
+pub type RowsOf = dyn Fn(Range<usize>, usize) -> Result<Vec<wire::Rows>, UnfitSample> + Send + Sync;
+
+/// Samples on their way through the layers of a run on its workers, whose features come back in order.
+pub struct FeatureStream<'a> {
+    /// What the run is called on the workers, which host its layers.
+    pub run: &'a str,
+    /// What is read.
+    pub taps: &'a LayerTaps,
+    /// Elements of a sample; of sequences, of the longest.
+    pub inputs: usize,
+    /// How many samples there are.
+    pub samples: usize,
+    /// What they are.
+    pub rows: Arc<RowsOf>,
+    /// Precision of samples and features.
+    pub precision: Precision,
+    /// Who is told how it goes on.
+    pub events: &'a Events,
+}
+
+/// Samples of one job, at most.
 const JOB: usize = 960;
+/// Bytes of one job at its widest, unless a single message has more.
+const JOB_BYTES: usize = 4 << 20;
+
+impl FeatureStream<'_> {
+    /// Passes the features of all samples from `first` on to `sink`, (some samples, features) at a time. What is in memory at a
+    /// time does not depend on how many samples there are. After a failure, what `sink` has is whole.
+    pub async fn pass_on(
+        &self,
+        workers: &[Worker],
+        first: usize,
+        mut sink: impl FnMut(&RowBytes) -> Result<(), FeaturesError>,
+    ) -> Result<(), FeaturesError> {
+        let Self { taps, samples, precision, events, .. } = *self;
+        let (results, arrived) = mpsc::channel(QUEUE);
+        let (prepared, produced) = self.produce(first);
+        events.tell(&Event::FeaturesStarted { samples: (samples - first) as u64 })?;
+        let collect = async {
+            // Gone with this: where features are refused, nobody waits for room for more.
+            let mut arrived = arrived;
+            let mut missing = samples - first;
+            while let Some(Job { rows, .. }) = arrived.recv().await {
+                for message in rows {
+                    let rows = RowBytes::parse(message, RowLength::Fixed(taps.features), precision, missing)
+                        .map_err(|error| WorkerFailure::protocol(&workers[0], error))?;
+                    tokio::task::block_in_place(|| sink(&rows))?;
+                    missing -= rows.rows();
+                    events.tell(&Event::Features { samples: rows.rows() as u64 })?;
+                }
+            }
+            Ok::<_, FeaturesError>(missing)
+        };
+        let back = Back::Alike(taps.features * precision.bytes());
+        let begin = self.begin();
+        let bytes_sent = AtomicU64::new(0);
+        let through = through(workers, &begin, back, prepared, results, &bytes_sent);
+        let (sent, missing) = tokio::join!(through, collect);
+        events.tell(&Event::FeaturesEnded)?;
+        let missing = missing?;
+        sent?;
+        produced.await.expect("samples are written without a panic")?;
+        if missing > 0 {
+            let message = format!("features of {missing} of {samples} samples are missing");
+            return Err(WorkerFailure::protocol(&workers[0], message).into());
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> wire::TransformBegin {
+        wire::TransformBegin {
+            run: self.run.to_owned(),
+            inputs: self.inputs as u64,
+            layers: self.taps.read.len() as u32,
+            wire: wire::Wire::from(self.precision).into(),
+            taps: self.taps.read.clone(),
+        }
+    }
+
+    /// Prepares samples on a thread of their own, no more than a few jobs ahead.
+    fn produce(
+        &self,
+        first: usize,
+    ) -> (mpsc::Receiver<Job<()>>, tokio::task::JoinHandle<Result<(), UnfitSample>>) {
+        let (jobs, prepared) = mpsc::channel(QUEUE);
+        let (rows, samples, widest) = (self.rows.clone(), self.samples, self.taps.widest);
+        let row_bytes = message_row_bytes(widest);
+        // Whole messages. A job of few rows at a time: features are wider than samples, and replies are as tall as requests.
+        let message = rows_per_message(row_bytes);
+        let job =
+            (JOB_BYTES / (widest * size_of::<f32>() * message)).clamp(1, (JOB / message).max(1)) * message;
+        let produced = tokio::task::spawn_blocking(move || {
+            for start in (first..samples).step_by(job) {
+                let rows = rows(start..(start + job).min(samples), row_bytes)?;
+                if jobs.blocking_send(Job { tag: (), rows }).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        (prepared, produced)
+    }
+}
 
 /// The outputs of layers for all samples, and for their mirror images where `flips`, computed on all workers.
 pub async fn layer_features(
@@ -119,48 +225,17 @@ pub async fn layer_features(
     let views = Views { examples: examples.clone(), augmentation };
     let variants = (0..augmentation.variants()).map(Variant);
     let keys: Vec<SampleKey> = variants.flat_map(|variant| keys_of(examples.len(), variant)).collect();
-    let rows = keys.len();
-    let begin = wire::TransformBegin {
-        run: run.to_owned(),
-        inputs: examples.shape().len() as u64,
-        layers: taps.read.len() as u32,
-        wire: wire::Wire::from(precision).into(),
-        taps: taps.read.clone(),
-    };
-    let row_bytes = message_row_bytes(taps.widest);
-    let (jobs, prepared) = mpsc::channel(QUEUE);
-    let (results, mut arrived) = mpsc::channel(QUEUE);
-    // A job of few rows at a time: features are wider than samples, and replies are as tall as requests.
-    let produced = tokio::task::spawn_blocking(move || {
-        for keys in keys.chunks(JOB) {
-            let rows = views.rows(keys, precision, row_bytes)?;
-            if jobs.blocking_send(Job { tag: (), rows }).is_err() {
-                break;
-            }
-        }
-        Ok::<_, UnfitSample>(())
+    let samples = keys.len();
+    let rows = Arc::new(move |range, row_bytes| views.rows(&keys[range], precision, row_bytes));
+    let stream =
+        FeatureStream { run, taps, inputs: examples.shape().len(), samples, rows, precision, events };
+    let mut matrix = FeatureMatrix::new(samples, taps.features, precision);
+    let appended = stream.pass_on(workers, 0, |rows| {
+        matrix.append(rows);
+        Ok(())
     });
-    events.tell(&Event::FeaturesStarted { samples: rows as u64 })?;
-    let broken = |message| WorkerFailure::protocol(&workers[0], message);
-    let collect = async {
-        let mut matrix = FeatureMatrix::new(rows, precision);
-        while let Some(Job { rows, .. }) = arrived.recv().await {
-            for message in rows {
-                let samples = u64::from(message.rows);
-                tokio::task::block_in_place(|| matrix.append(message)).map_err(broken)?;
-                events.tell(&Event::Features { samples })?;
-            }
-        }
-        Ok::<_, FeaturesError>(matrix)
-    };
-    let bytes_sent = AtomicU64::new(0);
-    let back = Back::Alike(taps.features * precision.bytes());
-    let through = through(workers, &begin, back, prepared, results, &bytes_sent);
-    let (sent, matrix) = tokio::join!(through, collect);
-    events.tell(&Event::FeaturesEnded)?;
-    sent?;
-    produced.await.expect("samples are written without a panic")?;
-    Ok(matrix?.finish().map_err(broken)?)
+    appended.await?;
+    Ok(matrix.finish())
 }
 
 /// Bytes of a row that messages are cut for: 96 rows of 784 pixels and of 8,192 features fit well. Fewer where a row is wide
@@ -174,63 +249,48 @@ fn message_row_bytes(widest: usize) -> usize {
 /// Features as they arrive.
 struct FeatureMatrix {
     samples: usize,
+    width: usize,
     precision: Precision,
-    rows: usize,
-    width: Option<usize>,
     singles: Vec<f32>,
     halves: Vec<f16>,
 }
 
 impl FeatureMatrix {
-    fn new(samples: usize, precision: Precision) -> Self {
-        Self { samples, precision, rows: 0, width: None, singles: Vec::new(), halves: Vec::new() }
+    fn new(samples: usize, width: usize, precision: Precision) -> Self {
+        Self { samples, width, precision, singles: Vec::new(), halves: Vec::new() }
     }
 
-    fn append(&mut self, message: wire::Rows) -> Result<(), String> {
-        let rows = (message.rows as usize).max(1);
-        let width = *self.width.get_or_insert(message.payload.len() / rows / self.precision.bytes());
-        let missing = self.samples - self.rows;
-        let message = RowBytes::parse(message, RowLength::Fixed(width), self.precision, missing)
-            .map_err(|error| error.to_string())?;
-        let (rows, payload) = (message.rows(), message.payload());
-        if self.rows == 0 {
-            match self.precision {
-                Precision::F32 => self.singles.reserve_exact(self.samples * width),
-                Precision::F16 => self.halves.reserve_exact(self.samples * width),
-            }
-        }
-        self.rows += rows;
+    fn append(&mut self, rows: &RowBytes) {
+        // Memory is taken once something has come.
         match self.precision {
             Precision::F32 => {
                 let start = self.singles.len();
-                self.singles.resize(start + rows * width, 0.0);
-                self.precision.decode(payload, &mut self.singles[start..]);
+                self.singles.reserve_exact(self.samples * self.width - start);
+                self.singles.resize(start + rows.rows() * self.width, 0.0);
+                self.precision.decode(rows.payload(), &mut self.singles[start..]);
             }
-            Precision::F16 => self.halves.extend(decode_f16(payload)),
+            Precision::F16 => {
+                self.halves.reserve_exact(self.samples * self.width - self.halves.len());
+                self.halves.extend(decode_f16(rows.payload()));
+            }
         }
-        Ok(())
     }
 
-    fn finish(self) -> Result<Features, String> {
-        if self.rows != self.samples {
-            return Err(format!("{} rows of features for {} samples", self.rows, self.samples));
-        }
-        let shape = (self.samples, self.width.unwrap_or(0));
-        Ok(match self.precision {
+    fn finish(self) -> Features {
+        let shape = (self.samples, self.width);
+        match self.precision {
             Precision::F32 => {
                 Features::F32(Array2::from_shape_vec(shape, self.singles).expect("as many as counted"))
             }
             Precision::F16 => {
                 Features::F16(Array2::from_shape_vec(shape, self.halves).expect("as many as counted"))
             }
-        })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::limits::rows_per_message;
-
     use super::*;
 
     #[test]

@@ -82,4 +82,10 @@ pub mod run;
 
 pub mod eval;
 
+pub mod table;
+
+pub mod extraction;
+
+pub mod scoring;
+
 pub mod baseline;

@@ -131,6 +131,7 @@ impl Listener for Meters {
             | Event::SlowWorker { .. }
             | Event::Features { .. }
             | Event::FeaturesEnded
+            | Event::FeaturesInterrupted { .. }
             | Event::ReadoutStarted { .. }
             | Event::ReadoutEpoch { .. }
             | Event::ReadOut(_)

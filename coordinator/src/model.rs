@@ -45,6 +45,15 @@ impl Model {
         Ok(Self { read: flags(place, layers, self.layers.len())?, readout: None, ..self })
     }
 
+    /// The same without the layers above the highest that is read, which are of no use to features.
+    #[must_use]
+    pub fn up_to_the_highest_read(mut self) -> Self {
+        let layers = self.read.iter().rposition(|read| *read).expect("one is read") + 1;
+        self.layers.truncate(layers);
+        self.read.truncate(layers);
+        self
+    }
+
     fn with_readout(self, place: &Location, readout: ReadoutFile) -> anyhow::Result<Self> {
         let ReadoutFile { parameters, read } = readout;
         let read = match read {

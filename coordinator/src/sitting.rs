@@ -189,7 +189,7 @@ fn identity(dir: &RunDir, events: &Events) -> Result<RunIdentity, RunDirError> {
 }
 
 /// The workers of a run, which keeps to the kernel that it has begun with.
-fn cluster(identity: &RunIdentity, surroundings: &Surroundings) -> Cluster {
+pub fn cluster(identity: &RunIdentity, surroundings: &Surroundings) -> Cluster {
     let RunIdentity { id, blas, blas_digest, .. } = identity.clone();
     logs::always("run", &id);
     let digest = (!blas_digest.is_empty()).then_some(Digest(blas_digest));

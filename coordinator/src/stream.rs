@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::transform::Job;
-use source::{Augmentation, Examples, Image, ReadError};
+use source::{Augmentation, DataError, Examples, Image, ReadError};
 
 /// A sample that does not get to a worker.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,20 @@ pub enum UnfitSample {
         /// What it holds.
         unfit: Unfit,
     },
+    /// The same of a sample that has a name.
+    #[error("{name}: found {unfit}, expected a number that activations may have")]
+    Named {
+        /// What it is called.
+        name: String,
+        /// What it holds.
+        unfit: Unfit,
+    },
     /// It does not come from its file.
     #[error(transparent)]
     Unread(#[from] ReadError),
+    /// A user's file is not what it was taken for.
+    #[error(transparent)]
+    Input(Box<DataError>),
 }
 
 /// The samples of a split with their augmented views.

@@ -159,6 +159,9 @@ impl Listener for Terminal {
             }
             Event::Features { samples } => self.bar.inc(*samples),
             Event::FeaturesEnded => self.bar.finish_and_clear(),
+            Event::FeaturesInterrupted { failure, again_from } => {
+                self.say(format_args!("{failure}; going on from sample {again_from}"));
+            }
             Event::ReadoutStarted { epochs } => {
                 let epochs = u64::from(*epochs);
                 self.bar = bar(epochs, "   readout {bar:30} {pos}/{len} epochs  {msg}  {eta} left");

@@ -57,12 +57,32 @@ def test_features_of_the_program_are_equal(tmp_path: Path) -> None:
     if found.returncode != 0:
         pytest.skip("this build of the program has no command `features`")
     run = trained("iris.toml", tmp_path / "run")
-    X, _, _ = iris()
-    np.save(tmp_path / "x.npy", X.astype(np.float32))
-    command = [program(), "features", run, tmp_path / "x.npy", "--out", tmp_path / "features.npy"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(strata.load(run).transform(X), np.load(tmp_path / "features.npy"), atol=1e-4)
+    X, species, test = iris()
+    expected = strata.load(run).transform(X[test])
+
+    def written(name: str) -> Path:
+        command = [program(), "features", run, "iris:test", "--out", tmp_path / name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name
+
+    np.testing.assert_allclose(np.load(written("features.npy")), expected, atol=1e-4)
+    with np.load(written("features.npz")) as arrays:
+        np.testing.assert_allclose(arrays["features"], expected, atol=1e-4)
+        assert arrays["names"].tolist() == [str(number) for number in range(30)]
+        assert arrays["classes"][arrays["labels"]][0] == "setosa"
+        np.testing.assert_array_equal(arrays["labels"], species[test])
+
+
+def test_weights_are_exported_as_arrays(tmp_path: Path) -> None:
+    run = trained("iris.toml", tmp_path / "run")
+    command = [program(), "export", run, "--npz", tmp_path / "weights.npz", "--readout"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    weights = strata.load(run).weights
+    with np.load(tmp_path / "weights.npz") as arrays:
+        assert sorted(arrays) == sorted(weights)
+        for name, weight in weights.items():
+            np.testing.assert_array_equal(arrays[name], weight)
 
 
 def test_an_unfinished_run_opens_with_the_layers_that_are_frozen(tmp_path: Path) -> None:

@@ -353,7 +353,19 @@ fn cross_entropy(mut logits: Array2<f32>, labels: &[u32]) -> (f64, Array2<f32>) 
     (loss, logits)
 }
 
-fn largest(values: ArrayView1<'_, f32>) -> usize {
+/// The probabilities of classes that logits (samples, classes) say: softmax, row by row.
+#[must_use]
+pub fn probabilities(mut logits: Array2<f32>) -> Array2<f32> {
+    for mut row in logits.outer_iter_mut() {
+        let largest = f64::from(row[largest(row.view())]);
+        let total: f64 = row.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).sum();
+        row.mapv_inplace(|logit| (libm::exp(f64::from(logit) - largest) / total) as f32);
+    }
+    logits
+}
+
+/// The place of the largest value; of several, the first.
+pub fn largest(values: ArrayView1<'_, f32>) -> usize {
     values.iter().enumerate().fold(0, |best, (index, value)| if *value > values[best] { index } else { best })
 }
 
@@ -391,6 +403,19 @@ mod tests {
             fixture.check(&format!("{prefix}grad.b"), &(&readout.bias_moments.0 * 10.0));
         }
         fixture.assert_complete(|name| name.contains("grad."));
+    }
+
+    #[test]
+    fn probabilities_are_those_of_the_cross_entropy() {
+        let logits = ndarray::array![[1.0, -2.0, 0.5], [1000.0, 999.0, -1000.0]];
+        let found = probabilities(logits.clone());
+        for (logits, found) in logits.outer_iter().zip(found.outer_iter()) {
+            assert!((found.sum() - 1.0).abs() < 1e-6);
+            for label in 0..3 {
+                let (loss, _) = cross_entropy(logits.to_owned().insert_axis(Axis(0)), &[label as u32]);
+                assert!((f64::from(found[label]) - (-loss).exp()).abs() < 1e-6, "{found}");
+            }
+        }
     }
 
     #[test]

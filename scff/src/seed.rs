@@ -42,6 +42,8 @@ pub enum Purpose {
     Samples = 11,
     /// Which recordings train, validate and test, where chance decides.
     Partition = 12,
+    /// Which training samples others are compared with.
+    Reference = 13,
 }
 
 /// Numbers that belong to no layer (the readout, the held-out split) are drawn under this index.

@@ -18,7 +18,7 @@ const FEW_EPOCHS: [&str; 8] = [
 ];
 
 #[test]
-fn a_run_is_exported_as_onnx_and_for_pytorch_and_nothing_is_overwritten() {
+fn a_run_is_exported_as_onnx_for_pytorch_and_for_numpy_and_nothing_is_overwritten() {
     for sandbox in [Sandbox::new(), Sandbox::of_convolutions(), Sandbox::of_sequences()] {
         sandbox.run("run", &FEW_EPOCHS);
         let export =
@@ -32,6 +32,8 @@ fn a_run_is_exported_as_onnx_and_for_pytorch_and_nothing_is_overwritten() {
         let size = |name: &str| fs::metadata(sandbox.path(name)).unwrap().len();
         assert!(size("few.onnx") < size("network.onnx"));
         export(&["--onnx", "none.onnx", "--layers", "7"]).expect_error(&["layer 7", "indices below 3"]);
+        export(&["--npz", "weights.npz"]).expect_success();
+        assert!(size("weights.npz") > 1000);
         export(&["--torch", "module", "--readout"]).expect_success();
         let module = fs::read_to_string(sandbox.path("module/model.py")).unwrap();
         let mut python = Command::new("python3");

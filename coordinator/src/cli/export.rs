@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::{ArgGroup, Args};
 use proto::output::print;
 
-use crate::export::{onnx, torch};
+use crate::export::{npz, onnx, torch};
 use crate::location::Location;
 use crate::model::Model;
 
@@ -23,6 +23,9 @@ pub struct ExportArgs {
     /// Write a folder with model.safetensors and model.py, a module of PyTorch that reads it.
     #[arg(long, value_name = "DIR", group = "format")]
     torch: Option<PathBuf>,
+    /// Write the weights as NumPy arrays: layers.0.weight, layers.0.bias and so on.
+    #[arg(long, value_name = "FILE", group = "format")]
+    npz: Option<PathBuf>,
     /// With the readout too: logits and probabilities of the classes.
     #[arg(long)]
     readout: bool,
@@ -34,7 +37,7 @@ pub struct ExportArgs {
 impl ExportArgs {
     /// Writes what is asked for, and says what it is. Nothing that is there is overwritten.
     pub fn execute(self) -> anyhow::Result<()> {
-        let Self { run_dir, onnx: onnx_file, torch: folder, readout, layers } = self;
+        let Self { run_dir, onnx: onnx_file, torch: folder, npz: archive, readout, layers } = self;
         let mut model = Model::open(&run_dir)?;
         if let Some(layers) = layers {
             model = model.reading(&run_dir, &layers)?;
@@ -44,10 +47,11 @@ impl ExportArgs {
         } else {
             model.readout = None;
         }
-        let written = match (onnx_file, folder) {
-            (Some(file), _) => onnx::write(&model, &file)?,
-            (_, Some(folder)) => torch::write(&model, &folder)?,
-            (None, None) => unreachable!("one of them is required"),
+        let written = match (onnx_file, folder, archive) {
+            (Some(file), ..) => onnx::write(&model, &file)?,
+            (_, Some(folder), _) => torch::write(&model, &folder)?,
+            (.., Some(archive)) => npz::write(&model, &archive)?,
+            (None, None, None) => unreachable!("one of them is required"),
         };
         Ok(print(written)?)
     }

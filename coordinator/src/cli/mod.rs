@@ -9,8 +9,12 @@ mod cluster;
 mod data;
 mod eval;
 mod export;
+mod features;
+mod input;
 mod plan;
+mod predict;
 mod run;
+mod score;
 
 use clap::{Parser, Subcommand};
 use proto::logs::LogArgs;
@@ -24,8 +28,11 @@ use certs::CertsCommand;
 use data::DataCommand;
 use eval::EvalArgs;
 use export::ExportArgs;
+use features::FeaturesArgs;
 use plan::PlanArgs;
+use predict::PredictArgs;
 use run::RunArgs;
+use score::ScoreArgs;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -67,7 +74,23 @@ pub enum Command {
     Plan(PlanArgs),
     /// Train and measure a readout on the frozen layers of a run, or on its input.
     Eval(EvalArgs),
-    /// Write what a run has learned as a file of another program: ONNX, or PyTorch.
+    /// Write the features of samples, as the frozen layers of a run make them, on all workers.
+    ///
+    /// The samples need not be those of the run's data set. They are read as they are needed, and their features are written in
+    /// their order: as *.npz with the arrays features (samples, features), names and, where there are labels, labels and
+    /// classes; as *.npy with the features alone; or as *.csv or *.parquet with columns name, label and features.
+    Features(FeaturesArgs),
+    /// Write what the readout of a run takes samples for: columns name, label, and p_CLASS, the probability of each class.
+    ///
+    /// The samples need not be those of the run's data set. They are read as they are needed. Where their labels are known, it
+    /// says how many are predicted as they are labelled.
+    Predict(PredictArgs),
+    /// Write how unlike the training data samples are: columns name and score. The higher, the more unlike.
+    ///
+    /// What they are compared with is computed of a sample of the run's training data, which is needed once: it is kept in the run
+    /// directory.
+    Score(ScoreArgs),
+    /// Write what a run has learned as a file of another program: ONNX, PyTorch or NumPy.
     Export(ExportArgs),
     /// What other ways of learning reach with the network of a configuration, on the same samples.
     Baseline {
@@ -100,6 +123,9 @@ impl Cli {
             Command::Run(arguments) => arguments.execute(&kernel, stop).await,
             Command::Plan(arguments) => arguments.execute(SELF_TEST).await,
             Command::Eval(arguments) => arguments.execute(&kernel, stop).await,
+            Command::Features(arguments) => arguments.execute(&kernel, stop).await,
+            Command::Predict(arguments) => arguments.execute(&kernel, stop).await,
+            Command::Score(arguments) => arguments.execute(&kernel, stop).await,
             Command::Export(arguments) => arguments.execute(),
             Command::Baseline { method } => method.execute(&kernel, stop).await,
             Command::SelfTestBlas => Ok(self_test::answer()?),

@@ -2,6 +2,8 @@
 
 mod new_file;
 
+pub mod npz;
+
 pub mod onnx;
 
 pub mod torch;

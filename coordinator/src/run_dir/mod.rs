@@ -9,6 +9,7 @@
 //! checkpoint/joint.safetensors  all layers in training, in a joint schedule
 //! checkpoint/*.previous.safetensors  the checkpoint before  lock              held by who writes
 //! checkpoint.safetensors  a baseline that learns, after its last epoch
+//! scores/METHOD.safetensors  what samples are compared with to score them
 //! baseline.json       what came out of a baseline, which has config.toml, model and readout besides, or is a run of no epochs
 //! ```
 //!
@@ -27,6 +28,8 @@ mod input;
 mod checkpoint;
 mod frozen;
 mod metrics;
+
+mod reference;
 
 mod baseline;
 
@@ -47,6 +50,7 @@ pub use checkpoint::{Checkpoint, TrainedLayer};
 pub use error::{Damage, RunDirError};
 pub use frozen::{FrozenLayerFile, ModelFile, ReadoutFile, read_layer, read_model};
 pub use identity::RunIdentity;
+pub use reference::{Arrays, ReferenceOf, write as keep_reference};
 
 use store::{Files, Store};
 
@@ -102,6 +106,17 @@ impl RunDirReader {
             Some(model) => Ok(model),
             None => Ok(ModelFile { layers: frozen::layers(&self.files)?, read: None }),
         }
+    }
+
+    /// What samples are compared with by a method: arrays of these names and ranks, where they are there and were made with
+    /// these layers.
+    pub fn reference(
+        &self,
+        method: &str,
+        of: &ReferenceOf,
+        expected: &[(&'static str, usize)],
+    ) -> Result<Option<Arrays>, RunDirError> {
+        reference::read(&self.files, method, of, expected)
     }
 
     /// The readout, if it is trained.

@@ -4,8 +4,10 @@ mod layer;
 mod sequences;
 
 mod chain;
+mod goodness;
 
 pub use chain::{features, transform};
+pub use goodness::goodness;
 pub use layer::{FrozenLayer, ROWS_PER_CALL};
 
 pub(crate) use layer::transmit;

@@ -136,8 +136,8 @@ mod tests {
     use ndarray::Array2;
     use scff::batch::LayerIndex;
     use scff::layer::{
-        BiRnn, Conv, LayerMap, LayerState, MapShape, PairSource, Pool, PoolKind, SequencePadding, Summary,
-        Transmit,
+        Algorithm, BiRnn, Conv, LayerMap, LayerState, MapShape, PairSource, Pool, PoolKind, SequencePadding,
+        Summary, Transmit,
     };
     use scff::readout::Readout;
     use scff::seed::symmetric;
@@ -164,7 +164,13 @@ mod tests {
         let input = MapShape { height: 7, width: 6, channels: 2 };
         let spec = LayerSpec {
             name: "conv".to_owned(),
-            map: LayerMap::Conv(Conv { input, channels: 8, kernel: 3, padding: 1 }),
+            map: LayerMap::Conv(Conv {
+                input,
+                channels: 8,
+                kernel: 3,
+                padding: 1,
+                algorithm: Algorithm::Direct,
+            }),
             pairs: PairSource::Makes,
             transmit: Transmit::Triangle,
             pool: Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2};
 use scff::batch::{Epoch, LayerIndex, Step};
 use scff::frozen::{FrozenLayer, features};
 use scff::layer::{
-    BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind,
+    Algorithm, BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind,
     SequencePadding, Summary, Tensors, Transmit,
 };
 use scff::readout::Readout;
@@ -82,10 +82,17 @@ fn dense_layers_of_both_algorithms() {
 /// Two convolutions on maps of 9 x 7, of both algorithms, with any pooling upon the first.
 fn check_convolutions(pool: Option<Pool>, readout_pool: Option<Pool>) {
     let input = MapShape { height: 9, width: 7, channels: 3 };
-    let first = LayerMap::Conv(Conv { input, channels: 10, kernel: 5, padding: 2 });
+    let first =
+        LayerMap::Conv(Conv { input, channels: 10, kernel: 5, padding: 2, algorithm: Algorithm::Direct });
     let first = LayerSpec { pool, readout_pool, ..layer(first, PairSource::Makes, Transmit::Triangle) };
     for (pairs, padding) in [(PairSource::Takes, 1), (PairSource::Makes, 0)] {
-        let second = LayerMap::Conv(Conv { input: first.output(), channels: 12, kernel: 3, padding });
+        let second = LayerMap::Conv(Conv {
+            input: first.output(),
+            channels: 12,
+            kernel: 3,
+            padding,
+            algorithm: Algorithm::Direct,
+        });
         check(&[first.clone(), layer(second, pairs, Transmit::Relu)], random(5, input.len()));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::path::{self, PathBuf};
 
-use scff::layer::{PairSource, PoolKind, SequencePadding, Summary, Transmit};
+use scff::layer::{Algorithm, PairSource, PoolKind, SequencePadding, Summary, Transmit};
 use scff::seed::Seed;
 use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
@@ -30,9 +30,8 @@ pub struct Config {
     pub training: TrainingConfig,
     /// The layers, from the input up.
     pub layers: Vec<LayerConfig>,
-    /// The linear classifier that measures the frozen features; a run without it needs no labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readout: Option<ReadoutConfig>,
+    /// The linear classifier that measures the frozen features.
+    pub readout: ReadoutConfig,
 }
 
 /// Precision on the wire.
@@ -194,6 +193,11 @@ pub struct LayerConfig {
     /// the paper's code [default: "masked"].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub padding: Option<Padding>,
+    /// How a convolution is computed: "direct", as patches times weights, or by "winograd", with a quarter of the multiplications,
+    /// where the kernel is 3x3. Part of what fixes the bits [default: "winograd" of such convolutions that read a convolution of at
+    /// least 64 channels and have as many, unless samples are shared; in the file of a run "direct", which nothing else was once].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Algorithm>,
     /// What the readout reads of the states of a recurrent layer: its "last" ones, their "mean" over all frames, or their
     /// means over "thirds" of them [default: "last"].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -420,7 +424,8 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a configuration file and applies `key=value` overrides, whose keys are paths such as `layers.0.lr`.
+/// Reads a configuration file and applies `key=value` overrides, whose keys are paths such as `layers.0.lr`. Convolutions say
+/// from here on by which algorithm they are computed, where that is not direct.
 pub fn load(file: &std::path::Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let name = file.display().to_string();
     let text =
@@ -436,7 +441,25 @@ pub fn load(file: &std::path::Path, overrides: &[String]) -> Result<Config, Conf
         let from = base.map_or_else(|| path.clone(), |base| base.join(&*path));
         *path = path::absolute(&from).unwrap_or(from);
     }
+    choose_algorithms(&mut config.layers);
     Ok(config)
+}
+
+/// Channels in and out with which Winograd's algorithm pays: of fewer, transforms take what products gain.
+const TRANSFORMED: u32 = 64;
+
+/// Convolutions of such shapes are computed by Winograd's algorithm where nothing else is said.
+fn choose_algorithms(layers: &mut [LayerConfig]) {
+    for index in 1..layers.len() {
+        let (below, layer) = (&layers[index - 1], &layers[index]);
+        let wide = |layer: &LayerConfig| {
+            layer.kind == LayerKind::Conv && layer.units.is_some_and(|units| units >= TRANSFORMED)
+        };
+        let possible = layer.kernel == Some(3) && layer.sharing != Some(Sharing::Samples);
+        if layer.algorithm.is_none() && possible && wide(below) && wide(layer) {
+            layers[index].algorithm = Some(Algorithm::Winograd);
+        }
+    }
 }
 
 /// Reads a configuration from `text`; `file` names it in errors.
@@ -536,6 +559,24 @@ mod tests {
     fn a_resolved_configuration_reads_back() {
         let config = parse("iris.toml", TEXT, &[]).unwrap();
         assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn wide_convolutions_of_3x3_are_computed_by_winograd_where_nothing_else_is_said() {
+        let file = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/cifar10.toml"));
+        let algorithms = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+            let layers = load(file, &set).unwrap().layers;
+            layers.into_iter().map(|layer| layer.algorithm).collect::<Vec<_>>()
+        };
+        let winograd = Some(Algorithm::Winograd);
+        assert_eq!(algorithms(&[]), [None, winograd, winograd]);
+        assert_eq!(algorithms(&["layers.1.algorithm=direct"]), [None, Some(Algorithm::Direct), winograd]);
+        assert_eq!(algorithms(&["layers.2.sharing=samples"]), [None, winograd, None]);
+        assert_eq!(algorithms(&["layers.1.units=32"]), [None; 3]);
+        assert_eq!(algorithms(&["layers.1.kernel=5"]), [None, None, winograd]);
+        let of_a_run = parse("config.toml", include_str!("../../configs/cifar10.toml"), &[]).unwrap();
+        assert!(of_a_run.layers.iter().all(|layer| layer.algorithm.is_none()));
     }
 
     #[test]

@@ -76,10 +76,6 @@ pub mod features;
 
 pub mod readout;
 
-pub mod without_labels;
-
-pub mod few_labels;
-
 pub mod sitting;
 
 pub mod run;
@@ -91,7 +87,5 @@ pub mod table;
 pub mod extraction;
 
 pub mod scoring;
-
-pub mod init;
 
 pub mod baseline;

@@ -135,7 +135,6 @@ impl Listener for Meters {
             | Event::ReadoutStarted { .. }
             | Event::ReadoutEpoch { .. }
             | Event::ReadOut(_)
-            | Event::WithoutLabels(_)
             | Event::Stopped { .. }
             | Event::Finished { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use scff::goodness::LossParameters;
 use scff::layer::{
-    BiRnn, Conv, Dense, LayerMap, LayerSpec, MapShape, PairSource, Pool, PoolField, PoolKind,
+    Algorithm, BiRnn, Conv, Dense, LayerMap, LayerSpec, MapShape, PairSource, Pool, PoolField, PoolKind,
     SequencePadding, SpecError, SpecField, Summary, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
@@ -68,11 +68,16 @@ impl From<BiRnn> for wire::BiRnn {
 
 impl From<Conv> for wire::Conv {
     fn from(conv: Conv) -> Self {
+        let algorithm = match conv.algorithm {
+            Algorithm::Direct => wire::Algorithm::Direct,
+            Algorithm::Winograd => wire::Algorithm::Winograd,
+        };
         Self {
             input: Some(conv.input.into()),
             channels: conv.channels as u64,
             kernel: conv.kernel as u64,
             padding: conv.padding as u64,
+            algorithm: algorithm.into(),
         }
     }
 }
@@ -102,13 +107,22 @@ fn linear_map(message: wire::layer_spec::Map) -> Result<LayerMap, WireError> {
         wire::layer_spec::Map::Dense(wire::Dense { inputs, outputs }) => {
             Ok(LayerMap::Dense(Dense { inputs: size(inputs), outputs: size(outputs) }))
         }
-        wire::layer_spec::Map::Conv(wire::Conv { input, channels, kernel, padding }) => {
-            let input = shape(required("spec.conv.input", input)?);
-            let (channels, kernel, padding) = (size(channels), size(kernel), size(padding));
-            Ok(LayerMap::Conv(Conv { input, channels, kernel, padding }))
-        }
+        wire::layer_spec::Map::Conv(message) => conv(message).map(LayerMap::Conv),
         wire::layer_spec::Map::Birnn(message) => birnn(message).map(LayerMap::BiRnn),
     }
+}
+
+fn conv(message: wire::Conv) -> Result<Conv, WireError> {
+    let wire::Conv { input, channels, kernel, padding, algorithm } = message;
+    let input = shape(required("spec.conv.input", input)?);
+    let algorithm = match wire::Algorithm::try_from(algorithm) {
+        Ok(wire::Algorithm::Direct) => Algorithm::Direct,
+        Ok(wire::Algorithm::Winograd) => Algorithm::Winograd,
+        Err(_) => {
+            return Err(WireError::new("spec.conv.algorithm", algorithm, "DIRECT (0) or WINOGRAD (1)"));
+        }
+    };
+    Ok(Conv { input, channels: size(channels), kernel: size(kernel), padding: size(padding), algorithm })
 }
 
 fn shape(wire::Map { height, width, channels }: wire::Map) -> MapShape {
@@ -155,6 +169,7 @@ fn refused(SpecError { field, found, expected }: SpecError, map: &LayerMap) -> W
         SpecField::Channels | SpecField::Output => "spec.conv.channels",
         SpecField::Kernel => "spec.conv.kernel",
         SpecField::Padding => "spec.conv.padding",
+        SpecField::Algorithm => "spec.conv.algorithm",
         SpecField::Transmit => "spec.transmit",
         SpecField::Block => "spec.block",
         SpecField::Pool(PoolField::Size) => "spec.pool.size",
@@ -287,7 +302,13 @@ mod tests {
         let pool = |kind, size, padding| Some(Pool { kind, size, stride: 2, padding });
         LayerSpec {
             name: "conv1".into(),
-            map: LayerMap::Conv(Conv { input, channels: 6, kernel: 5, padding: 2 }),
+            map: LayerMap::Conv(Conv {
+                input,
+                channels: 6,
+                kernel: 5,
+                padding: 2,
+                algorithm: Algorithm::Direct,
+            }),
             pool: pool(PoolKind::Max, 4, 1),
             readout_pool: pool(PoolKind::Average, 2, 0),
             ..dense()
@@ -307,7 +328,11 @@ mod tests {
 
     #[test]
     fn a_layer_survives_the_wire() {
-        for spec in [dense(), conv(), birnn()] {
+        let mut winograd = conv();
+        if let LayerMap::Conv(conv) = &mut winograd.map {
+            (conv.kernel, conv.algorithm) = (3, Algorithm::Winograd);
+        }
+        for spec in [dense(), conv(), winograd, birnn()] {
             assert_eq!(LayerSpec::try_from(wire::LayerSpec::from(&spec)), Ok(spec));
         }
     }
@@ -330,6 +355,8 @@ mod tests {
         assert_eq!(refuse_conv(|conv| conv.input = None), "spec.conv.input");
         assert_eq!(refuse_conv(|conv| conv.padding = u64::MAX), "spec.conv.padding");
         assert_eq!(refuse_conv(|conv| conv.kernel = 13), "spec.conv.kernel");
+        assert_eq!(refuse_conv(|conv| conv.algorithm = 2), "spec.conv.algorithm");
+        assert_eq!(refuse_conv(|conv| conv.algorithm = 1), "spec.conv.algorithm");
         let large = wire::Map { height: 1 << 23, width: 1 << 23, channels: 3 };
         assert_eq!(refuse_conv(|conv| conv.input = Some(large)), "spec.conv.input");
         assert_eq!(refuse_conv(|conv| conv.channels = 1 << 20), "spec.conv.channels");

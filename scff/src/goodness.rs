@@ -185,36 +185,65 @@ fn positive_pair(g: &[f32], gradient: &mut [f32], count: f64, loss: &LossParamet
     let norm = g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
     let pull = if norm > 0.0 { lambda / (count * norm) } else { 0.0 };
     let all = count * g.len() as f64;
-    let mut report = Loss { penalty: lambda * norm / count, ..Loss::default() };
+    let (mut softplus, mut sum) = (Softplus::default(), 0.0);
     for (&g, slot) in g.iter().zip(gradient) {
         let g = f64::from(g);
-        let (softplus, sigmoid) = softplus_and_sigmoid(theta - g);
-        report.positive += softplus / all;
-        report.goodness_pos += g / all;
-        *slot = (pull * g - sigmoid / all) as f32;
+        sum += g;
+        *slot = (pull * g - softplus.add(theta - g) / all) as f32;
     }
-    report
+    Loss {
+        positive: softplus.sum() / all,
+        goodness_pos: sum / all,
+        penalty: lambda * norm / count,
+        ..Loss::default()
+    }
 }
 
 /// One of `count` negative pairs: its part of the loss, and dL/dg.
 fn negative_pair(g: &[f32], gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
     let all = count * g.len() as f64;
-    let mut report = Loss::default();
+    let (mut softplus, mut sum) = (Softplus::default(), 0.0);
     for (&g, slot) in g.iter().zip(gradient) {
         let g = f64::from(g);
-        let (softplus, sigmoid) = softplus_and_sigmoid(g - f64::from(loss.theta_neg));
-        report.negative += softplus / all;
-        report.goodness_neg += g / all;
-        *slot = (sigmoid / all) as f32;
+        sum += g;
+        *slot = (softplus.add(g - f64::from(loss.theta_neg)) / all) as f32;
     }
-    report
+    Loss { negative: softplus.sum() / all, goodness_neg: sum / all, ..Loss::default() }
 }
 
-/// log(1 + exp(u)) without overflow, and its derivative. `libm` gives every machine the same bits.
-fn softplus_and_sigmoid(u: f64) -> (f64, f64) {
-    let e = libm::exp(-u.abs());
-    let share = 1.0 / (1.0 + e);
-    (u.max(0.0) + libm::log1p(e), if u >= 0.0 { share } else { e * share })
+/// A sum of log(1 + exp(u)), without overflow: of max(u, 0), and of log(1 + exp(-|u|)), of which one logarithm serves
+/// hundreds. `libm` gives every machine the same bits.
+struct Softplus {
+    linear: f64,
+    logarithms: f64,
+    /// What the next logarithm is of: a product of numbers from 1 to 2.
+    product: f64,
+}
+
+impl Default for Softplus {
+    fn default() -> Self {
+        Self { linear: 0.0, logarithms: 0.0, product: 1.0 }
+    }
+}
+
+impl Softplus {
+    /// Adds that of `u`, and returns its derivative.
+    fn add(&mut self, u: f64) -> f64 {
+        const LARGE: f64 = 1e300;
+        let e = libm::exp(-u.abs());
+        self.linear += u.max(0.0);
+        self.product *= 1.0 + e;
+        if self.product > LARGE {
+            self.logarithms += libm::log(self.product);
+            self.product = 1.0;
+        }
+        let share = 1.0 / (1.0 + e);
+        if u >= 0.0 { share } else { e * share }
+    }
+
+    fn sum(&self) -> f64 {
+        self.linear + (self.logarithms + libm::log(self.product))
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +253,18 @@ mod tests {
     use super::*;
 
     const LOSS: LossParameters = LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.1 };
+
+    #[test]
+    fn a_sum_of_softplus_is_that_of_its_parts() {
+        let numbers = |index: i32| f64::from(index % 89 - 44) * 0.9;
+        let mut sum = Softplus::default();
+        for u in (0..3000).map(numbers) {
+            let slope = 1.0 / (1.0 + (-u).exp());
+            assert!((sum.add(u) - slope).abs() < 1e-15, "{u}");
+        }
+        let expected: f64 = (0..3000).map(|index| numbers(index).exp().ln_1p()).sum();
+        assert!((sum.sum() / expected - 1.0).abs() < 1e-13, "{} {expected}", sum.sum());
+    }
 
     #[test]
     fn a_huge_goodness_gives_a_finite_loss() {
@@ -266,6 +307,6 @@ mod tests {
     #[test]
     fn the_norm_of_zero_goodness_has_no_slope() {
         let (_, gradient) = loss_and_gradient(&Goodness(array![[0.0], [0.0]]), 1, &LOSS);
-        assert!((gradient[(0, 0)] + softplus_and_sigmoid(1.0).1 as f32).abs() < 1e-6);
+        assert!((gradient[(0, 0)] + Softplus::default().add(1.0) as f32).abs() < 1e-6);
     }
 }

@@ -143,7 +143,7 @@ fn lanes_sum(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{Conv, MapShape};
+    use crate::layer::{Algorithm, Conv, MapShape};
 
     #[test]
     fn a_constant_sample_becomes_zero() {
@@ -159,7 +159,7 @@ mod tests {
         const COLUMNS: [usize; 8] = [2, 1, 0, 1, 2, 3, 2, 1];
         for channels in [1, 3, 8, 11] {
             let input = MapShape { height: 5, width: 4, channels };
-            let conv = Conv { input, channels: 2, kernel: 5, padding: 2 };
+            let conv = Conv { input, channels: 2, kernel: 5, padding: 2, algorithm: Algorithm::Direct };
             let counting = Counting::of(&LayerMap::Conv(conv));
             let values: Vec<f32> = (0..input.len()).map(|i| (i * i % 37) as f32).collect();
             let positions = ROWS.iter().flat_map(|row| COLUMNS.iter().map(move |column| row * 4 + column));

@@ -8,7 +8,8 @@ use scff::batch::{Epoch, Step};
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
 use scff::goodness::{LossParameters, PartialGoodness};
 use scff::layer::{
-    Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+    Algorithm, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors,
+    Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
@@ -114,16 +115,32 @@ const CONVS: [(usize, usize, usize, usize, usize, usize); 3] =
 
 fn conv((side, channels_in, channels, kernel, ..): (usize, usize, usize, usize, usize, usize)) -> LayerMap {
     let input = MapShape { height: side, width: side, channels: channels_in };
-    LayerMap::Conv(Conv { input, channels, kernel, padding: kernel / 2 })
+    LayerMap::Conv(Conv { input, channels, kernel, padding: kernel / 2, algorithm: Algorithm::Direct })
+}
+
+/// A convolution in all ways in which it can be computed.
+fn convs(shape: (usize, usize, usize, usize, usize, usize)) -> Vec<LayerMap> {
+    let algorithms = [Algorithm::Direct, Algorithm::Winograd].into_iter();
+    algorithms.filter(|algorithm| algorithm.suits(shape.3)).map(|algorithm| by(algorithm, shape)).collect()
+}
+
+/// All of [`CONVS`] so.
+fn all_convs() -> impl Iterator<Item = ((usize, usize, usize, usize, usize, usize), LayerMap)> {
+    CONVS.into_iter().flat_map(|shape| convs(shape).into_iter().map(move |map| (shape, map)))
+}
+
+/// A convolution in one of them.
+fn by(algorithm: Algorithm, shape: (usize, usize, usize, usize, usize, usize)) -> LayerMap {
+    let LayerMap::Conv(direct) = conv(shape) else { unreachable!("a convolution") };
+    LayerMap::Conv(Conv { algorithm, ..direct })
 }
 
 const MAX: Option<Pool> = Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 });
 
 #[test]
 fn a_convolutions_step_does_not_depend_on_threads() {
-    for shape in CONVS {
-        let map = conv(shape);
-        check_the_same(&format!("{shape:?}"), || {
+    for (shape, map) in all_convs() {
+        check_the_same(&format!("{map:?}"), || {
             let mut layer = fresh(map, PairSource::Makes, MAX, shape.4);
             for step in 0..3 {
                 let rows = rows(step, 2 * shape.5, map.inputs());
@@ -138,26 +155,36 @@ fn a_convolutions_step_does_not_depend_on_threads() {
 fn a_convolutions_step_with_a_pair_prefix_does_not_depend_on_threads() {
     let below = (12, 3, 24, 5, 24, 20);
     let above = (6, 24, 30, 3, 7, 20);
-    check_the_same("two convolutions", || {
-        let below = fresh(conv(below), PairSource::Makes, MAX, below.4).freeze();
-        let layer = fresh(conv(above), PairSource::Takes, MAX, above.4);
-        let mut stage = TrainingStage::new(vec![Arc::new(below)], layer);
-        let mut passed_on = Vec::new();
-        for step in 0..3 {
-            let rows = rows(step, 20, 12 * 12 * 3);
-            passed_on.push(stage.step_and_pass_on(rows, false, &[7], PassOn::Pairs).1);
-        }
-        (stage.layer().state(), passed_on)
-    });
+    let between = (6, 24, 24, 3, 24, 20);
+    for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
+        check_the_same(&format!("three convolutions, {algorithm}"), || {
+            let below = fresh(conv(below), PairSource::Makes, MAX, below.4).freeze();
+            let between = fresh(by(algorithm, between), PairSource::Takes, None, between.4).freeze();
+            let layer = fresh(by(algorithm, above), PairSource::Takes, MAX, above.4);
+            let mut stage = TrainingStage::new(vec![Arc::new(below), Arc::new(between)], layer);
+            let mut passed_on = Vec::new();
+            for step in 0..3 {
+                let rows = rows(step, 20, 12 * 12 * 3);
+                passed_on.push(stage.step_and_pass_on(rows, false, &[7], PassOn::Pairs).1);
+            }
+            (stage.layer().state(), passed_on)
+        });
+    }
 }
 
 #[test]
 fn an_image_is_transformed_alike_whatever_its_place_and_company() {
+    for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
+        check_images(algorithm);
+    }
+}
+
+fn check_images(algorithm: Algorithm) {
     let shape = (12, 3, 24, 5, 24, 0);
     let above = (6, 24, 30, 3, 30, 0);
     let layers = [
         Arc::new(fresh(conv(shape), PairSource::Makes, MAX, 24).freeze()),
-        Arc::new(fresh(conv(above), PairSource::Takes, None, 30).freeze()),
+        Arc::new(fresh(by(algorithm, above), PairSource::Takes, None, 30).freeze()),
     ];
     let inputs = conv(shape).inputs();
     let samples = rows(1, 40, inputs);
@@ -168,7 +195,7 @@ fn an_image_is_transformed_alike_whatever_its_place_and_company() {
             let parts = [rows(2, before, inputs), alone.to_owned(), rows(3, after, inputs)];
             let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
             let found = transform(&layers, concatenate(Axis(0), &views).unwrap().view());
-            assert_eq!(found.row(before), together.row(sample), "sample {sample} at {before}");
+            assert_eq!(found.row(before), together.row(sample), "{algorithm}: sample {sample} at {before}");
         }
     }
     check_the_same("images", || transform(&layers, samples.view()));
@@ -177,14 +204,19 @@ fn an_image_is_transformed_alike_whatever_its_place_and_company() {
 /// What a group of workers relies on.
 #[test]
 fn a_convolutions_block_does_not_depend_on_the_blocks_beside_it() {
-    let shape = (8, 16, 48, 3, 16, 20);
-    let map = conv(shape);
+    for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
+        check_block(algorithm);
+    }
+}
+
+fn check_block(algorithm: Algorithm) {
+    let map = by(algorithm, (8, 16, 48, 3, 16, 20));
     let input = PairedRows::make(rows(1, 20, map.inputs()), &map, false, &[3]);
     let mut whole = fresh(map, PairSource::Makes, None, 16);
     let parameters = whole.state().parameters;
     let partial = goodness(&mut whole, &input);
     for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
-        let mut alone = fresh(conv((8, 16, channels.len(), 3, 16, 20)), PairSource::Makes, None, 16);
+        let mut alone = fresh(by(algorithm, (8, 16, channels.len(), 3, 16, 20)), PairSource::Makes, None, 16);
         let parameters = Tensors::linear(
             parameters.weight().slice_axis(Axis(0), channels.slice()).to_owned(),
             parameters.bias().slice_axis(Axis(0), channels.slice()).to_owned(),
@@ -251,14 +283,14 @@ fn shards_train_as_the_whole_layer_does() {
         |step| PairedRows::make(rows(step, 40, 50), &map, true, &[3, 5]),
         &[&[9], &[4, 5], &[1, 8], &[3, 3, 3], &[2, 1, 2, 4]],
     );
-    let conv_shape = (8, 16, 48, 3, 8, 20);
-    let map = conv(conv_shape);
-    check_shards(
-        &fresh(map, PairSource::Makes, MAX, 8),
-        Sharing::Channels,
-        |step| PairedRows::make(rows(step, 20, map.inputs()), &map, false, &[3]),
-        &[&[6], &[3, 3], &[1, 5], &[2, 2, 2], &[1, 1, 1, 1, 1, 1]],
-    );
+    for map in convs((8, 16, 48, 3, 8, 20)) {
+        check_shards(
+            &fresh(map, PairSource::Makes, MAX, 8),
+            Sharing::Channels,
+            |step| PairedRows::make(rows(step, 20, map.inputs()), &map, false, &[3]),
+            &[&[6], &[3, 3], &[1, 5], &[2, 2, 2], &[1, 1, 1, 1, 1, 1]],
+        );
+    }
 }
 
 #[test]
@@ -337,8 +369,7 @@ fn resume_equals_uninterrupted() {
 
 #[test]
 fn a_resumed_convolution_equals_an_uninterrupted_one() {
-    for shape in CONVS {
-        let map = conv(shape);
+    for (shape, map) in all_convs() {
         let batch =
             |step| PairedRows::make(rows(step, shape.5, map.inputs()), &map, false, &[1 + step as usize % 5]);
         let mut uninterrupted = fresh(map, PairSource::Makes, MAX, shape.4);

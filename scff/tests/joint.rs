@@ -7,7 +7,7 @@ use scff::batch::{Epoch, Step};
 use scff::frozen::FrozenLayer;
 use scff::goodness::LossParameters;
 use scff::layer::{
-    Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Transmit,
+    Algorithm, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
@@ -40,7 +40,7 @@ fn dense(inputs: usize, outputs: usize) -> LayerMap {
 
 fn conv(side: usize, inputs: usize, channels: usize) -> LayerMap {
     let input = MapShape { height: side, width: side, channels: inputs };
-    LayerMap::Conv(Conv { input, channels, kernel: 3, padding: 1 })
+    LayerMap::Conv(Conv { input, channels, kernel: 3, padding: 1, algorithm: Algorithm::Direct })
 }
 
 fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {

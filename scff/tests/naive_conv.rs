@@ -5,7 +5,7 @@ use scff::batch::{Epoch, Step};
 use scff::frozen::FrozenLayer;
 use scff::goodness::LossParameters;
 use scff::layer::{
-    Conv, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+    Algorithm, Conv, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
@@ -23,7 +23,7 @@ mod naive_conv;
 
 const CASES: u64 = 40;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Case {
     number: u64,
     batch: usize,
@@ -90,7 +90,7 @@ fn for_random_cases(check: impl Fn(&Case)) {
         let input = MapShape { height, width, channels: between(1, 5) };
         let padding = between(0, 2);
         let kernel = between(1, 3);
-        let conv = Conv { input, channels: between(2, 20), kernel, padding };
+        let conv = Conv { input, channels: between(2, 20), kernel, padding, algorithm: Algorithm::Direct };
         let output = conv.output();
         let size = between(1, output.height.min(output.width) as u32);
         let pool = Pool {
@@ -120,12 +120,23 @@ fn for_random_cases(check: impl Fn(&Case)) {
                 lambda: between(0, 2) as f32 * 0.05,
             },
         };
-        println!("{case:?}");
-        check(&case);
+        for case in case.algorithms() {
+            println!("{case:?}");
+            check(&case);
+        }
     }
 }
 
 impl Case {
+    /// The case under every algorithm that suits its kernel.
+    fn algorithms(self) -> impl Iterator<Item = Self> {
+        let algorithms = [Algorithm::Direct, Algorithm::Winograd].into_iter();
+        let kernel = self.conv.kernel;
+        algorithms
+            .filter(move |algorithm| algorithm.suits(kernel))
+            .map(move |algorithm| Self { conv: Conv { algorithm, ..self.conv }, ..self.clone() })
+    }
+
     fn rows(&self, times: usize) -> Array2<f32> {
         let mut random = Seed(self.number).stream(Purpose::Augmentation, NO_LAYER, Epoch(0), Step(0));
         let shape = (times * self.batch, self.conv.input.len());

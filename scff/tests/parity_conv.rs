@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 use scff::frozen::{FrozenLayer, features, transform};
-use scff::layer::{Conv, LayerMap, LayerSpec, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit};
+use scff::layer::{
+    Algorithm, Conv, LayerMap, LayerSpec, MapShape, PairSource, Pool, PoolKind, Tensors, Transmit,
+};
 use scff::normalize::{Counting, standardize_rows};
 use scff::pair::PairedRows;
 
@@ -25,7 +27,13 @@ fn map(side: usize, channels: usize) -> MapShape {
 
 fn spec(conv: (usize, usize, usize, usize), pairs: PairSource) -> LayerSpec {
     let (side, inputs, channels, kernel) = conv;
-    let map = LayerMap::Conv(Conv { input: map(side, inputs), channels, kernel, padding: kernel / 2 });
+    let map = LayerMap::Conv(Conv {
+        input: map(side, inputs),
+        channels,
+        kernel,
+        padding: kernel / 2,
+        algorithm: Algorithm::Direct,
+    });
     LayerSpec {
         name: "conv".into(),
         map,
@@ -36,6 +44,13 @@ fn spec(conv: (usize, usize, usize, usize), pairs: PairSource) -> LayerSpec {
         // Which divides neither 6 nor 8 nor 10 channels.
         block: 4,
     }
+}
+
+/// The layer in all ways in which its map, of a kernel of 3x3, can be computed.
+fn algorithms(spec: LayerSpec) -> [LayerSpec; 2] {
+    let LayerMap::Conv(conv) = spec.map else { panic!("a convolution") };
+    [Algorithm::Direct, Algorithm::Winograd]
+        .map(|algorithm| LayerSpec { map: LayerMap::Conv(Conv { algorithm, ..conv }), ..spec.clone() })
 }
 
 fn parameters(fixture: &Fixture, layer: &str, sign: f32) -> Tensors {
@@ -92,14 +107,15 @@ fn a_convolution_of_algorithm_1_matches_pytorch() {
     fixture.check_channels_last("l2_in_pos", between.positive());
     fixture.check_channels_last("l2_in_neg", between.negative());
 
-    let spec = spec((4, 6, 8, 3), PairSource::Takes);
-    let input = PairedRows::take(between, &spec.map);
-    let padded = padded(&input, &spec);
-    let (positive, negative) = padded.view().split_at(Axis(0), input.positives());
-    fixture.check_channels_last("l2_in_norm_pos", positive);
-    fixture.check_channels_last("l2_in_norm_neg", negative);
-    check_outputs(&fixture, "2", &spec, &input);
-    check_training(&fixture, "2", &spec, &input);
+    for spec in algorithms(spec((4, 6, 8, 3), PairSource::Takes)) {
+        let input = PairedRows::take(between.clone(), &spec.map);
+        let padded = padded(&input, &spec);
+        let (positive, negative) = padded.view().split_at(Axis(0), input.positives());
+        fixture.check_channels_last("l2_in_norm_pos", positive);
+        fixture.check_channels_last("l2_in_norm_neg", negative);
+        check_outputs(&fixture, "2", &spec, &input);
+        check_training(&fixture, "2", &spec, &input);
+    }
     fixture.assert_complete(|_| true);
 }
 
@@ -110,12 +126,13 @@ fn a_convolution_of_algorithm_2_matches_pytorch() {
     let between = first.transform(fixture.channels_last("in.x").view());
     fixture.check_channels_last("l1_out_pos", &between);
 
-    let spec = spec((4, 6, 8, 3), PairSource::Makes);
-    let input = PairedRows::make(between, &spec.map, false, &shift(&fixture, "shift_k2"));
-    fixture.check_channels_last("l2_x_std", input.rows());
-    check_pairs(&fixture, &input);
-    check_outputs(&fixture, "2", &spec, &input);
-    check_training(&fixture, "2", &spec, &input);
+    for spec in algorithms(spec((4, 6, 8, 3), PairSource::Makes)) {
+        let input = PairedRows::make(between.clone(), &spec.map, false, &shift(&fixture, "shift_k2"));
+        fixture.check_channels_last("l2_x_std", input.rows());
+        check_pairs(&fixture, &input);
+        check_outputs(&fixture, "2", &spec, &input);
+        check_training(&fixture, "2", &spec, &input);
+    }
     fixture.assert_complete(|_| true);
 }
 
@@ -135,6 +152,16 @@ fn the_chain_of_three_layers_matches_pytorch() {
     ]
     .map(Arc::new)
     .into();
+    check_chain(&fixture, &layers);
+    let winograd = |layer: &Arc<FrozenLayer>| {
+        let [_, winograd] = algorithms(layer.spec().clone());
+        Arc::new(FrozenLayer::new(winograd, layer.parameters().clone()).unwrap())
+    };
+    check_chain(&fixture, &[layers[0].clone(), winograd(&layers[1]), winograd(&layers[2])]);
+    fixture.assert_complete(|name| name != "f64.features");
+}
+
+fn check_chain(fixture: &Fixture, layers: &[Arc<FrozenLayer>]) {
     let samples = fixture.channels_last("in.x");
     for count in 1..=3 {
         let pooled = transform(&layers[..count], samples.view());
@@ -145,13 +172,12 @@ fn the_chain_of_three_layers_matches_pytorch() {
         fixture.check_channels_last(&format!("feat{count}"), &part);
     }
     // Side by side they are the same numbers, in another order within each layer.
-    let mut all: Vec<_> = features(&layers, &[true; 3], samples.view()).into_raw_vec_and_offset().0;
+    let mut all: Vec<_> = features(layers, &[true; 3], samples.view()).into_raw_vec_and_offset().0;
     let mut expected: Vec<f32> = fixture.vector("f64.features").to_vec();
     all.sort_by(f32::total_cmp);
     expected.sort_by(f32::total_cmp);
     let off = std::iter::zip(&all, &expected).map(|(found, expected)| (found - expected).abs());
     assert!(all.len() == expected.len() && off.fold(0.0, f32::max) < 1e-5 * expected.last().unwrap());
-    fixture.assert_complete(|name| name != "f64.features");
 }
 
 #[test]

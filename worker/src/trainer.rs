@@ -354,8 +354,8 @@ mod tests {
     use scff::batch::{Batch, Epoch, LayerIndex, Variant};
     use scff::goodness::LossParameters;
     use scff::layer::{
-        BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, SequencePadding, Summary,
-        Tensors, Transmit,
+        Algorithm, BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource,
+        SequencePadding, Summary, Tensors, Transmit,
     };
     use scff::optimizer::OptimizerParameters;
     use scff::seed::{Purpose, Seed};
@@ -386,7 +386,13 @@ mod tests {
     };
     const INPUT: MapShape = MapShape { height: 8, width: 8, channels: 1 };
     const CONV: Setting = Setting {
-        map: LayerMap::Conv(Conv { input: INPUT, channels: 4, kernel: 3, padding: 1 }),
+        map: LayerMap::Conv(Conv {
+            input: INPUT,
+            channels: 4,
+            kernel: 3,
+            padding: 1,
+            algorithm: Algorithm::Direct,
+        }),
         sharing: Sharing::Samples,
         size: 32,
         ..DENSE
@@ -398,6 +404,7 @@ mod tests {
             channels: 2,
             kernel: 1,
             padding: 0,
+            algorithm: Algorithm::Direct,
         }),
         block: 1,
         size: 40,

@@ -1,5 +1,7 @@
 //! What a worker holds in memory.
 
+use scff::layer::{Algorithm, LayerMap};
+
 use crate::plan::{Plan, Stage};
 
 /// Bytes of a number.
@@ -7,6 +9,9 @@ const NUMBER: u64 = 4;
 /// Numbers for each parameter of the layer in training: itself, its two moments, its gradient; and while a checkpoint is
 /// made, a copy of the first three, and their bytes.
 const TRAINED: u64 = 10;
+/// Channels and tiles that Winograd's algorithm multiplies together.
+const SET: usize = 192;
+const TILES: usize = 400;
 /// Batches that are under way.
 const BATCHES: u64 = 4;
 
@@ -23,5 +28,18 @@ pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
         mapped + 2 * plan.pairs_per_step(stage) * layer.spec.outputs() as u64
     });
     let computed = plan.mean_share() * computed.sum::<u64>() as f64;
-    NUMBER * (layers + computed as u64) + batches as u64
+    NUMBER * (layers + computed as u64 + transformed(plan, stage)) + batches as u64
+}
+
+/// Numbers that Winograd's algorithm keeps of a batch, and those that are made and used up for one set of channels on each of
+/// two threads: kernels, and products of a part of the batch.
+fn transformed(plan: &Plan, stage: &Stage) -> u64 {
+    match &stage.spec.map {
+        LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
+            let rows = plan.rows_of(stage, &stage.spec);
+            let of_set = SET * conv.products_of_weight() * (conv.input.channels + TILES);
+            rows * (conv.products() * conv.input.channels) as u64 + 2 * of_set as u64
+        }
+        _ => 0,
+    }
 }

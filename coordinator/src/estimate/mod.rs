@@ -20,7 +20,6 @@ mod rates;
 mod table;
 mod work;
 
-use scff::readout::ReadoutSpec;
 use scff::train::{PassOn, Sharing};
 
 use crate::config::Shards;
@@ -44,7 +43,7 @@ const READOUT_BLOCK: usize = 1024;
 const HOP: f64 = 150e-6;
 /// Seconds that those who share a layer wait for each other in a step, for no two take equally long.
 const WAIT: f64 = 1e-3;
-/// Samples whose effective rank is computed, at most, and operations a second of LAPACK on one thread.
+/// Samples whose effective rank is computed, and operations a second of LAPACK on one thread.
 const RANKED: f64 = 1000.0;
 const RANKING: f64 = 20e9;
 
@@ -150,9 +149,9 @@ pub struct Estimate {
     pub stages: Vec<StageEstimate>,
     /// The phases, in order: in a greedy schedule, one for each stage.
     pub phases: Vec<PhaseEstimate>,
-    /// Seconds of computing the features that are measured, on all workers.
+    /// Seconds of computing the readout's features on all workers.
     pub features: f64,
-    /// Seconds of training and measuring the readout on them, or of what needs no labels, on the head node.
+    /// Seconds of training and measuring the readout on them, on the head node.
     pub readout: f64,
 }
 
@@ -268,63 +267,33 @@ impl Estimate {
             }
             phases.push(estimate);
         }
-        let (features, readout) = match &plan.readout {
-            Some(spec) => readout(plan, spec, test_samples, rates, workers),
-            None => look(plan, rates, workers),
-        };
-        Self { stages, phases, features, readout }
+        let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
+        let learned = plan.labelled_samples as usize;
+        let samples = (learned * plan.readout_views() + measured) as f64;
+        let sample = plan.mean_share() * plan.shape.len() as f64;
+        let sent = (sample + plan.features() as f64) * plan.precision.bytes() as f64;
+        let transform = work::transform_seconds(plan, plan.stages.len(), rates);
+        let send = SEND * sent / rates.threads as f64;
+        let width = plan.features() as f64;
+        let threads = rates.threads.min(plan.features().div_ceil(READOUT_BLOCK)) as f64;
+        // Every epoch, and once more to measure.
+        let passes = learned as f64 * (f64::from(plan.readout.epochs) + 1.0) + measured as f64;
+        let ranked = RANKED.min(learned as f64).min(width);
+        // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
+        let longer = RANKED.min(learned as f64).max(width);
+        let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
+        Self {
+            stages,
+            phases,
+            features: samples * (transform / workers.count as f64 + send),
+            readout: passes * width * READ_OUT / threads + rank,
+        }
     }
 
     /// All of its seconds.
     pub fn seconds(&self) -> f64 {
         self.phases.iter().map(PhaseEstimate::seconds).sum::<f64>() + self.features + self.readout
     }
-}
-
-/// Seconds of computing the readout's features, and of training and measuring it.
-fn readout(
-    plan: &Plan,
-    spec: &ReadoutSpec,
-    test_samples: usize,
-    rates: &Rates,
-    workers: Workers,
-) -> (f64, f64) {
-    let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
-    let learned = plan.labelled_samples as usize;
-    let samples = (learned * plan.readout_views() + measured) as f64;
-    let width = plan.features() as f64;
-    let threads = rates.threads.min(plan.features().div_ceil(READOUT_BLOCK)) as f64;
-    // Every epoch, and once more to measure.
-    let passes = learned as f64 * (f64::from(spec.epochs) + 1.0) + measured as f64;
-    let ranked = RANKED.min(learned as f64).min(width);
-    // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
-    let longer = RANKED.min(learned as f64).max(width);
-    let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
-    let features = samples * feature_seconds(plan, plan.stages.len(), width, rates, workers);
-    (features, passes * width * READ_OUT / threads + rank)
-}
-
-/// Seconds of computing the features of each layer for the samples that are looked at without labels, and of their measures.
-fn look(plan: &Plan, rates: &Rates, workers: Workers) -> (f64, f64) {
-    let samples = RANKED.min(f64::from(plan.training_samples));
-    let mut seconds = (0.0, 0.0);
-    for (below, stage) in plan.stages.iter().enumerate() {
-        let width = stage.spec.features() as f64;
-        let ranked = samples.min(width);
-        // Products of all with all, twice, and the eigenvalues of a symmetric matrix: 4/3 s^3 operations.
-        let operations = 4.0 * samples * samples * width + 4.0 / 3.0 * ranked.powi(3);
-        seconds.0 += samples * feature_seconds(plan, below + 1, width, rates, workers);
-        seconds.1 += operations / RANKING;
-    }
-    seconds
-}
-
-/// Seconds of one sample's way through so many layers to `width` features.
-fn feature_seconds(plan: &Plan, layers: usize, width: f64, rates: &Rates, workers: Workers) -> f64 {
-    let sample = plan.mean_share() * plan.shape.len() as f64;
-    let sent = (sample + width) * plan.precision.bytes() as f64;
-    let transform = work::transform_seconds(plan, layers, rates);
-    transform / workers.count as f64 + SEND * sent / rates.threads as f64
 }
 
 /// Plans of the configurations, for tests.
@@ -350,6 +319,12 @@ mod fixture {
 
     pub fn cifar_10() -> Plan {
         plan(include_str!("../../../configs/cifar10.toml"))
+    }
+
+    /// Of its third layer.
+    pub fn cifar_10_in_four_blocks() -> Plan {
+        let text = include_str!("../../../configs/cifar10.toml");
+        plan(&text.replace("block = 96\n# Algorithm 2", "block = 384\n# Algorithm 2"))
     }
 
     pub fn cifar_10_joint() -> Plan {
@@ -441,12 +416,11 @@ mod tests {
 
     #[test]
     fn workers_that_share_a_layer_make_it_faster_as_far_as_it_divides() {
-        let plan = fixture::cifar_10();
+        let plan = fixture::cifar_10_in_four_blocks();
         let step = |layer: usize, count| {
             let workers = Workers { count, cache_bytes: 6 * GIB, network: GIGABIT };
             GroupStep::new(&plan, &plan.phases[layer].members[0], &rates(3), workers)
         };
-        // Layer 3 has four blocks.
         let [two, four, eight] = [2, 4, 8].map(|count| step(2, count));
         assert_eq!([two.shards, four.shards, eight.shards], [2, 4, 4]);
         assert!(two.efficiency > 0.9 && four.efficiency > 0.8, "{two:?} {four:?}");
@@ -461,6 +435,13 @@ mod tests {
         let workers = Workers { count: 2, cache_bytes: 0, network: slow };
         let slow = GroupStep::new(&plan, &plan.phases[2].members[0], &rates(3), workers);
         assert_eq!(slow.limit, Limit::Exchange);
+    }
+
+    #[test]
+    fn the_papers_networks_divide_finely() {
+        let parts = |plan: Plan, layer: usize| plan.parts(&plan.stages[layer]).len();
+        assert_eq!([1, 2].map(|layer| parts(fixture::cifar_10(), layer)), [8, 16]);
+        assert_eq!(parts(fixture::stl10(), 3), 64);
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use bytesize::ByteSize;
-use scff::layer::{LayerMap, MapShape};
-use scff::readout::ReadoutSpec;
+use scff::layer::{Algorithm, LayerMap, MapShape};
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
@@ -79,6 +78,12 @@ fn layers(text: &mut String, plan: &Plan, estimate: &Estimate) {
             duration(expected.seconds),
         ]);
     }
+    let winograd = |stage: &&Stage| stage.spec.map.algorithm() == Some(Algorithm::Winograd);
+    let names: Vec<&str> =
+        plan.stages.iter().filter(winograd).map(|stage| stage.spec.name.as_str()).collect();
+    if !names.is_empty() {
+        writeln!(text, "computed by Winograd's algorithm: {}", names.join(", ")).expect("text");
+    }
 }
 
 /// Bytes that come over the wire to a stage for a sample: its activation, or what the layer below passes on while it trains.
@@ -97,19 +102,17 @@ fn bytes_per_sample(plan: &Plan, stage: &Stage) -> u64 {
 }
 
 fn readout(text: &mut String, plan: &Plan, estimate: &Estimate) {
-    let expected = duration(estimate.features + estimate.readout);
-    let Some(ReadoutSpec { epochs, .. }) = plan.readout else {
-        return writeln!(text, "no readout: layers are measured without labels: {expected}").expect("text");
-    };
     let measured_on = match plan.held_out {
         0 => "the test set".to_owned(),
         held_out => format!("{held_out} held-out training samples"),
     };
     writeln!(
         text,
-        "readout: {} features of {} samples, {epochs} epochs, measured on {measured_on}: {expected}",
+        "readout: {} features of {} samples, {} epochs, measured on {measured_on}: {}",
         plan.features(),
-        plan.labelled_samples
+        plan.labelled_samples,
+        plan.readout.epochs,
+        duration(estimate.features + estimate.readout)
     )
     .expect("text");
 }

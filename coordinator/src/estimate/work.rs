@@ -1,6 +1,6 @@
 //! What steps and transforms consist of, and how long that takes at given rates.
 
-use scff::layer::{LayerMap, LayerSpec};
+use scff::layer::{Algorithm, LayerMap, LayerSpec};
 use scff::train::{PassOn, Sharing};
 
 use super::rates::{LayerRates, Rates};
@@ -126,7 +126,7 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
     let passes = z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
     let [mut shared, mut repeated] = mapping(spec, rows, pairs);
     shared.operations *= 2.0;
-    shared.bytes += passes;
+    shared.bytes += passes + spectra(spec, rows);
     let lowered = lowering(spec, rows);
     let losses = pairs * z.positions() as f64;
     let updates = spec.map.parameters() as f64;
@@ -171,7 +171,7 @@ fn mapping(spec: &LayerSpec, rows: f64, pairs: f64) -> [Work; 2] {
     let own = Work {
         operations: 2.0 * rows * spec.map.multiply_adds() as f64
             + 2.0 * pairs * spec.map.multiply_adds_of_pair() as f64,
-        bytes: rows * NUMBER * outputs,
+        bytes: rows * NUMBER * outputs + spectra(spec, rows),
         ..Work::default()
     };
     let bytes = rows * STANDARDIZE * inputs + lowering(spec, rows);
@@ -181,6 +181,23 @@ fn mapping(spec: &LayerSpec, rows: f64, pairs: f64) -> [Work; 2] {
 fn lowering(spec: &LayerSpec, rows: f64) -> f64 {
     match &spec.map {
         LayerMap::Dense(_) | LayerMap::BiRnn(_) => 0.0,
-        LayerMap::Conv(conv) => LOWER * rows * (conv.output().positions() * conv.fan_in()) as f64,
+        LayerMap::Conv(conv) => {
+            let elements = match conv.algorithm {
+                Algorithm::Direct => conv.output().positions() * conv.fan_in(),
+                Algorithm::Winograd => conv.products() * conv.input.channels,
+            };
+            LOWER * rows * elements as f64
+        }
+    }
+}
+
+/// What Winograd's algorithm writes and reads between its products and U, or the gradient, and of weights.
+fn spectra(spec: &LayerSpec, rows: f64) -> f64 {
+    match &spec.map {
+        LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
+            let weights = conv.products_of_weight() * conv.input.channels * conv.channels;
+            2.0 * NUMBER * (rows * (conv.products() * conv.channels) as f64 + weights as f64)
+        }
+        _ => 0.0,
     }
 }

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2};
 use scff::batch::{Epoch, LayerIndex, Step};
 use scff::frozen::{FrozenLayer, features};
 use scff::layer::{
-    BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind,
+    Algorithm, BiRnn, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind,
     SequencePadding, Summary, Tensors, Transmit,
 };
 use scff::samples::Samples;
@@ -97,7 +97,9 @@ fn others_compute_dense_layers() {
 #[test]
 fn others_compute_convolutions_with_every_kind_of_pooling() {
     use PairSource::{Makes, Takes};
-    let conv = |input, channels, kernel, padding| LayerMap::Conv(Conv { input, channels, kernel, padding });
+    let conv = |input, channels, kernel, padding| {
+        LayerMap::Conv(Conv { input, channels, kernel, padding, algorithm: Algorithm::Direct })
+    };
     let pool = |kind, size, stride, padding| Some(Pool { kind, size, stride, padding });
     let first = layer(
         conv(IMAGE, 12, 5, 2),

@@ -23,7 +23,8 @@ pub fn spec(index: usize, layer: &LayerConfig, input: MapShape, block: u32) -> R
                     return Err(wrong_padding(index, layer, "a number of positions"));
                 }
             };
-            LayerMap::Conv(Conv { input, channels: outputs, kernel, padding })
+            let algorithm = layer.algorithm.unwrap_or_default();
+            LayerMap::Conv(Conv { input, channels: outputs, kernel, padding, algorithm })
         }
         LayerKind::BiRnn => {
             let padding = match layer.padding {
@@ -52,11 +53,12 @@ pub fn spec(index: usize, layer: &LayerConfig, input: MapShape, block: u32) -> R
 /// A layer has the keys of its kind, and no others.
 fn check_keys(index: usize, layer: &LayerConfig) -> Result<(), PlanError> {
     use LayerKind::{BiRnn, Conv, Dense};
-    let keys: [(&str, bool, &[LayerKind]); 7] = [
+    let keys: [(&str, bool, &[LayerKind]); 8] = [
         ("units", layer.units.is_some(), &[Dense, Conv]),
         ("hidden", layer.hidden.is_some(), &[BiRnn]),
         ("kernel", layer.kernel.is_some(), &[Conv]),
         ("padding", layer.padding.is_some(), &[Conv, BiRnn]),
+        ("algorithm", layer.algorithm.is_some(), &[Conv]),
         ("summary", layer.summary.is_some(), &[BiRnn]),
         ("pool", layer.pool.is_some(), &[Conv]),
         ("readout_pool", layer.readout_pool.is_some(), &[Conv]),
@@ -141,6 +143,10 @@ mod tests {
             (
                 "layers.0.padding=32",
                 "layers[0].padding = 32: expected less than the sides of a map of 32x32x3",
+            ),
+            (
+                "layers.0.algorithm=winograd",
+                "layers[0].algorithm = winograd: expected direct: only kernels of 3x3 are computed otherwise",
             ),
             ("layers.0.units=0", "layers[0].units = 0: expected 1 to 1048576"),
             ("layers.0.pool.padding=3", "layers[0].pool.padding = 3: expected at most half the size"),

@@ -87,11 +87,15 @@ fn resolved(config: &Config) -> Config {
     let block = config.training.block;
     let stride = |pool: &mut PoolConfig| pool.stride = pool.stride.or(Some(pool.size));
     for layer in &mut config.layers {
-        let LayerConfig { kind, padding, summary, block: own, pool, readout_pool, .. } = layer;
+        let LayerConfig { kind, padding, algorithm, summary, block: own, pool, readout_pool, .. } = layer;
         *own = own.or(Some(block));
         match kind {
             LayerKind::Dense => {}
-            LayerKind::Conv => *padding = padding.or(Some(Padding::Positions(0))),
+            LayerKind::Conv => {
+                *padding = padding.or(Some(Padding::Positions(0)));
+                // There was no other before there was the key.
+                *algorithm = algorithm.filter(|algorithm| !algorithm.is_direct());
+            }
             LayerKind::BiRnn => {
                 *padding = padding.or(Some(Padding::Sequences(SequencePadding::default())));
                 *summary = summary.or(Some(Summary::default()));
@@ -183,6 +187,16 @@ mod tests {
         };
         assert_eq!(replaced("", "", ""), replaced("padding = 0\n", "block = 200\n", "stride = 4,"));
         assert_ne!(replaced("", "", ""), replaced("padding = 1\n", "", ""));
+    }
+
+    #[test]
+    fn runs_that_say_no_algorithm_are_those_of_the_direct_one() {
+        let with = |change: &str| hash(&config(CIFAR, &[change]));
+        assert_eq!(hash(&config(CIFAR, &[])), with("layers.2.algorithm=direct"));
+        assert_ne!(hash(&config(CIFAR, &[])), with("layers.2.algorithm=winograd"));
+        let winograd = config(CIFAR, &["layers.2.algorithm=winograd"]);
+        let error = open(CIFAR.as_bytes(), &winograd, false).unwrap_err().to_string();
+        assert!(error.contains("layers.2.algorithm is nothing there and \"winograd\" here"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! A frozen layer, and how dense ones and convolutions transform rows.
 
+use std::sync::Arc;
+
 use multiversion::multiversion;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
+use super::winograd::WinogradMap;
 use crate::blas::{product, product_row_by_row, row_period};
-use crate::layer::{BIAS_HH, BIAS_IH, Conv, LayerMap, LayerSpec, ShapeError, Tensors, Tiles, Transmit};
+use crate::layer::{
+    Algorithm, BIAS_HH, BIAS_IH, Conv, LayerMap, LayerSpec, ShapeError, Tensors, Tiles, Transmit,
+};
 use crate::matrix::{matrix, matrix_mut};
 use crate::optimizer::weight_sums;
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
@@ -27,6 +32,8 @@ pub struct FrozenLayer {
     weight_sums: Array1<f32>,
     /// The bias, as often as the layer adds it; of a recurrent layer, both biases added up.
     pub(super) bias: Array1<f32>,
+    /// How it maps rows, where that is by Winograd's algorithm.
+    winograd: Option<Arc<WinogradMap>>,
 }
 
 impl FrozenLayer {
@@ -43,7 +50,11 @@ impl FrozenLayer {
                 (Array1::default(0), &with_frames + &with_states)
             }
         };
-        Ok(Self { spec, parameters, weight_sums, bias })
+        let winograd = match &spec.map {
+            LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => Some(WinogradMap::new(conv)),
+            _ => None,
+        };
+        Ok(Self { spec, parameters, weight_sums, bias, winograd: winograd.map(Arc::new) })
     }
 
     /// What is fixed about the layer.
@@ -82,6 +93,9 @@ impl FrozenLayer {
     }
 
     fn samples_per_call(&self) -> usize {
+        if let Some(winograd) = &self.winograd {
+            return winograd.samples_per_call(row_period().unwrap_or(1));
+        }
         match self.spec.map {
             LayerMap::Conv(conv) => (PATCHES_PER_CALL / conv.output().positions()).max(1),
             LayerMap::Dense(_) | LayerMap::BiRnn(_) => ROWS_PER_CALL,
@@ -100,6 +114,12 @@ impl FrozenLayer {
         };
         // Every sample begins where BLAS begins anew.
         let period = row_period().unwrap_or(1);
+        let alike = if row_period().is_some() { product } else { product_row_by_row };
+        if let Some(winograd) = &self.winograd {
+            let mut mapped = vec![0.0; rows.nrows() * conv.output().len()];
+            winograd.map(weight, rows, (alike, period), &mut mapped);
+            return (mapped, conv.output().len());
+        }
         let stride = conv.output().positions().next_multiple_of(period);
         let mut patches = vec![0.0; rows.nrows() * stride * conv.fan_in()];
         for (row, patches) in rows.outer_iter().zip(patches.chunks_exact_mut(stride * conv.fan_in())) {
@@ -108,11 +128,7 @@ impl FrozenLayer {
         }
         let mut mapped = vec![0.0; rows.nrows() * stride * channels];
         let patches = matrix(&patches, conv.fan_in());
-        if row_period().is_some() {
-            product(patches, weight, &mut matrix_mut(&mut mapped, channels));
-        } else {
-            product_row_by_row(patches, weight, &mut matrix_mut(&mut mapped, channels));
-        }
+        alike(patches, weight, &mut matrix_mut(&mut mapped, channels));
         (mapped, stride * channels)
     }
 
@@ -123,7 +139,12 @@ impl FrozenLayer {
             LayerMap::Dense(_) => {
                 self.map_blocks(input.rows(), &mut matrix_mut(&mut mapped, self.spec.map.channels()));
             }
-            LayerMap::Conv(conv) => self.map_tiles(conv, input.rows(), &mut mapped),
+            LayerMap::Conv(conv) => match &self.winograd {
+                Some(winograd) => {
+                    winograd.map_batch(self.parameters.weight(), input.rows(), product, &mut mapped);
+                }
+                None => self.map_tiles(conv, input.rows(), &mut mapped),
+            },
             LayerMap::BiRnn(_) => panic!("a recurrent layer reads sequences"),
         }
         let mut rows = Array2::zeros((input.pairs().len(), self.spec.outputs()));

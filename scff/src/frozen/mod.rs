@@ -2,6 +2,7 @@
 
 mod layer;
 mod sequences;
+mod winograd;
 
 mod chain;
 mod goodness;

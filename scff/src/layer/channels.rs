@@ -25,6 +25,11 @@ impl ChannelRange {
         self.start <= other.start && other.end <= self.end
     }
 
+    /// Where it stands among those of `all`, which contains it.
+    pub(crate) fn within(self, all: Self) -> std::ops::Range<usize> {
+        self.start - all.start..self.end - all.start
+    }
+
     /// The range as an array slice.
     pub fn slice(self) -> ndarray::Slice {
         ndarray::Slice::from(self.start..self.end)

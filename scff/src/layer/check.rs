@@ -47,6 +47,8 @@ pub enum SpecField {
     Kernel,
     /// Padding before the convolution.
     Padding,
+    /// How the convolution is computed.
+    Algorithm,
     /// What is passed on.
     Transmit,
     /// Channels of a block.
@@ -117,7 +119,7 @@ fn check_dense(&Dense { inputs, outputs }: &Dense) -> Result<(), SpecError> {
 }
 
 fn check_conv(conv: &Conv) -> Result<(), SpecError> {
-    let Conv { input, channels, kernel, padding } = *conv;
+    let Conv { input, channels, kernel, padding, algorithm } = *conv;
     check_map(SpecField::Input, input)?;
     let side = input.height.min(input.width);
     check(padding < side, SpecField::Padding, padding, || {
@@ -126,6 +128,9 @@ fn check_conv(conv: &Conv) -> Result<(), SpecError> {
     let most = side + 2 * padding;
     check((1..=most).contains(&kernel), SpecField::Kernel, kernel, || {
         format!("1 to {most} on a padded map of {input}")
+    })?;
+    check(algorithm.suits(kernel), SpecField::Algorithm, algorithm, || {
+        format!("direct: only kernels of 3x3 are computed otherwise, and this one is {kernel}x{kernel}")
     })?;
     check_count(SpecField::Channels, channels, CHANNELS)?;
     check_map(SpecField::Output, conv.output())
@@ -184,6 +189,7 @@ impl Display for SpecField {
             Self::Output => f.write_str("output"),
             Self::Kernel => f.write_str("kernel"),
             Self::Padding => f.write_str("padding"),
+            Self::Algorithm => f.write_str("algorithm"),
             Self::Transmit => f.write_str("transmit"),
             Self::Block => f.write_str("block"),
             Self::Pool(field) => write!(f, "pool.{field}"),
@@ -205,12 +211,18 @@ impl Display for PoolField {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::algorithm::Algorithm;
     use crate::layer::birnn::{SequencePadding, Summary};
     use crate::layer::pool::PoolKind;
     use crate::layer::spec::{PairSource, Transmit};
 
-    const CONV: Conv =
-        Conv { input: MapShape { height: 9, width: 8, channels: 3 }, channels: 6, kernel: 5, padding: 2 };
+    const CONV: Conv = Conv {
+        input: MapShape { height: 9, width: 8, channels: 3 },
+        channels: 6,
+        kernel: 5,
+        padding: 2,
+        algorithm: Algorithm::Direct,
+    };
     const POOL: Pool = Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 };
 
     fn spec(map: LayerMap) -> LayerSpec {
@@ -240,6 +252,9 @@ mod tests {
         let kernel = "kernel: found 13, expected 1 to 12 on a padded map of 9x8x3";
         assert_eq!(refused(conv(Conv { kernel: 13, ..CONV })), kernel);
         assert!(refused(conv(Conv { kernel: 0, ..CONV })).starts_with("kernel: found 0"));
+        let algorithm = "algorithm: found winograd, expected direct: only kernels of 3x3 are computed otherwise, and this one is 5x5";
+        assert_eq!(refused(conv(Conv { algorithm: Algorithm::Winograd, ..CONV })), algorithm);
+        conv(Conv { algorithm: Algorithm::Winograd, kernel: 3, ..CONV }).checked().unwrap();
         assert!(refused(conv(Conv { channels: 0, ..CONV })).starts_with("channels: found 0, expected 1 to"));
         assert!(
             refused(conv(Conv { channels: CHANNELS, ..CONV }))

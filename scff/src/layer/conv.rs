@@ -6,8 +6,10 @@
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
+use super::algorithm::Algorithm;
 use super::map::MapShape;
 use crate::scratch::{Buffer, buffer};
+use crate::winograd;
 
 /// The shape of a convolution of stride 1 (cross-correlation, as in PyTorch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,9 @@ pub struct Conv {
     pub kernel: usize,
     /// Reflect padding on every side; less than the map's sides.
     pub padding: usize,
+    /// How it is computed.
+    #[serde(default, skip_serializing_if = "Algorithm::is_direct")]
+    pub algorithm: Algorithm,
 }
 
 impl Conv {
@@ -45,6 +50,31 @@ impl Conv {
         self.kernel * self.kernel * self.input.channels
     }
 
+    /// Multiply-adds of one sample's products.
+    pub fn multiply_adds(&self) -> u64 {
+        let fan_in = match self.algorithm {
+            Algorithm::Direct => self.fan_in(),
+            Algorithm::Winograd => self.input.channels,
+        };
+        (self.products() * self.channels) as u64 * fan_in as u64
+    }
+
+    /// Rows of its products for one sample: positions, or of each tile all frequencies.
+    pub fn products(&self) -> usize {
+        match self.algorithm {
+            Algorithm::Direct => self.output().positions(),
+            Algorithm::Winograd => winograd::tiles(self.output()) * winograd::FREQUENCIES,
+        }
+    }
+
+    /// Numbers that stand in products for the kernel of one input channel.
+    pub fn products_of_weight(&self) -> usize {
+        match self.algorithm {
+            Algorithm::Direct => self.kernel * self.kernel,
+            Algorithm::Winograd => winograd::FREQUENCIES,
+        }
+    }
+
     /// How often each position of the input stands in the padded map: 1, and once more for each reflection of it.
     pub fn multiplicities(&self) -> Vec<f64> {
         let axis = |side: usize| {
@@ -56,6 +86,14 @@ impl Conv {
         };
         let (rows, columns) = (axis(self.input.height), axis(self.input.width));
         rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect()
+    }
+
+    /// The position of the map that stands at a place of the padded one, if there is such a place.
+    pub(crate) fn source(&self, row: usize, column: usize) -> Option<usize> {
+        let MapShape { height, width, .. } = self.padded();
+        let inside = row < height && column < width;
+        let place = |place, side| reflected(place, side, self.padding);
+        inside.then(|| place(row, self.input.height) * self.input.width + place(column, self.input.width))
     }
 
     /// The patches of some samples, (samples, elements): (samples * positions, fan-in).
@@ -120,8 +158,13 @@ fn reflected(place: usize, side: usize, padding: usize) -> usize {
 mod tests {
     use super::*;
 
-    const CONV: Conv =
-        Conv { input: MapShape { height: 4, width: 5, channels: 2 }, channels: 3, kernel: 3, padding: 2 };
+    const CONV: Conv = Conv {
+        input: MapShape { height: 4, width: 5, channels: 2 },
+        channels: 3,
+        kernel: 3,
+        padding: 2,
+        algorithm: Algorithm::Direct,
+    };
 
     fn map() -> Vec<f32> {
         (0..CONV.input.len()).map(|i| i as f32).collect()

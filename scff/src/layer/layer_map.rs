@@ -3,6 +3,7 @@
 use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
+use super::algorithm::Algorithm;
 use super::birnn::BiRnn;
 use super::conv::Conv;
 use super::dense::Dense;
@@ -29,6 +30,14 @@ impl LayerMap {
         match self {
             Self::BiRnn(birnn) => Some(birnn),
             Self::Dense(_) | Self::Conv(_) => None,
+        }
+    }
+
+    /// How a convolution is computed; nothing of other maps.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        match self {
+            Self::Conv(conv) => Some(conv.algorithm),
+            Self::Dense(_) | Self::BiRnn(_) => None,
         }
     }
 
@@ -90,10 +99,12 @@ impl LayerMap {
         ]
     }
 
-    /// Multiply-adds of one sample's map; of a recurrent layer, of its frames alone, at the longest.
+    /// Multiply-adds of one sample's map, by the algorithm of a convolution; of a recurrent layer, of its frames alone, at the
+    /// longest.
     pub fn multiply_adds(&self) -> u64 {
         match self {
-            Self::Dense(_) | Self::Conv(_) => self.output().len() as u64 * self.fan_in() as u64,
+            Self::Conv(conv) => conv.multiply_adds(),
+            Self::Dense(_) => self.output().len() as u64 * self.fan_in() as u64,
             Self::BiRnn(birnn) => self.output().len() as u64 * birnn.features() as u64,
         }
     }

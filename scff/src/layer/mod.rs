@@ -3,6 +3,7 @@
 mod map;
 mod row_length;
 
+mod algorithm;
 mod conv;
 mod dense;
 mod birnn;
@@ -17,6 +18,7 @@ mod check;
 mod state;
 mod tensors;
 
+pub use algorithm::Algorithm;
 pub use birnn::{BiRnn, SequencePadding, Summary};
 pub use channels::ChannelRange;
 pub use check::{CHANNELS, ELEMENTS, PoolField, SpecError, SpecField};

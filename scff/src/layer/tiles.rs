@@ -51,11 +51,15 @@ fn parts(length: usize, parts: usize) -> impl ExactSizeIterator<Item = Range<usi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::algorithm::Algorithm;
     use crate::layer::map::MapShape;
 
     fn tiles(side: usize, channels: (usize, usize), kernel: usize, samples: usize) -> Tiles {
         let input = MapShape { height: side, width: side, channels: channels.0 };
-        Tiles::new(&Conv { input, channels: channels.1, kernel, padding: kernel / 2 }, samples)
+        Tiles::new(
+            &Conv { input, channels: channels.1, kernel, padding: kernel / 2, algorithm: Algorithm::Direct },
+            samples,
+        )
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub(super) struct Linear {
     pub(super) bias: Array1<f32>,
 }
 
+/// U of every row in some of a layer's channels.
+pub(super) struct Mapped<'a> {
+    pub(super) channels: ChannelRange,
+    /// (rows, positions, channels)
+    pub(super) numbers: &'a [f32],
+}
+
 impl Block {
     /// The part of `channels` of a layer's state.
     pub(super) fn new(channels: ChannelRange, state: &LayerState) -> Self {

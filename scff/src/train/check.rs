@@ -53,7 +53,7 @@ impl Hyperparameters {
         check(not_negative(decay), Field::WeightDecay, decay, "0 or more")?;
         check(positive(optimizer.gamma), Field::Gamma, optimizer.gamma, "a positive number")?;
         check(optimizer.period > 0, Field::Period, optimizer.period, "1 or more steps")?;
-        let expected = "channels: samples only of convolutions that make pairs of one view";
+        let expected = "channels: samples only of direct convolutions that make pairs of one view";
         check(sharing.is_possible(spec, two_views), Field::Sharing, "samples", expected)?;
         Ok(self)
     }
@@ -98,7 +98,7 @@ impl Display for HyperparameterField {
 mod tests {
     use super::*;
     use crate::goodness::LossParameters;
-    use crate::layer::{Conv, Dense, LayerMap, MapShape, PairSource, Transmit};
+    use crate::layer::{Algorithm, Conv, Dense, LayerMap, MapShape, PairSource, Transmit};
     use crate::optimizer::OptimizerParameters;
     use crate::train::Sharing;
 
@@ -143,13 +143,20 @@ mod tests {
     #[test]
     fn samples_are_shared_only_of_convolutions_that_make_pairs_of_one_view() {
         let input = MapShape { height: 3, width: 3, channels: 1 };
-        let map = LayerMap::Conv(Conv { input, channels: 2, kernel: 3, padding: 0 });
+        let map =
+            LayerMap::Conv(Conv { input, channels: 2, kernel: 3, padding: 0, algorithm: Algorithm::Direct });
         let samples = Hyperparameters { sharing: Sharing::Samples, ..GOOD };
         let conv = |pairs| spec(map, pairs);
         assert_eq!(samples.checked(&conv(PairSource::Makes), false), Ok(samples));
-        for (spec, two_views) in
-            [(conv(PairSource::Makes), true), (conv(PairSource::Takes), false), (dense(), false)]
-        {
+        let LayerMap::Conv(direct) = map else { unreachable!("as it was made") };
+        let winograd = LayerMap::Conv(Conv { algorithm: Algorithm::Winograd, ..direct });
+        let winograd = spec(winograd, PairSource::Makes);
+        for (spec, two_views) in [
+            (conv(PairSource::Makes), true),
+            (conv(PairSource::Takes), false),
+            (winograd, false),
+            (dense(), false),
+        ] {
             let error = samples.checked(&spec, two_views).unwrap_err().to_string();
             assert!(error.starts_with("sharing: found samples, expected channels"), "{error}");
         }

@@ -7,7 +7,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
-use super::block::Block;
+use super::block::{Block, Mapped};
 use crate::layer::{ChannelRange, LayerState};
 use crate::optimizer::Update;
 use crate::pair::{Pair, PairedRows};
@@ -27,9 +27,15 @@ impl DenseLayer {
         self.blocks.iter().map(|block| &block.own)
     }
 
-    /// The blocks, and U of every row after [`Self::forward`]: (rows, channels of the block).
-    pub(super) fn mapped(&self) -> impl Iterator<Item = (&Block, &[f32])> {
-        self.blocks.iter().map(|block| (&block.own, block.mapped.as_slice().expect("contiguous")))
+    /// U of every row after [`Self::forward`], of each block.
+    pub(super) fn mapped(&self) -> Vec<Mapped<'_>> {
+        let blocks = self.blocks.iter();
+        blocks
+            .map(|DenseBlock { own, mapped, .. }| Mapped {
+                channels: own.channels,
+                numbers: mapped.as_slice().expect("contiguous"),
+            })
+            .collect()
     }
 
     /// Writes the partial goodness of every pair: (blocks, pairs).

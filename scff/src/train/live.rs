@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 
-use super::block::Block;
+use super::block::{Block, Mapped};
 use super::input::Paired;
 use super::layer::{Kind, TrainingLayer};
 use crate::frozen::transmit;
@@ -18,30 +18,37 @@ impl TrainingLayer {
     pub fn transmit<'a>(&self, input: impl Into<Paired<'a>>, pairs: usize) -> Samples {
         match (input.into(), &self.kind) {
             (Paired::Rows(input), Kind::Dense(layer)) => {
-                self.transmit_rows(input, pairs, layer.mapped().collect()).into()
+                self.transmit_rows(input, pairs, layer.blocks(), &layer.mapped()).into()
             }
             (Paired::Rows(input), Kind::Conv(layer)) => {
-                self.transmit_rows(input, pairs, layer.mapped().collect()).into()
+                self.transmit_rows(input, pairs, layer.blocks(), &layer.mapped()).into()
             }
             (Paired::Sequences(input), Kind::Recurrent(layer)) => layer.passed_on(input, pairs).into(),
             _ => unreachable!("a layer passes on what it has read"),
         }
     }
 
-    /// `blocks`: with U of every row, (rows, positions, channels of the block); returns (pairs, elements).
-    fn transmit_rows(&self, input: &PairedRows, pairs: usize, blocks: Vec<(&Block, &[f32])>) -> Array2<f32> {
-        let tensors = || blocks.iter().map(|(block, _)| block);
-        let weight_sums: Vec<f32> = tensors().flat_map(|block| block.weight_sums.iter().copied()).collect();
-        let bias = tensors().flat_map(|block| &block.parameters.bias);
-        let bias: Vec<f32> = bias.map(|bias| input.bias_factor() * bias).collect();
+    /// `mapped`: of all channels; returns (pairs, elements).
+    fn transmit_rows<'a>(
+        &self,
+        input: &PairedRows,
+        pairs: usize,
+        blocks: impl Iterator<Item = &'a Block>,
+        mapped: &[Mapped<'_>],
+    ) -> Array2<f32> {
+        let (mut weight_sums, mut bias) = (Vec::new(), Vec::new());
+        for block in blocks {
+            weight_sums.extend(&block.weight_sums);
+            bias.extend(block.parameters.bias.iter().map(|bias| input.bias_factor() * bias));
+        }
         let length = self.spec.map.output().len();
         let mut rows = Array2::zeros((pairs, self.spec.outputs()));
         rows.outer_iter_mut().into_par_iter().zip(input.pairs()).for_each(|(mut out, pair)| {
             let mut halves = buffer(2 * length);
             let (first, second) = halves.split_at_mut(length);
-            gather(&blocks, self.spec.map.channels(), pair.first, first);
+            gather(mapped, self.spec.map.channels(), pair.first, first);
             let second = pair.second.map(|row| {
-                gather(&blocks, self.spec.map.channels(), row, second);
+                gather(mapped, self.spec.map.channels(), row, second);
                 &*second
             });
             let out = out.as_slice_mut().expect("rows are contiguous");
@@ -51,14 +58,14 @@ impl TrainingLayer {
     }
 }
 
-/// Writes U of one row, (positions, channels), of what each block has of it.
-fn gather(blocks: &[(&Block, &[f32])], channels: usize, row: usize, out: &mut [f32]) {
+/// Writes U of one row, (positions, channels), of what there is of it.
+fn gather(mapped: &[Mapped<'_>], channels: usize, row: usize, out: &mut [f32]) {
     let positions = out.len() / channels;
-    for (block, mapped) in blocks {
-        let width = block.channels.len();
-        let mapped = mapped[row * positions * width..].chunks_exact(width);
+    for Mapped { channels: of, numbers } in mapped {
+        let width = of.len();
+        let mapped = numbers[row * positions * width..].chunks_exact(width);
         for (out, mapped) in out.chunks_exact_mut(channels).zip(mapped) {
-            out[block.channels.start..block.channels.end].copy_from_slice(mapped);
+            out[of.start..of.end].copy_from_slice(mapped);
         }
     }
 }

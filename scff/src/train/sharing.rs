@@ -28,7 +28,9 @@ impl Sharing {
     pub fn suits(self, spec: &LayerSpec) -> bool {
         match self {
             Self::Channels => true,
-            Self::Samples => matches!(spec.map, LayerMap::Conv(_)) && spec.makes_pairs(),
+            Self::Samples => {
+                matches!(spec.map, LayerMap::Conv(conv) if conv.algorithm.is_direct()) && spec.makes_pairs()
+            }
         }
     }
 

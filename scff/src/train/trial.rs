@@ -4,7 +4,8 @@ use ndarray::Array2;
 use ndarray::linalg::general_mat_mul;
 
 use crate::blas::product;
-use crate::layer::{LayerMap, LayerSpec, Tiles};
+use crate::layer::{Algorithm, Conv, LayerMap, LayerSpec, Tiles};
+use crate::winograd::{CHANNELS, Chunks, FREQUENCIES, Tiling, evenly};
 
 /// A call of more rows is no faster.
 const ROWS: usize = 2048;
@@ -31,17 +32,35 @@ pub struct ProductTrial {
 impl ProductTrial {
     /// In the shapes that a step of a layer has which maps `rows` rows on so many threads.
     pub fn new(spec: &LayerSpec, rows: usize, threads: usize) -> Self {
+        let block = spec.blocks()[0].len();
         let tall = match &spec.map {
             LayerMap::Dense(_) => rows,
             LayerMap::BiRnn(_) => rows.min(PAIRS),
+            LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
+                return Self::of_frequencies(conv, rows, block, threads);
+            }
             LayerMap::Conv(conv) => {
                 let samples = Tiles::new(conv, rows).tiles().map(|tile| tile.len()).max().unwrap_or(1);
                 samples * conv.output().positions()
             }
         };
-        let (tall, channels, fan_in) = (tall.clamp(1, ROWS), spec.blocks()[0].len(), spec.map.fan_in());
+        Self::of_shape((tall, block, spec.map.fan_in()), spec.blocks().len().div_ceil(threads))
+    }
+
+    /// The same of Winograd's algorithm: of each set of channels, one call for each frequency.
+    fn of_frequencies(conv: &Conv, rows: usize, block: usize, threads: usize) -> Self {
+        let tiling = Tiling::new(conv);
+        let tall = Chunks::new(&tiling, rows).heights().into_iter().max().unwrap_or(1);
+        let set = evenly(conv.channels / block, CHANNELS / block).map(|set| set.len()).max().unwrap_or(1);
+        let sets = conv.channels.div_ceil(set * block).div_ceil(threads);
+        Self::of_shape((tall, set * block, conv.input.channels), sets * FREQUENCIES)
+    }
+
+    /// So many rows, channels and weights of each; of so many blocks.
+    fn of_shape((tall, channels, fan_in): (usize, usize, usize), blocks: usize) -> Self {
+        let tall = tall.clamp(1, ROWS);
         let numbers = |rows, columns| Array2::from_elem((rows, columns), 0.5);
-        let blocks = spec.blocks().len().div_ceil(threads).min(WEIGHTS / (channels * fan_in)).max(1);
+        let blocks = blocks.min(WEIGHTS / (channels * fan_in)).max(1);
         Self {
             rows: numbers(tall, fan_in),
             weights: vec![numbers(channels, fan_in); blocks],
@@ -68,7 +87,7 @@ impl ProductTrial {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{Conv, Dense, MapShape, PairSource, Transmit};
+    use crate::layer::{Dense, MapShape, PairSource, Transmit};
 
     fn trial(map: LayerMap, block: usize) -> ProductTrial {
         let spec = LayerSpec {
@@ -89,9 +108,23 @@ mod tests {
         assert_eq!((dense.operations(), dense.weights.len()), (4 * 100 * 784 * 200, 5));
         // 100 samples of 64 positions in 14 tiles.
         let input = MapShape { height: 8, width: 8, channels: 384 };
-        let mut conv = trial(LayerMap::Conv(Conv { input, channels: 1536, kernel: 3, padding: 1 }), 384);
+        let mut conv = trial(
+            LayerMap::Conv(Conv {
+                input,
+                channels: 1536,
+                kernel: 3,
+                padding: 1,
+                algorithm: Algorithm::Direct,
+            }),
+            384,
+        );
         assert_eq!(conv.operations(), 4 * (8 * 64) * (9 * 384) * 384);
         conv.run();
         assert!((conv.mapped[(0, 0)] - 0.25 * 9.0 * 384.0).abs() < 1e-3);
+        // Four tiles a sample, in one chunk; sets of two blocks, a set for each frequency and thread.
+        let conv = Conv { input, channels: 1536, kernel: 3, padding: 1, algorithm: Algorithm::Winograd };
+        let winograd = trial(LayerMap::Conv(conv), 96);
+        assert_eq!(winograd.operations(), 4 * 400 * 384 * 192);
+        assert_eq!(winograd.weights.len(), 56);
     }
 }

@@ -1,0 +1,228 @@
+//! The direct form: samples are lowered to patches tile by tile, so that patches stay in cache: once for U, once more for the
+//! weight gradient.
+
+use std::ops::Range;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+
+use super::elementwise::{ChannelSums, Channels, Slopes, add};
+use super::parts::{Part, parts};
+use crate::blas::product;
+use crate::layer::{Conv, Tiles};
+use crate::matrix::{matrix, matrix_mut};
+use crate::optimizer::Update;
+use crate::pair::PairedRows;
+use crate::train::block::{Block, Mapped};
+
+/// What is kept from one half of a step to the other, and memory from one step to the next.
+#[derive(Default)]
+pub(super) struct Direct {
+    /// U of every row, of each block: (rows, positions, channels of the block).
+    mapped: Vec<Vec<f32>>,
+    /// Of each group and block.
+    gradients: Vec<Vec<Gradient>>,
+}
+
+/// One group's part of a block's gradient.
+#[derive(Default)]
+struct Gradient {
+    /// dL/dU of the tile at hand: (rows, positions, channels).
+    mapped: Vec<f32>,
+    /// dL/dW without the part that w brings: (channels, fan-in).
+    weight: Vec<f32>,
+    sums: ChannelSums,
+}
+
+impl Direct {
+    /// U of every row, of each block.
+    pub(super) fn mapped<'a>(&'a self, blocks: &'a [Block]) -> impl Iterator<Item = Mapped<'a>> {
+        let mapped =
+            |(block, mapped): (&Block, &'a Vec<f32>)| Mapped { channels: block.channels, numbers: mapped };
+        blocks.iter().zip(&self.mapped).map(mapped)
+    }
+
+    /// See [`super::ConvLayer::forward`].
+    pub(super) fn forward(
+        &mut self,
+        conv: &Conv,
+        blocks: &[Block],
+        input: &PairedRows,
+        wanted: impl Fn(usize) -> bool + Sync,
+        partial: &mut Array2<f32>,
+    ) {
+        let mut needed = vec![false; input.rows().nrows()];
+        for (_, pair) in input.pairs().iter().enumerate().filter(|(pair, _)| wanted(*pair)) {
+            needed[pair.first] = true;
+            pair.second.inspect(|&second| needed[second] = true);
+        }
+        self.map(conv, blocks, input.rows(), &needed);
+        let positions = conv.output().positions();
+        let partial: Vec<_> = partial.outer_iter_mut().collect();
+        partial.into_par_iter().zip(blocks).zip(&self.mapped).for_each(|((partial, block), mapped)| {
+            let partial = partial.into_slice().expect("contiguous");
+            let channels = block.with_mapped(mapped);
+            let pairs = partial.par_chunks_exact_mut(positions).zip(input.pairs()).enumerate();
+            pairs.filter(|(pair, _)| wanted(*pair)).for_each(|(_, (partial, pair))| {
+                channels.goodness(pair, input.bias_factor(), (0, block.channels.len()), partial);
+            });
+        });
+    }
+
+    /// U of every row that is needed, and of others of the same tiles.
+    fn map(&mut self, conv: &Conv, blocks: &[Block], rows: ArrayView2<'_, f32>, needed: &[bool]) {
+        let positions = conv.output().positions();
+        let tiles = Tiles::new(conv, rows.nrows());
+        let mut work: Vec<Vec<&mut [f32]>> = tiles.tiles().map(|_| Vec::new()).collect();
+        self.mapped.resize_with(blocks.len(), Vec::new);
+        for (block, mapped) in blocks.iter().zip(&mut self.mapped) {
+            let sample = positions * block.channels.len();
+            mapped.resize(rows.nrows() * sample, 0.0);
+            let mut rest = mapped.as_mut_slice();
+            for (work, tile) in work.iter_mut().zip(tiles.tiles()) {
+                let (part, others) = rest.split_at_mut(tile.len() * sample);
+                work.push(part);
+                rest = others;
+            }
+        }
+        let tiles: Vec<_> = tiles.tiles().collect();
+        let work = work.into_par_iter().zip(tiles);
+        work.filter(|(_, tile)| needed[tile.clone()].contains(&true)).for_each(|(outs, tile)| {
+            let patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
+            let patches = matrix(&patches, conv.fan_in());
+            outs.into_par_iter().zip(blocks).for_each(|(out, block)| {
+                let mut out = matrix_mut(out, block.channels.len());
+                product(patches, block.parameters.weight.view(), &mut out);
+            });
+        });
+    }
+
+    /// See [`super::ConvLayer::backward`].
+    pub(super) fn backward(
+        &mut self,
+        conv: &Conv,
+        blocks: &mut [Block],
+        (input, coefficients): (&PairedRows, &[f32]),
+        update: &Update,
+    ) {
+        self.differentiate(conv, blocks, (input, coefficients), &(0..input.rows().nrows()));
+        let mut of_blocks: Vec<Vec<&mut Gradient>> = blocks.iter().map(|_| Vec::new()).collect();
+        for gradient in self.gradients.iter_mut().map(|group| group.iter_mut()) {
+            of_blocks.iter_mut().zip(gradient).for_each(|(of_block, gradient)| of_block.push(gradient));
+        }
+        blocks.par_iter_mut().zip(of_blocks).for_each(|(block, gradients)| {
+            let mut gradients = gradients.into_iter();
+            let Gradient { weight, sums, .. } = gradients.next().expect("at least one group");
+            let others: Vec<&Gradient> = gradients.map(|gradient| &*gradient).collect();
+            for other in &others {
+                sums.add(&other.sums);
+            }
+            let fan_in = conv.fan_in();
+            let rows = weight.par_chunks_exact_mut(fan_in).enumerate().map(|(channel, row)| {
+                for other in &others {
+                    add(row, &other.weight[channel * fan_in..][..fan_in]);
+                }
+                &*row
+            });
+            block.update(update, rows, &sums.bias, &sums.weight_sums);
+        });
+    }
+
+    /// See [`super::ConvLayer::gradients`].
+    pub(super) fn gradients(
+        &mut self,
+        conv: &Conv,
+        blocks: &[Block],
+        (input, coefficients): (&PairedRows, &[f32]),
+        own: &Range<usize>,
+    ) -> Array2<f32> {
+        self.differentiate(conv, blocks, (input, coefficients), own);
+        let numbers = blocks.iter().map(|block| block.parameters.weight.len() + 2 * block.channels.len());
+        let mut all = Array2::zeros((self.gradients.len(), numbers.sum()));
+        all.outer_iter_mut().into_par_iter().zip(&self.gradients).for_each(|(mut all, gradients)| {
+            let mut rest = all.as_slice_mut().expect("a fresh array is contiguous");
+            for Gradient { weight, sums, .. } in gradients {
+                for part in [weight, &sums.bias, &sums.weight_sums] {
+                    let (own, others) = rest.split_at_mut(part.len());
+                    own.copy_from_slice(part);
+                    rest = others;
+                }
+            }
+        });
+        all
+    }
+
+    /// Fills in the gradients of the groups of rows within `own`.
+    fn differentiate(
+        &mut self,
+        conv: &Conv,
+        blocks: &[Block],
+        (input, coefficients): (&PairedRows, &[f32]),
+        own: &Range<usize>,
+    ) {
+        let tiles = Tiles::new(conv, input.rows().nrows());
+        let within = |tiles: &Vec<Range<usize>>| tiles.first().is_some_and(|tile| own.contains(&tile.start));
+        let groups: Vec<_> = tiles.groups().filter(within).collect();
+        if self.gradients.len() != groups.len() {
+            let empty = || blocks.iter().map(|_| Gradient::default()).collect();
+            self.gradients = groups.iter().map(|_| empty()).collect();
+        }
+        let parts = parts(input);
+        let slopes = Slopes { input, coefficients };
+        let Self { mapped, gradients } = self;
+        gradients.par_iter_mut().zip(groups).for_each(|(gradients, tiles)| {
+            for (index, tile) in tiles.into_iter().enumerate() {
+                let patches = conv.patches_of(input.rows().slice_axis(Axis(0), tile.clone().into()));
+                let patches = matrix(&patches, conv.fan_in());
+                gradients.par_iter_mut().zip(blocks).zip(&*mapped).for_each(|((gradient, block), mapped)| {
+                    if index == 0 {
+                        gradient.clear(block);
+                    }
+                    gradient.of_mapped(&block.with_mapped(mapped), slopes, &parts, tile.clone());
+                    gradient.of_weight(patches, index == 0);
+                });
+            }
+        });
+    }
+}
+
+impl Block {
+    fn with_mapped<'a>(&'a self, mapped: &'a [f32]) -> Channels<'a> {
+        let standard = "parameters are contiguous";
+        Channels {
+            bias: self.parameters.bias.as_slice().expect(standard),
+            weight_sums: self.weight_sums.as_slice().expect(standard),
+            mapped,
+        }
+    }
+}
+
+impl Gradient {
+    fn clear(&mut self, block: &Block) {
+        self.weight.resize(block.parameters.weight.len(), 0.0);
+        self.sums = ChannelSums::zeros(block.channels.len());
+    }
+
+    /// dL/dU of the rows of a tile.
+    fn of_mapped(
+        &mut self,
+        channels: &Channels<'_>,
+        slopes: Slopes<'_>,
+        parts: &[Vec<Part>],
+        tile: Range<usize>,
+    ) {
+        let sample = channels.mapped.len() / parts.len();
+        self.mapped.resize(tile.len() * sample, 0.0);
+        for (row, out) in tile.zip(self.mapped.chunks_exact_mut(sample)) {
+            channels.slopes(slopes, row, &parts[row], out, &mut self.sums);
+        }
+    }
+
+    /// Adds the tile's weight gradient, or begins anew.
+    fn of_weight(&mut self, patches: ArrayView2<'_, f32>, anew: bool) {
+        let mapped = matrix(&self.mapped, self.mapped.len() / patches.nrows());
+        let mut weight = matrix_mut(&mut self.weight, patches.ncols());
+        general_mat_mul(1.0, &mapped.t(), &patches, if anew { 0.0 } else { 1.0 }, &mut weight);
+    }
+}

@@ -1,0 +1,260 @@
+//! Winograd's form ([`crate::winograd`]): the batch is transformed once and kept for the gradient; everything else is made
+//! and used up for one set of channels after the other, so that it stays in cache.
+//!
+//! Forward: kernels, products, U, goodness. Backward: dL/dU, its transform, products, and with the gradient of each channel
+//! its update. A set is of as many neighbouring blocks as one product can have with the same bits for each
+//! ([`merge`]): large products are faster, and who shares a layer wants small blocks.
+
+use std::ops::Range;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, s};
+use rayon::prelude::*;
+
+use super::elementwise::{ChannelSums, Channels, Slopes};
+use super::parts::{Part, parts};
+use crate::batch::{Epoch, Step};
+use crate::blas::product;
+use crate::layer::{ChannelRange, Conv};
+use crate::optimizer::Update;
+use crate::pair::PairedRows;
+use crate::scratch::buffer;
+use crate::seed::{NO_LAYER, Purpose, Seed, symmetric};
+use crate::train::block::{Block, Mapped};
+use crate::winograd::{CHANNELS, Chunks, Spectra, Tiling, evenly, kernel_gradient, kernels};
+
+/// Samples whose dL/dU is computed one after the other; what they add to the gradients of b and w is one addend.
+const STRETCH: usize = 4;
+
+/// What is kept from one half of a step to the other.
+pub(super) struct Winograd {
+    tiling: Tiling,
+    /// Of every tile of every row: (rows * tiles, frequencies, input channels).
+    inputs: Option<Spectra>,
+    sets: Vec<Set>,
+    /// Rows for which the blocks were made sets.
+    rows: usize,
+}
+
+/// Neighbouring blocks that are multiplied together.
+struct Set {
+    blocks: Range<usize>,
+    channels: ChannelRange,
+    /// U of every row: (rows, positions, channels).
+    mapped: Vec<f32>,
+}
+
+impl Winograd {
+    pub(super) fn new(conv: &Conv) -> Self {
+        Self { tiling: Tiling::new(conv), inputs: None, sets: Vec::new(), rows: 0 }
+    }
+
+    /// U of every row.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = Mapped<'_>> {
+        self.sets.iter().map(|set| Mapped { channels: set.channels, numbers: &set.mapped })
+    }
+
+    /// See [`super::ConvLayer::forward`].
+    pub(super) fn forward(
+        &mut self,
+        conv: &Conv,
+        blocks: &[Block],
+        input: &PairedRows,
+        partial: &mut Array2<f32>,
+    ) {
+        let rows = input.rows();
+        if self.rows != rows.nrows() {
+            self.sets = sets(conv, blocks, &Chunks::new(&self.tiling, rows.nrows()));
+            self.rows = rows.nrows();
+        }
+        let positions = conv.output().positions();
+        let Self { tiling, inputs, sets, .. } = self;
+        let inputs = inputs.insert(tiling.inputs(rows, conv.input.channels, tiling.count()));
+        let mut partials = partial.outer_iter_mut();
+        let partials: Vec<Vec<_>> =
+            sets.iter().map(|set| partials.by_ref().take(set.blocks.len()).collect()).collect();
+        sets.par_iter_mut().zip(partials).for_each(|(set, partials)| {
+            let blocks = &blocks[set.blocks.clone()];
+            set.map(tiling, inputs, blocks, positions);
+            let constants = Constants::of(blocks);
+            let channels = constants.with_mapped(&set.mapped);
+            for (block, partial) in blocks.iter().zip(partials) {
+                let partial = partial.into_slice().expect("contiguous");
+                let within = block.channels.within(set.channels);
+                partial.par_chunks_exact_mut(positions).zip(input.pairs()).for_each(|(partial, pair)| {
+                    channels.goodness(pair, input.bias_factor(), (within.start, within.end), partial);
+                });
+            }
+        });
+    }
+
+    /// See [`super::ConvLayer::backward`].
+    pub(super) fn backward(
+        &mut self,
+        blocks: &mut [Block],
+        (input, coefficients): (&PairedRows, &[f32]),
+        update: &Update,
+    ) {
+        let parts = parts(input);
+        let slopes = Slopes { input, coefficients };
+        let Self { tiling, inputs, sets, .. } = self;
+        let inputs = inputs.as_ref().expect("forward comes first");
+        let mut rest = blocks;
+        let of_sets: Vec<&mut [Block]> =
+            sets.iter().map(|set| rest.split_off_mut(..set.blocks.len()).expect("so many blocks")).collect();
+        sets.par_iter().zip(of_sets).for_each(|(set, blocks)| {
+            let (gradient, sums) = set.differentiate(tiling, inputs, blocks, slopes, &parts);
+            for block in blocks {
+                let Range { start, end } = block.channels.within(set.channels);
+                let fan_in = block.parameters.weight.ncols();
+                let items = &gradient.items()[start * gradient.stride()..end * gradient.stride()];
+                let rows = items.par_chunks_exact(gradient.stride()).map(|products| {
+                    let mut row = buffer(fan_in);
+                    kernel_gradient(products, &mut row);
+                    row
+                });
+                block.update(update, rows, &sums.bias[start..end], &sums.weight_sums[start..end]);
+            }
+        });
+    }
+}
+
+impl Set {
+    /// U of every row.
+    fn map(&mut self, tiling: &Tiling, inputs: &Spectra, blocks: &[Block], positions: usize) {
+        let weights = blocks.iter().flat_map(|block| block.parameters.weight.outer_iter());
+        let weights = weights.map(|row| row.to_slice().expect("weights are contiguous"));
+        let kernels = kernels(weights, inputs.channels());
+        let width = self.channels.len();
+        let sample = positions * width;
+        let samples = inputs.count() / tiling.count();
+        self.mapped.resize(samples * sample, 0.0);
+        for chunk in Chunks::new(tiling, samples).iter() {
+            let tiles = chunk.start * tiling.count()..chunk.end * tiling.count();
+            let mut products = Spectra::new(tiles.len(), width);
+            products.compute(|frequency, out| {
+                let inputs = inputs.frequency(frequency);
+                product(inputs.slice(s![tiles.clone(), ..]), kernels.frequency(frequency), out);
+            });
+            let mapped = &mut self.mapped[chunk.start * sample..chunk.end * sample];
+            tiling.outputs((&products, tiling.count()), mapped.par_chunks_exact_mut(sample), (0, width));
+        }
+    }
+
+    /// Of each channel the products that its weights' gradient is the transform of, (channels, frequencies, input channels),
+    /// and the gradients of b and w.
+    fn differentiate(
+        &self,
+        tiling: &Tiling,
+        inputs: &Spectra,
+        blocks: &[Block],
+        slopes: Slopes<'_>,
+        parts: &[Vec<Part>],
+    ) -> (Spectra, ChannelSums) {
+        let constants = Constants::of(blocks);
+        let channels = constants.with_mapped(&self.mapped);
+        let width = self.channels.len();
+        let mut gradient = Spectra::new(width, inputs.channels());
+        let mut sums = ChannelSums::zeros(width);
+        for chunk in Chunks::new(tiling, parts.len()).iter() {
+            let tiles = chunk.start * tiling.count()..chunk.end * tiling.count();
+            let mut transformed = Spectra::new(tiles.len(), width);
+            let stride = transformed.stride();
+            let sample = tiling.count() * stride;
+            let stretches = transformed.items_mut().par_chunks_mut(STRETCH * sample).enumerate();
+            let addends: Vec<ChannelSums> = stretches
+                .map(|(stretch, out)| {
+                    let mut sums = ChannelSums::zeros(width);
+                    let mut map = buffer(self.mapped.len() / parts.len());
+                    let first = chunk.start + stretch * STRETCH;
+                    for (row, out) in (first..).zip(out.chunks_exact_mut(sample)) {
+                        channels.slopes(slopes, row, &parts[row], &mut map, &mut sums);
+                        tiling.output_gradients(&map, width, out, stride);
+                    }
+                    sums
+                })
+                .collect();
+            for addend in &addends {
+                sums.add(addend);
+            }
+            let begun = if chunk.start == 0 { 0.0 } else { 1.0 };
+            gradient.compute(|frequency, out| {
+                let inputs = inputs.frequency(frequency);
+                let inputs = inputs.slice(s![tiles.clone(), ..]);
+                general_mat_mul(1.0, &transformed.frequency(frequency).t(), &inputs, begun, out);
+            });
+        }
+        (gradient, sums)
+    }
+}
+
+/// What z is besides U, of the channels of some blocks.
+struct Constants {
+    bias: Vec<f32>,
+    weight_sums: Vec<f32>,
+}
+
+impl Constants {
+    fn of(blocks: &[Block]) -> Self {
+        Self {
+            bias: blocks.iter().flat_map(|block| block.parameters.bias.iter().copied()).collect(),
+            weight_sums: blocks.iter().flat_map(|block| block.weight_sums.iter().copied()).collect(),
+        }
+    }
+
+    fn with_mapped<'a>(&'a self, mapped: &'a [f32]) -> Channels<'a> {
+        Channels { bias: &self.bias, weight_sums: &self.weight_sums, mapped }
+    }
+}
+
+/// Neighbouring blocks of the same width, as many together as products allow.
+fn sets(conv: &Conv, blocks: &[Block], chunks: &Chunks) -> Vec<Set> {
+    let width = blocks.first().map_or(1, |block| block.channels.len());
+    let alike = blocks.iter().take_while(|block| block.channels.len() == width).count();
+    let counts: Vec<usize> = evenly(alike, CHANNELS / width).map(|set| set.len()).collect();
+    let together = counts.iter().all(|&count| {
+        count == 1 || chunks.heights().iter().all(|&tall| merge(tall, conv.input.channels, width, count))
+    });
+    let counts = if together { counts } else { vec![1; alike] };
+    let others = blocks.len() - alike;
+    let mut start = 0;
+    let set = |count: usize| {
+        let of_set = start..start + count;
+        start = of_set.end;
+        let channels = ChannelRange {
+            start: blocks[of_set.start].channels.start,
+            end: blocks[of_set.end - 1].channels.end,
+        };
+        Set { blocks: of_set, channels, mapped: Vec::new() }
+    };
+    counts.into_iter().chain(std::iter::repeat_n(1, others)).map(set).collect()
+}
+
+/// Whether products of `tall` tiles and `count` blocks of `width` channels have the bits that those of each block have.
+///
+/// That depends on the kernel of the BLAS library and on the shape, and on nothing else: so it is tried.
+fn merge(tall: usize, inputs: usize, width: usize, count: usize) -> bool {
+    let mut random = Seed(0).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
+    let mut numbers = |items: usize, channels: usize| {
+        let mut spectra = Spectra::new(items, channels);
+        spectra.frequency_mut(0).map_inplace(|number| *number = symmetric(&mut random, 1.0));
+        spectra
+    };
+    let (tiles, kernels) = (numbers(tall, inputs), numbers(count * width, inputs));
+    let slopes = numbers(tall, count * width);
+    let mut whole = (Spectra::new(tall, count * width), Spectra::new(count * width, inputs));
+    product(tiles.frequency(0), kernels.frequency(0), &mut whole.0.frequency_mut(0));
+    general_mat_mul(1.0, &slopes.frequency(0).t(), &tiles.frequency(0), 0.0, &mut whole.1.frequency_mut(0));
+    (0..count).all(|block| {
+        let channels = s![.., block * width..(block + 1) * width];
+        let rows = s![block * width..(block + 1) * width, ..];
+        let mut part = (Spectra::new(tall, width), Spectra::new(width, inputs));
+        let mut of_block = Spectra::new(tall, width);
+        of_block.frequency_mut(0).assign(&slopes.frequency(0).slice(channels));
+        product(tiles.frequency(0), kernels.frequency(0).slice(rows), &mut part.0.frequency_mut(0));
+        let of_block = of_block.frequency(0);
+        general_mat_mul(1.0, &of_block.t(), &tiles.frequency(0), 0.0, &mut part.1.frequency_mut(0));
+        part.0.frequency(0) == whole.0.frequency(0).slice(channels)
+            && part.1.frequency(0) == whole.1.frequency(0).slice(rows)
+    })
+}

@@ -156,7 +156,7 @@ fn predictions_are_those_of_the_runs_readout() {
         let probabilities: Vec<f64> = row[2..].iter().map(|field| field.parse().unwrap()).collect();
         assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{row:?}");
         let most = probabilities.iter().copied().fold(0.0, f64::max);
-        assert_eq!(probabilities[row[1].parse::<usize>().unwrap()], most);
+        assert!(probabilities[row[1].parse::<usize>().unwrap()] >= most, "{row:?}");
         right += usize::from(row[1] == (index % 10).to_string());
     }
     assert!(ended.output.contains(&format!("{right} of which")), "{}", ended.output);

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from .input import Input, read_input
 from .layers import Floats, Tensors
 from .network import Network
 from .spec import FormatError, LayerSpec, layer_spec
@@ -32,6 +33,8 @@ class Run:
         summary = path / "summary.json"
         self.summary: dict[str, Any] | None = json.loads(_text(summary)) if summary.exists() else None
         """What came out; None of a run that is not finished."""
+        self.input: Input | None = read_input(path / "input.json")
+        """How samples are scaled before the first layer reads them; None of runs of early builds."""
         self.network = _network(path, self.config)
         """The layers that are frozen so far."""
         self._readout = _readout(path)
@@ -61,8 +64,19 @@ class Run:
         return named
 
     def transform(self, X: npt.ArrayLike | Sequence[npt.ArrayLike]) -> Floats:
-        """The features of samples, (samples, features): see `Network.transform`."""
-        return self.network.transform(X)
+        """The features of samples, (samples, features).
+
+        Samples are scaled as those that the run was trained on (`Input.scale`): images of bytes and rows of numbers are
+        given as files have them. What else a network reads is given as its first layer reads it: `Network.transform`.
+        """
+        if self.input is None or self.network.recurrent:
+            return self.network.transform(X)
+        return self.network.transform(self.input.scale(X))
+
+    @property
+    def classes(self) -> list[str]:
+        """What the classes are called, in the order of their numbers; empty where nothing is known of them."""
+        return [] if self.input is None else self.input.classes
 
     def predict(self, X: npt.ArrayLike | Sequence[npt.ArrayLike]) -> npt.NDArray[np.int64]:
         """The class of each sample, by the run's readout."""

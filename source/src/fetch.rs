@@ -12,6 +12,7 @@ use super::download::{DownloadError, Parcel, download};
 use super::folder;
 use super::lock::lock;
 use super::name::DataSetName;
+use super::spelling::Folder;
 
 /// How to fetch.
 #[derive(Clone, Debug, Default)]
@@ -205,8 +206,9 @@ fn lacking<'a, T>(
     folder: &Path,
 ) -> Result<Vec<&'a T>, FetchError> {
     let mut lacking = Vec::new();
+    let folder = Folder::new(folder);
     for wanted in wanted {
-        if !is_present(entry(wanted), folder)? {
+        if !is_present(entry(wanted), &folder)? {
             lacking.push(wanted);
         }
     }
@@ -214,7 +216,7 @@ fn lacking<'a, T>(
 }
 
 /// Whether `folder` has the file; it is an error if it has another one of that name.
-fn is_present(entry: &FileEntry, folder: &Path) -> Result<bool, FetchError> {
+fn is_present(entry: &FileEntry, folder: &Folder<'_>) -> Result<bool, FetchError> {
     let Some(path) = folder::file_in(folder, entry) else { return Ok(false) };
     check_content(&path, entry).map_err(FetchError::NotOfficial)?;
     Ok(true)

@@ -6,7 +6,7 @@ use super::catalog::{FileEntry, Official, Supply, official};
 use super::hint::fetch_command;
 use super::name::DataSetName;
 use super::near::nearest;
-use super::spelling;
+use super::spelling::{self, Folder};
 
 /// A file of a data set that is not there.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +120,7 @@ fn instead(
 pub fn archive(official: &Official, data_dir: &Path) -> Option<PathBuf> {
     let Supply::Archive(archive) = official.supply else { return None };
     let folders = [users(official, data_dir), vec![data_dir.to_owned()]].concat();
-    folders.iter().find_map(|folder| spelling::file(folder, archive.packed.name))
+    folders.iter().find_map(|folder| Folder::new(folder).file(archive.packed.name))
 }
 
 /// The files that the system package installed, if all of them are there.
@@ -134,10 +134,10 @@ pub fn is_installed(official: &Official, files: &Files) -> bool {
 }
 
 /// The path of `entry` in `folder`, raw or else gzipped, by its own name or else by one that is spelt in another way.
-pub fn file_in(folder: &Path, entry: &FileEntry) -> Option<PathBuf> {
+pub fn file_in(folder: &Folder<'_>, entry: &FileEntry) -> Option<PathBuf> {
     let names = [entry.name.to_owned(), gz_name(entry)];
-    let exact = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-    exact.or_else(|| names.iter().find_map(|name| spelling::file(folder, name)))
+    let exact = names.iter().map(|name| folder.path().join(name)).find(|path| path.is_file());
+    exact.or_else(|| names.iter().find_map(|name| folder.file(name)))
 }
 
 /// The name of the gzipped file of `entry`.
@@ -147,9 +147,10 @@ pub fn gz_name(entry: &FileEntry) -> String {
 
 /// The files in `folder`, or how many of them it has and the first one that it lacks.
 fn all_in(folder: &Path, official: &Official) -> Result<Files, (usize, &'static FileEntry)> {
+    let spelt = Folder::new(folder);
     let (mut paths, mut lacking) = (Vec::new(), None);
     for entry in official.files() {
-        match file_in(folder, entry) {
+        match file_in(&spelt, entry) {
             Some(path) => paths.push(path),
             None => lacking = lacking.or(Some(entry)),
         }

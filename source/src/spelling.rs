@@ -1,5 +1,7 @@
 //! Names that programs and people write in several ways: `MNIST`, `Fashion_MNIST`, `train-images.idx3-ubyte`.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,13 +26,42 @@ pub fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The file `name` of `folder`, however it is spelt; also in a folder of the file's own name, where Kaggle's archives
-/// have it.
-pub fn file(folder: &Path, name: &str) -> Option<PathBuf> {
-    let found: Vec<PathBuf> = entries(folder).into_iter().filter(|path| is(path, name)).collect();
-    let inner = found.iter().filter(|path| path.is_dir()).flat_map(|path| entries(path));
-    let inner = inner.filter(|path| is(path, name));
-    found.iter().cloned().chain(inner).find(|path| path.is_file())
+/// A folder, whose entries are read once, if at all.
+pub struct Folder<'a> {
+    path: &'a Path,
+    /// What is in it, by plain names.
+    entries: OnceCell<HashMap<String, Vec<PathBuf>>>,
+}
+
+impl<'a> Folder<'a> {
+    /// The folder at `path`; it need not be there.
+    pub fn new(path: &'a Path) -> Self {
+        Self { path, entries: OnceCell::new() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &'a Path {
+        self.path
+    }
+
+    /// The file `name` in it, however it is spelt; also in a folder of the file's own name, where Kaggle's archives have it.
+    pub fn file(&self, name: &str) -> Option<PathBuf> {
+        let found = self.spelt().get(&plain(name))?;
+        let inner = found.iter().filter(|path| path.is_dir()).flat_map(|path| entries(path));
+        let inner = inner.filter(|path| is(path, name));
+        found.iter().cloned().chain(inner).find(|path| path.is_file())
+    }
+
+    fn spelt(&self) -> &HashMap<String, Vec<PathBuf>> {
+        self.entries.get_or_init(|| {
+            let mut spelt: HashMap<String, Vec<PathBuf>> = HashMap::new();
+            for path in entries(self.path) {
+                let name = path.file_name().map(|name| plain(&name.to_string_lossy()));
+                spelt.entry(name.unwrap_or_default()).or_default().push(path);
+            }
+            spelt
+        })
+    }
 }
 
 /// The folders whose path from `data_dir` is `place`, such as `mnist/raw`, however they are spelt. `data_dir` may end
@@ -65,6 +96,20 @@ mod tests {
         for name in ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte", ".."] {
             assert!(!is(Path::new(name), "train-images-idx3-ubyte"), "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_is_found_however_it_is_spelt_and_in_a_folder_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (flat, nested) = (dir.path().join("Some_File.TXT"), dir.path().join("other-file"));
+        fs::write(&flat, "").unwrap();
+        fs::create_dir(&nested).unwrap();
+        fs::write(nested.join("other.file"), "").unwrap();
+        let folder = Folder::new(dir.path());
+        assert_eq!(folder.file("some-file.txt"), Some(flat));
+        assert_eq!(folder.file("other-file"), Some(nested.join("other.file")));
+        assert_eq!(folder.file("somefile"), None);
+        assert_eq!(Folder::new(&nested.join("nowhere")).file("other-file"), None);
     }
 
     #[test]

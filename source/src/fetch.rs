@@ -118,7 +118,7 @@ pub fn fetch_files(
     if !lacking.is_empty() {
         let _lock = locked(folder, progress)?;
         for gzipped in lacking {
-            if !is_present(&gzipped.file, folder)? {
+            if !is_present(&gzipped.file, &Folder::new(folder))? {
                 obtain(&Parcel::gzipped(gzipped), mirrors, folder, progress)?;
                 downloaded += 1;
             }

@@ -30,8 +30,9 @@ pub struct Config {
     pub training: TrainingConfig,
     /// The layers, from the input up.
     pub layers: Vec<LayerConfig>,
-    /// The linear classifier that measures the frozen features.
-    pub readout: ReadoutConfig,
+    /// The linear classifier that measures the frozen features; a run without it needs no labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readout: Option<ReadoutConfig>,
 }
 
 /// Precision on the wire.

@@ -10,6 +10,7 @@ use crate::clock::Stopwatch;
 use crate::cluster::WaitedFor;
 use crate::events::{Event, LayerStarted, Listener};
 use crate::run_dir::RunDirError;
+use crate::summary::{LayerWithoutLabels, WithoutLabels};
 use crate::terminal::{PLAIN_EVERY, Terminal};
 use crate::totals::{Measures, Metrics};
 
@@ -151,6 +152,12 @@ fn log(event: &Event) {
             let (accuracy, on) = summary.measured();
             let (features, seconds) = (summary.features, summary.seconds);
             info!(event = "read_out", features, accuracy, on, seconds, "the readout is measured");
+        }
+        Event::WithoutLabels(WithoutLabels { samples, of, layers, .. }) => {
+            for LayerWithoutLabels { name, effective_rank, neighbour_agreement, .. } in layers {
+                let said = "a layer is looked at without labels";
+                info!(event = "without_labels", samples, of, name, effective_rank, neighbour_agreement, said);
+            }
         }
         Event::Stopped { layers, step } => {
             let layers = layers.join(", ");

@@ -10,7 +10,7 @@ use crate::cluster::{WaitedFor, WorkerFailure};
 use crate::location::Location;
 use crate::pace::Slow;
 use crate::run_dir::RunDirError;
-use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+use crate::summary::{LayerSummary, ReadoutSummary, Summary, WithoutLabels};
 use crate::totals::Metrics;
 use crate::version::Program;
 
@@ -122,6 +122,8 @@ pub enum Event {
     },
     /// The readout has learnt, and is measured.
     ReadOut(ReadoutSummary),
+    /// What can be said of the layers without labels.
+    WithoutLabels(WithoutLabels),
     /// The run ends early, for it was asked to. The same command continues it.
     Stopped {
         /// The layers that are in training; none where only the readout is left.
@@ -134,7 +136,7 @@ pub enum Event {
         /// The run directory.
         run_dir: Location,
         /// What came out.
-        summary: Summary,
+        summary: Box<Summary>,
         /// Whether an earlier sitting had finished it.
         before: bool,
     },

@@ -76,6 +76,10 @@ pub mod features;
 
 pub mod readout;
 
+pub mod without_labels;
+
+pub mod few_labels;
+
 pub mod sitting;
 
 pub mod run;
@@ -87,5 +91,7 @@ pub mod table;
 pub mod extraction;
 
 pub mod scoring;
+
+pub mod init;
 
 pub mod baseline;

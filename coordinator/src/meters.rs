@@ -135,6 +135,7 @@ impl Listener for Meters {
             | Event::ReadoutStarted { .. }
             | Event::ReadoutEpoch { .. }
             | Event::ReadOut(_)
+            | Event::WithoutLabels(_)
             | Event::Stopped { .. }
             | Event::Finished { .. } => {}
         }

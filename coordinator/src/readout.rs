@@ -6,6 +6,7 @@ use ndarray::Array2;
 use proto::rows::Precision;
 use scff::analysis::effective_rank;
 use scff::layer::{ChannelRange, Tensors};
+use scff::logistic::NoSpan;
 use scff::readout::{Features, NotFinite, ReadoutSpec, train};
 use scff::seed::Seed;
 use source::Examples;
@@ -27,6 +28,9 @@ pub enum ReadoutError {
     /// It does not learn.
     #[error("{0}: try a smaller readout.lr")]
     NotFinite(#[from] NotFinite),
+    /// Nothing can be learned of a few labels.
+    #[error(transparent)]
+    NoSpan(#[from] NoSpan),
     /// The run directory failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),

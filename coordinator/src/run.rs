@@ -31,7 +31,7 @@ use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
 use crate::stop::{Stop, Stopped};
 use crate::stream::Views;
-use crate::summary::{LayerSummary, ReadoutSummary, Summary};
+use crate::summary::{LayerSummary, ReadoutSummary, Summary, WithoutLabels};
 use crate::totals::Carried;
 use crate::worker_id::WorkerId;
 
@@ -64,7 +64,7 @@ async fn run_in(
     if let Some(summary) = dir.summary()? {
         events.tell(&Event::Finished {
             run_dir: dir.place().clone(),
-            summary: summary.clone(),
+            summary: Box::new(summary.clone()),
             before: true,
         })?;
         return Ok(summary);
@@ -73,6 +73,14 @@ async fn run_in(
     dir.keep_input(&splits.input)?;
     let sitting = Sitting::new(plan, splits, dir, surroundings, events)?;
     Run::new(sitting, surroundings).go().await
+}
+
+/// What the frozen layers are measured by.
+enum Measured {
+    /// The linear classifier on their features.
+    ByReadout(ReadoutSummary),
+    /// What needs no labels.
+    WithoutLabels(WithoutLabels),
 }
 
 struct Run {
@@ -124,16 +132,16 @@ impl Run {
         let frozen = self.sitting.frozen.iter().flatten().count();
         self.tell(&Event::Started { run_dir: self.sitting.dir.place().clone(), frozen })?;
         let mut outcome = Outcome::Started { over: self.sitting.over };
-        let mut readout = None;
+        let mut measured = None;
         loop {
             outcome = match schedule.handle(outcome) {
                 Command::Gather { failures } => self.gather(failures).await?,
                 Command::Train { phase, groups, transformers } => {
                     self.train_or_stop(phase, &groups, &transformers).await?
                 }
-                Command::ReadOut { transformers } => match self.final_readout(&transformers).await {
-                    Ok(summary) => {
-                        readout = Some(summary);
+                Command::ReadOut { transformers } => match self.measure(&transformers).await {
+                    Ok(found) => {
+                        measured = Some(found);
                         Outcome::ReadOut
                     }
                     Err(ReadoutError::Features(FeaturesError::Worker(failure))) => {
@@ -142,7 +150,7 @@ impl Run {
                     Err(error) => return Err(error.into()),
                 },
                 Command::Finish => {
-                    return self.finish(readout.expect("the readout comes before the finish")).await;
+                    return self.finish(measured.expect("measures come before the finish")).await;
                 }
                 Command::GiveUp { reason } => bail!("{reason}"),
             };
@@ -319,19 +327,23 @@ impl Run {
         self.sitting.note_memory().await
     }
 
-    async fn final_readout(&mut self, transformers: &[WorkerId]) -> Result<ReadoutSummary, ReadoutError> {
+    /// Writes the model, and measures it by a readout or, where there is none, without labels.
+    async fn measure(&mut self, transformers: &[WorkerId]) -> Result<Measured, ReadoutError> {
         self.sitting.host().await.map_err(FeaturesError::from)?;
         let Sitting { plan, dir, frozen, .. } = &self.sitting;
         let read = plan.tapped();
         dir.save_model(&frozen.iter().flatten().map(|frozen| &*frozen.layer).collect::<Vec<_>>(), &read)?;
-        let taps = self.sitting.taps(plan.stages.iter().map(|stage| stage.tapped).collect());
         let workers = self.sitting.workers(transformers);
-        let (parameters, summary) = self.sitting.read_out(&workers, &taps).await?;
+        let Some(spec) = plan.readout else {
+            return Ok(Measured::WithoutLabels(self.sitting.look_without_labels(&workers).await?));
+        };
+        let taps = self.sitting.taps(plan.stages.iter().map(|stage| stage.tapped).collect());
+        let (parameters, summary) = self.sitting.read_out(&workers, &taps, spec).await?;
         dir.save_readout(&parameters, &read)?;
-        Ok(summary)
+        Ok(Measured::ByReadout(summary))
     }
 
-    async fn finish(mut self, readout: ReadoutSummary) -> anyhow::Result<Summary> {
+    async fn finish(mut self, measured: Measured) -> anyhow::Result<Summary> {
         self.sitting.note_memory().await?;
         let Sitting { plan, dir, identity, cluster, frozen, events, .. } = self.sitting;
         let workers = cluster.workers();
@@ -342,21 +354,28 @@ impl Run {
             // All began together.
             TrainingSchedule::Joint => seconds.fold(0.0, f64::max),
         };
+        let (readout, without_labels) = match measured {
+            Measured::ByReadout(summary) => (Some(summary), None),
+            Measured::WithoutLabels(measures) => (None, Some(measures)),
+        };
+        let measuring = readout.as_ref().map(|readout| readout.seconds);
+        let measuring = measuring.or(without_labels.as_ref().map(|measures| measures.seconds));
         let summary = Summary {
             dataset: plan.data.to_string(),
             seed: plan.seed.0,
             workers: workers.len(),
             weights_sha256: weights_sha256(frozen.iter().map(|frozen| frozen.layer.parameters())),
-            seconds: training + readout.seconds,
+            seconds: training + measuring.unwrap_or(0.0),
             layers: frozen.into_iter().map(|frozen| frozen.summary).collect(),
             readout,
+            without_labels,
             blas: identity.blas,
             cpu: workers.first().map(|worker| worker.description.cpu.clone()).unwrap_or_default(),
             peak_rss_bytes: identity.peak_rss_bytes,
         };
         dir.save_summary(&summary).context("the run is done, but its summary is not written")?;
         let run_dir = dir.place().clone();
-        events.tell(&Event::Finished { run_dir, summary: summary.clone(), before: false })?;
+        events.tell(&Event::Finished { run_dir, summary: Box::new(summary.clone()), before: false })?;
         Ok(summary)
     }
 }

@@ -7,11 +7,13 @@ use proto::kernels::Digest;
 use proto::logs;
 use scff::batch::LayerIndex;
 use scff::layer::Tensors;
+use scff::readout::ReadoutSpec;
 
 use crate::cluster::{Cluster, ClusterOptions, HostableLayer, Worker, WorkerFailure};
 use crate::config::{Shards, TrainingSchedule};
 use crate::events::{Event, Events};
-use crate::features::{LayerTaps, Taps};
+use crate::features::{FeaturesError, LayerTaps, Taps};
+use crate::few_labels::{FewLabelsRun, Labelled};
 use crate::kernels::{Agreed, Began};
 use crate::location::Location;
 use crate::objects::Patience;
@@ -21,8 +23,9 @@ use crate::retries::Retries;
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, RunDirReader, RunIdentity};
 use crate::split::Splits;
 use crate::stop::Stop;
-use crate::summary::ReadoutSummary;
+use crate::summary::{FewLabelsSummary, ReadoutSummary, WithoutLabels};
 use crate::version::Program;
+use crate::without_labels::Look;
 use crate::worker_id::WorkerId;
 
 /// Where a run finds things.
@@ -163,19 +166,49 @@ impl<D> Sitting<D> {
         &self,
         workers: &[Worker],
         taps: &Taps,
+        spec: ReadoutSpec,
     ) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
-        let Plan { precision, readout, seed, .. } = &self.plan;
+        let Plan { precision, seed, .. } = &self.plan;
         let run = ReadoutRun {
             workers,
             run: self.cluster.run(),
             taps,
             splits: &self.splits,
             precision: *precision,
-            spec: *readout,
+            spec,
             seed: *seed,
             events: &self.events,
         };
         run.read_out().await
+    }
+
+    /// Learns a readout of what `taps` names from a few labels; its parameters, and what it reached.
+    pub async fn read_out_few(
+        &self,
+        workers: &[Worker],
+        taps: &LayerTaps,
+        labelled: &Labelled,
+    ) -> Result<(Tensors, FewLabelsSummary), ReadoutError> {
+        let Plan { precision, seed, .. } = self.plan;
+        let (run, splits, events) = (self.cluster.run(), &self.splits, &self.events);
+        FewLabelsRun { workers, run, taps, labelled, splits, precision, seed, events }.learn().await
+    }
+
+    /// What can be said of the frozen layers without labels.
+    pub async fn look_without_labels(&self, workers: &[Worker]) -> Result<WithoutLabels, FeaturesError> {
+        let Plan { precision, seed, .. } = self.plan;
+        let only = |layer: usize| self.taps((0..=layer).map(|below| below == layer).collect());
+        let frozen = self.frozen.iter().flatten().enumerate();
+        let look = Look {
+            workers,
+            run: self.cluster.run(),
+            layers: frozen.map(|(layer, frozen)| (only(layer), &frozen.summary)).collect(),
+            splits: &self.splits,
+            precision,
+            seed,
+            events: &self.events,
+        };
+        look.measure().await
     }
 }
 

@@ -20,8 +20,12 @@ pub struct Summary {
     pub seconds: f64,
     /// Each layer's training.
     pub layers: Vec<LayerSummary>,
-    /// What the readout reached.
-    pub readout: ReadoutSummary,
+    /// What the readout reached; absent where the configuration has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub readout: Option<ReadoutSummary>,
+    /// What can be said without labels, where there is no readout.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub without_labels: Option<WithoutLabels>,
     /// Library, version and kernel of the workers' BLAS.
     pub blas: String,
     /// The processor of the first worker.
@@ -80,6 +84,74 @@ pub struct ReadoutSummary {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub effective_rank: Option<f64>,
     /// Seconds for features, training and measuring.
+    pub seconds: f64,
+}
+
+/// What can be said of layers without labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WithoutLabels {
+    /// Samples whose features were looked at.
+    pub samples: usize,
+    /// Of what they are: "training", "held-out" or "test" samples.
+    pub of: String,
+    /// Nearest neighbours of each that were compared.
+    pub neighbours: usize,
+    /// From the input up.
+    pub layers: Vec<LayerWithoutLabels>,
+    /// Seconds for features and measures.
+    pub seconds: f64,
+}
+
+/// The same of one layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerWithoutLabels {
+    /// The layer's name.
+    pub name: String,
+    /// Features of a sample, as a readout would read them.
+    pub features: usize,
+    /// Mean goodness of positive pairs in the last report of its training.
+    pub goodness_pos: f64,
+    /// The same of negative pairs.
+    pub goodness_neg: f64,
+    /// Effective rank of the covariance of its features: exp of the entropy of their normalised eigenvalues. Absent where there
+    /// is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub effective_rank: Option<f64>,
+    /// Mean share of a sample's nearest neighbours in the layer below (of the first layer: in the standardised input) that are
+    /// among its nearest neighbours here.
+    pub neighbour_agreement: f64,
+}
+
+/// What a readout of a few labels reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FewLabelsSummary {
+    /// Samples with a label.
+    pub labels: usize,
+    /// What classes are called, in the order of the readout.
+    pub classes: Vec<String>,
+    /// Classes that have a label; others are never predicted.
+    pub classes_with_labels: usize,
+    /// Classes that have a single one, which cross-validation did not hold out.
+    pub classes_with_one_label: usize,
+    /// Features of a sample.
+    pub features: usize,
+    /// Strength of the penalty on weights.
+    pub strength: f64,
+    /// Parts that cross-validation held out in turn to choose it; absent where no class has two labels.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub folds: Option<usize>,
+    /// Share of the labelled samples classified as labelled when they were held out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cross_validated_accuracy: Option<f64>,
+    /// Share of the labelled samples classified as labelled.
+    pub train_accuracy: f64,
+    /// Share of the test set; absent where it has no labels, and where training samples were held out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub test_accuracy: Option<f64>,
+    /// Share of the held-out training samples; absent where none were.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held_out_accuracy: Option<f64>,
+    /// Seconds for features, learning and measuring.
     pub seconds: f64,
 }
 

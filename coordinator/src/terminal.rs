@@ -116,6 +116,7 @@ impl Listener for Terminal {
             Event::Started { frozen: 0, .. }
             | Event::Checkpoint { .. }
             | Event::LayerFrozen { .. }
+            | Event::WithoutLabels(_)
             | Event::Finished { before: false, .. } => {}
             Event::Started { run_dir, frozen } => {
                 self.say(format_args!("{run_dir}: continuing after {frozen} frozen layer(s)"));

@@ -9,8 +9,8 @@
 //!    [`pair`] and [`sequence_pair`]: standardised rows or sequences, and the pairs that it reads from them;
 //! 3. [`goodness`]: what it maximises and minimises, and its gradient; [`optimizer`]: AdamW and the step schedule;
 //! 4. [`train`]: a layer that learns; [`frozen`]: one that no longer does;
-//! 5. [`readout`]: the linear classifier that measures frozen features; [`analysis`]: label-free measures of them;
-//!    [`anomaly`]: how unlike others a sample is.
+//! 5. [`readout`]: the linear classifier that measures frozen features, and [`logistic`], one for few labels; [`analysis`]:
+//!    label-free measures of them; [`anomaly`]: how unlike others a sample is.
 //!
 //! Matrix products go to BLAS through [`blas`], always in calls of one fixed shape on one thread, so that
 //! results do not depend on how many threads or machines there are.
@@ -32,6 +32,7 @@ pub mod train;
 pub mod frozen;
 
 pub mod readout;
+pub mod logistic;
 pub mod analysis;
 pub mod anomaly;
 

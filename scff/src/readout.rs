@@ -62,6 +62,15 @@ impl Features {
         }
     }
 
+    /// All of them in single precision.
+    #[must_use]
+    pub fn into_single(self) -> Array2<f32> {
+        match self {
+            Self::F32(array) => array,
+            Self::F16(array) => array.mapv(f16::to_f32),
+        }
+    }
+
     /// Writes a range of one sample's features to `out`.
     pub fn read(&self, sample: usize, range: ChannelRange, out: &mut [f32]) {
         let range = s![sample, range.start..range.end];

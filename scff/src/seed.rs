@@ -44,6 +44,10 @@ pub enum Purpose {
     Partition = 12,
     /// Which training samples others are compared with.
     Reference = 13,
+    /// Which samples are looked at where nothing has a label.
+    LookedAt = 14,
+    /// Which of few labelled samples are held out together, where each part is in turn.
+    Folds = 15,
 }
 
 /// Numbers that belong to no layer (the readout, the held-out split) are drawn under this index.

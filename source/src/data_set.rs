@@ -23,6 +23,18 @@ pub struct DataSet {
 }
 
 impl DataSet {
+    /// The same, whose samples keep their numbers as names where they have no others, whatever is made of them.
+    #[must_use]
+    pub fn numbered(self) -> Self {
+        Self {
+            train: self.train.numbered(),
+            test: self.test.numbered(),
+            validation: self.validation.map(Examples::numbered),
+            unlabeled: self.unlabeled.map(Examples::numbered),
+            ..self
+        }
+    }
+
     /// How many training samples there are.
     pub fn training_samples(&self) -> TrainingSamples {
         TrainingSamples {

@@ -94,6 +94,16 @@ impl Examples {
         Self { names: Some(names), ..self }
     }
 
+    /// The same, each sample called by its number unless it has a name.
+    #[must_use]
+    pub fn numbered(self) -> Self {
+        if self.names.is_some() {
+            return self;
+        }
+        let names = (0..self.len()).map(|index| index.to_string().into()).collect();
+        self.with_names(names)
+    }
+
     /// The same, with these labels, for all or none.
     #[must_use]
     pub fn with_labels(self, labels: Vec<u32>) -> Self {
@@ -389,6 +399,7 @@ mod tests {
     fn names_stay_with_samples_and_numbers_stand_in_for_them() {
         let images = Examples::from_pixels(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5], Vec::new());
         assert_eq!(images.subset(&[2, 0]).name(1), "1");
+        assert_eq!(images.clone().numbered().subset(&[2, 0]).name(0), "2");
         let named = images.with_names(["a.png", "b.png", "c.png"].map(Arc::from).to_vec());
         assert_eq!((named.subset(&[2, 0]).name(0), named.name(1)), ("c.png".into(), "b.png".into()));
     }

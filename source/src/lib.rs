@@ -93,6 +93,7 @@ mod files;
 mod wav_folder;
 mod spoken;
 mod outline;
+mod named_labels;
 mod load;
 mod open;
 
@@ -129,6 +130,7 @@ pub use load::load;
 pub use magic::Kind;
 pub use moments::Moments;
 pub use name::{DataSetName, UnknownDataSet};
+pub use named_labels::{NamedLabel, named_labels};
 pub use open::open_input;
 pub use opened::Input;
 pub use outline::{Outline, outline};

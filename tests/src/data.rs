@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use image::GrayImage;
+
 const SIDE: usize = 28;
 const CLASSES: usize = 10;
 
@@ -28,7 +30,19 @@ pub fn write(folder: &Path, training: usize) {
     }
 }
 
-fn label(item: usize) -> usize {
+/// Writes so many of the same images into `folder`, as grey PNG files called by their numbers; where `labelled`, in a folder for
+/// each label.
+pub fn write_images(folder: &Path, count: usize, labelled: bool) {
+    for item in 0..count {
+        let folder = if labelled { folder.join(label(item).to_string()) } else { folder.to_owned() };
+        fs::create_dir_all(&folder).expect("a new folder");
+        let image = GrayImage::from_raw(SIDE as u32, SIDE as u32, image(item).collect()).expect("its pixels");
+        image.save(folder.join(format!("{item:04}.png"))).expect("a new file");
+    }
+}
+
+/// What item `item` of all images is a picture of.
+pub fn label(item: usize) -> usize {
     item % CLASSES
 }
 

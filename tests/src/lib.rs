@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use procfs::Current;
 
+pub use data::label;
 pub use impostor::{Impostor, Manners};
 pub use other_version::OtherVersion;
 pub use process::{Ended, Pid, Process, program};

@@ -56,6 +56,17 @@ impl Sandbox {
         sandbox
     }
 
+    /// A new one, with so many images without labels in the folder `digits`, and the configuration of three dense layers and no
+    /// readout.
+    pub fn of_unlabelled_images(count: usize) -> Self {
+        let sandbox = Self::new();
+        sandbox.write_images("digits", count, false);
+        let (without, _) = sandbox.config.split_once("[readout]").expect("the last section");
+        let config = without.replace("name = \"mnist\"", "path = \"digits\"");
+        fs::write(sandbox.path(Self::CONFIG), config).expect("a file");
+        sandbox
+    }
+
     fn with(config: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         data::write(&folder.path().join("data/mnist"), data::TRAINING);
@@ -67,6 +78,12 @@ impl Sandbox {
     /// Puts a data set of so many samples to learn from into the place of the one that is there.
     pub fn write_samples(&self, training: usize) {
         data::write(&self.path("data/mnist"), training);
+    }
+
+    /// Writes so many images of the same kind into a folder in it, as grey PNG files called by their numbers; where `labelled`, in
+    /// a folder for each label.
+    pub fn write_images(&self, folder: &str, count: usize, labelled: bool) {
+        data::write_images(&self.path(folder), count, labelled);
     }
 
     /// A place in its folder.

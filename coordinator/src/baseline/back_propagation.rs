@@ -14,7 +14,7 @@ use source::{Examples, ReadError};
 use super::accuracies::Accuracies;
 use super::batches::{as_they_are, batches};
 use super::summary::{BaselineSummary, Method, Training};
-use super::training::{Learner, Learnt, Prepared, Wanted, train};
+use super::training::{Learner, Learnt, Prepared, READOUT, Wanted, train};
 use crate::location::Location;
 use crate::plan::Plan;
 use crate::run::initial_state;
@@ -118,7 +118,7 @@ impl Learner for BackPropagation<'_> {
         let learning = Learning {
             rate: training.rate(epoch),
             weight_decay: training.weight_decay,
-            dropout: plan.readout.dropout,
+            dropout: plan.readout.context(READOUT)?.dropout,
             seed: plan.seed,
         };
         let mut total = 0.0;

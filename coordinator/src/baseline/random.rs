@@ -1,8 +1,10 @@
 //! Random weights: a run of no epochs, on workers and with the readout of any run.
 
+use anyhow::{Context, ensure};
+
 use super::accuracies::Accuracies;
 use super::summary::{BaselineSummary, Method};
-use super::training::Wanted;
+use super::training::{READOUT, Wanted};
 use crate::config::TrainingSchedule;
 use crate::run::run;
 use crate::run_dir::BaselineDir;
@@ -10,6 +12,7 @@ use crate::sitting::Surroundings;
 
 /// Reads out the layers of a configuration as they begin.
 pub async fn random(wanted: &Wanted<'_>, surroundings: &Surroundings) -> anyhow::Result<BaselineSummary> {
+    ensure!(wanted.config.readout.is_some(), READOUT);
     let mut config = wanted.config.clone();
     config.training.schedule = TrainingSchedule::Greedy;
     config.layers.iter_mut().for_each(|layer| layer.epochs = 0);
@@ -20,7 +23,7 @@ pub async fn random(wanted: &Wanted<'_>, surroundings: &Surroundings) -> anyhow:
         dataset: run.dataset,
         seed: run.seed,
         training: None,
-        accuracies: Accuracies::from(&run.readout),
+        accuracies: Accuracies::from(run.readout.as_ref().context(READOUT)?),
         seconds: run.seconds,
         weights_sha256: run.weights_sha256,
         cpu: run.cpu,

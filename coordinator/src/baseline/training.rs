@@ -30,6 +30,10 @@ pub struct Wanted<'a> {
     pub patience: Patience,
 }
 
+/// What every baseline is measured by.
+pub const READOUT: &str =
+    "readout = nothing: expected a [readout] and labels, which baselines are measured by";
+
 /// The plan of a baseline and its samples.
 pub struct Prepared {
     /// What a run of the configuration would do.
@@ -42,6 +46,7 @@ impl Prepared {
     /// Reads the data set.
     pub fn of(wanted: &Wanted<'_>) -> anyhow::Result<Self> {
         let Wanted { config, data, .. } = wanted;
+        ensure!(config.readout.is_some(), READOUT);
         let data = data_folder::local(&source(&config.data)?, data)?;
         let (plan, set) = prepare(config, &data)?;
         let splits = split(&plan, set)?;

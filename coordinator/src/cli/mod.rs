@@ -10,6 +10,7 @@ mod data;
 mod eval;
 mod export;
 mod features;
+mod init;
 mod input;
 mod plan;
 mod predict;
@@ -29,6 +30,7 @@ use data::DataCommand;
 use eval::EvalArgs;
 use export::ExportArgs;
 use features::FeaturesArgs;
+use init::InitArgs;
 use plan::PlanArgs;
 use predict::PredictArgs;
 use run::RunArgs;
@@ -66,13 +68,19 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at data and write a commented configuration that suits them; nothing is overwritten.
+    ///
+    /// The data are a folder of images or whatever else `path` of a configuration's [data] may name. It says what was found, and
+    /// chooses a network and numbers that work untuned: dense layers for rows, convolutions for images, a recurrent layer for
+    /// recordings. Where there are no labels the configuration needs none.
+    Init(InitArgs),
     /// Train a network layer by layer, then its readout. Continues an interrupted run.
     Run(RunArgs),
     /// Show what a run would do and how long it would take: shapes, parameters, operations, bytes, seconds.
     ///
     /// Seconds follow from measuring this machine for a few seconds. The data set's files are not needed.
     Plan(PlanArgs),
-    /// Train and measure a readout on the frozen layers of a run, or on its input.
+    /// Train and measure a readout on the frozen layers of a run, or on its input; or measure the layers without labels.
     Eval(EvalArgs),
     /// Write the features of samples, as the frozen layers of a run make them, on all workers.
     ///
@@ -120,6 +128,7 @@ impl Cli {
     pub async fn execute(self, stop: Stop) -> anyhow::Result<()> {
         let Self { blas_kernel: kernel, command, .. } = self;
         match command {
+            Command::Init(arguments) => arguments.execute(),
             Command::Run(arguments) => arguments.execute(&kernel, stop).await,
             Command::Plan(arguments) => arguments.execute(SELF_TEST).await,
             Command::Eval(arguments) => arguments.execute(&kernel, stop).await,

@@ -17,7 +17,7 @@ use crate::stop::Stop;
 use crate::summary::{LayerSummary, Summary};
 
 use super::cluster::ClusterArgs;
-use super::words::readout_line;
+use super::words::{readout_line, without_labels};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -77,13 +77,12 @@ fn conclusion(summary: &Summary) -> String {
         )
         .expect("text");
     }
-    write!(
-        text,
-        "{}\ntotal: {:.1} s\nweights_sha256: {}",
-        readout_line(&summary.readout),
-        summary.seconds,
-        summary.weights_sha256
-    )
-    .expect("text");
+    let measured =
+        [summary.readout.as_ref().map(readout_line), summary.without_labels.as_ref().map(without_labels)];
+    for said in measured.into_iter().flatten() {
+        writeln!(text, "{said}").expect("text");
+    }
+    let Summary { seconds, weights_sha256, .. } = summary;
+    write!(text, "total: {seconds:.1} s\nweights_sha256: {weights_sha256}").expect("text");
     text
 }

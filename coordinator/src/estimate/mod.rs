@@ -20,6 +20,7 @@ mod rates;
 mod table;
 mod work;
 
+use scff::readout::ReadoutSpec;
 use scff::train::{PassOn, Sharing};
 
 use crate::config::Shards;
@@ -43,7 +44,7 @@ const READOUT_BLOCK: usize = 1024;
 const HOP: f64 = 150e-6;
 /// Seconds that those who share a layer wait for each other in a step, for no two take equally long.
 const WAIT: f64 = 1e-3;
-/// Samples whose effective rank is computed, and operations a second of LAPACK on one thread.
+/// Samples whose effective rank is computed, at most, and operations a second of LAPACK on one thread.
 const RANKED: f64 = 1000.0;
 const RANKING: f64 = 20e9;
 
@@ -149,9 +150,9 @@ pub struct Estimate {
     pub stages: Vec<StageEstimate>,
     /// The phases, in order: in a greedy schedule, one for each stage.
     pub phases: Vec<PhaseEstimate>,
-    /// Seconds of computing the readout's features on all workers.
+    /// Seconds of computing the features that are measured, on all workers.
     pub features: f64,
-    /// Seconds of training and measuring the readout on them, on the head node.
+    /// Seconds of training and measuring the readout on them, or of what needs no labels, on the head node.
     pub readout: f64,
 }
 
@@ -267,33 +268,63 @@ impl Estimate {
             }
             phases.push(estimate);
         }
-        let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
-        let learned = plan.labelled_samples as usize;
-        let samples = (learned * plan.readout_views() + measured) as f64;
-        let sample = plan.mean_share() * plan.shape.len() as f64;
-        let sent = (sample + plan.features() as f64) * plan.precision.bytes() as f64;
-        let transform = work::transform_seconds(plan, plan.stages.len(), rates);
-        let send = SEND * sent / rates.threads as f64;
-        let width = plan.features() as f64;
-        let threads = rates.threads.min(plan.features().div_ceil(READOUT_BLOCK)) as f64;
-        // Every epoch, and once more to measure.
-        let passes = learned as f64 * (f64::from(plan.readout.epochs) + 1.0) + measured as f64;
-        let ranked = RANKED.min(learned as f64).min(width);
-        // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
-        let longer = RANKED.min(learned as f64).max(width);
-        let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
-        Self {
-            stages,
-            phases,
-            features: samples * (transform / workers.count as f64 + send),
-            readout: passes * width * READ_OUT / threads + rank,
-        }
+        let (features, readout) = match &plan.readout {
+            Some(spec) => readout(plan, spec, test_samples, rates, workers),
+            None => look(plan, rates, workers),
+        };
+        Self { stages, phases, features, readout }
     }
 
     /// All of its seconds.
     pub fn seconds(&self) -> f64 {
         self.phases.iter().map(PhaseEstimate::seconds).sum::<f64>() + self.features + self.readout
     }
+}
+
+/// Seconds of computing the readout's features, and of training and measuring it.
+fn readout(
+    plan: &Plan,
+    spec: &ReadoutSpec,
+    test_samples: usize,
+    rates: &Rates,
+    workers: Workers,
+) -> (f64, f64) {
+    let measured = if plan.held_out > 0 { plan.held_out as usize } else { test_samples };
+    let learned = plan.labelled_samples as usize;
+    let samples = (learned * plan.readout_views() + measured) as f64;
+    let width = plan.features() as f64;
+    let threads = rates.threads.min(plan.features().div_ceil(READOUT_BLOCK)) as f64;
+    // Every epoch, and once more to measure.
+    let passes = learned as f64 * (f64::from(spec.epochs) + 1.0) + measured as f64;
+    let ranked = RANKED.min(learned as f64).min(width);
+    // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
+    let longer = RANKED.min(learned as f64).max(width);
+    let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
+    let features = samples * feature_seconds(plan, plan.stages.len(), width, rates, workers);
+    (features, passes * width * READ_OUT / threads + rank)
+}
+
+/// Seconds of computing the features of each layer for the samples that are looked at without labels, and of their measures.
+fn look(plan: &Plan, rates: &Rates, workers: Workers) -> (f64, f64) {
+    let samples = RANKED.min(f64::from(plan.training_samples));
+    let mut seconds = (0.0, 0.0);
+    for (below, stage) in plan.stages.iter().enumerate() {
+        let width = stage.spec.features() as f64;
+        let ranked = samples.min(width);
+        // Products of all with all, twice, and the eigenvalues of a symmetric matrix: 4/3 s^3 operations.
+        let operations = 4.0 * samples * samples * width + 4.0 / 3.0 * ranked.powi(3);
+        seconds.0 += samples * feature_seconds(plan, below + 1, width, rates, workers);
+        seconds.1 += operations / RANKING;
+    }
+    seconds
+}
+
+/// Seconds of one sample's way through so many layers to `width` features.
+fn feature_seconds(plan: &Plan, layers: usize, width: f64, rates: &Rates, workers: Workers) -> f64 {
+    let sample = plan.mean_share() * plan.shape.len() as f64;
+    let sent = (sample + width) * plan.precision.bytes() as f64;
+    let transform = work::transform_seconds(plan, layers, rates);
+    transform / workers.count as f64 + SEND * sent / rates.threads as f64
 }
 
 /// Plans of the configurations, for tests.

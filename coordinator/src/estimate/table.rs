@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 use scff::layer::{Algorithm, LayerMap, MapShape};
+use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
@@ -102,17 +103,19 @@ fn bytes_per_sample(plan: &Plan, stage: &Stage) -> u64 {
 }
 
 fn readout(text: &mut String, plan: &Plan, estimate: &Estimate) {
+    let expected = duration(estimate.features + estimate.readout);
+    let Some(ReadoutSpec { epochs, .. }) = plan.readout else {
+        return writeln!(text, "no readout: layers are measured without labels: {expected}").expect("text");
+    };
     let measured_on = match plan.held_out {
         0 => "the test set".to_owned(),
         held_out => format!("{held_out} held-out training samples"),
     };
     writeln!(
         text,
-        "readout: {} features of {} samples, {} epochs, measured on {measured_on}: {}",
+        "readout: {} features of {} samples, {epochs} epochs, measured on {measured_on}: {expected}",
         plan.features(),
-        plan.labelled_samples,
-        plan.readout.epochs,
-        duration(estimate.features + estimate.readout)
+        plan.labelled_samples
     )
     .expect("text");
 }

@@ -44,7 +44,11 @@ pub fn not_held_out(data: &DataConfig, used: TrainingSamples) -> Result<u32, Pla
         (SMALLEST_BATCH, "since layers train on the others, two at least")
     };
     let most = labelled.saturating_sub(kept);
-    let expected = format!("0 to {most} of the {labelled} samples, {purpose}");
+    let expected = if labelled == 0 {
+        "0: only labelled samples are held out; of others, data.test sets a share aside".to_owned()
+    } else {
+        format!("0 to {most} of the {labelled} samples, {purpose}")
+    };
     check(data.held_out <= most, "data.held_out", data.held_out, expected)?;
     Ok(labelled - data.held_out)
 }

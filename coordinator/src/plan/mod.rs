@@ -66,8 +66,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Which stages are at work at the same time, one phase after another.
     pub phases: Vec<Phase>,
-    /// How the readout is trained.
-    pub readout: ReadoutSpec,
+    /// How the readout is trained, if there is one.
+    pub readout: Option<ReadoutSpec>,
 }
 
 impl Plan {
@@ -83,16 +83,16 @@ impl Plan {
         let unlabeled = used.unlabeled;
         let labelled_samples = not_held_out(data, used)?;
         check(
-            labelled_samples > 0,
+            labelled_samples > 0 || readout.is_none(),
             "readout",
             "given",
-            "labels to learn from, which the data set has none of",
+            "no [readout]: the data set has no labels that it could learn from",
         )?;
         let training_samples = if unlabeled > 0 { unlabeled } else { labelled_samples };
         let augmentation = augmentation(config, shape)?;
         check_training(training, training_samples, &remain(data, training_samples, unlabeled > 0))?;
         check(!config.layers.is_empty(), "layers", "none", "at least one layer")?;
-        check_readout(readout)?;
+        readout.as_ref().map_or(Ok(()), check_readout)?;
         let stages = stages(config, shape, u64::from(training_samples / training.batch))?;
         check_lengths(&stages[0].spec, lengths)?;
         let schedule = training.schedule;
@@ -119,12 +119,12 @@ impl Plan {
             },
             seed: config.seed,
             stages,
-            readout: ReadoutSpec {
+            readout: readout.as_ref().map(|readout| ReadoutSpec {
                 learning_rate: readout.lr,
                 batch: readout.batch as usize,
                 epochs: readout.epochs,
                 dropout: readout.dropout,
-            },
+            }),
         })
     }
 

@@ -21,9 +21,19 @@ pub fn keep(store: &Store, input: &InputSpec) -> Result<(), RunDirError> {
     let files = store.files();
     match read(files)? {
         Some(there) if there == *input => Ok(()),
+        // A few labels have named classes of samples that have none.
+        Some(there) if input.classes.is_empty() && there.kind == input.kind => Ok(()),
         Some(_) => Err(RunDirError::OtherInput { place: files.at(FILE) }),
         None => store.write(FILE, json::document(&files.at(FILE), input)?.as_bytes()),
     }
+}
+
+/// Keeps what classes are called in the place of what they were; where nothing says how samples are read, nothing says that either.
+pub fn name_classes(store: &Store, classes: &[String]) -> Result<(), RunDirError> {
+    let files = store.files();
+    let Some(input) = read(files)? else { return Ok(()) };
+    let named = InputSpec { classes: classes.to_vec(), ..input };
+    store.write(FILE, json::document(&files.at(FILE), &named)?.as_bytes())
 }
 
 #[cfg(test)]
@@ -48,5 +58,21 @@ mod tests {
         assert_eq!(read(store.files()).unwrap(), Some(input(4)));
         let error = keep(&store, &input(5)).unwrap_err().to_string();
         assert!(error.contains("input.json: the run began with other samples"), "{error}");
+    }
+
+    #[test]
+    fn classes_that_a_few_labels_have_named_make_no_other_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().into(), &[], Patience::default()).unwrap();
+        let shape = Shape { height: 1, width: 1, channels: 4 };
+        let kind = InputKind::Numbers(NumberInput { shape, moments: None, columns: Vec::new(), table: None });
+        let unlabelled = InputSpec { kind, classes: Vec::new() };
+        name_classes(&store, &["a".to_owned()]).unwrap();
+        assert_eq!(read(store.files()).unwrap(), None);
+        keep(&store, &unlabelled).unwrap();
+        let classes = vec!["cat".to_owned(), "dog".to_owned()];
+        name_classes(&store, &classes).unwrap();
+        keep(&store, &unlabelled).unwrap();
+        assert_eq!(read(store.files()).unwrap(), Some(InputSpec { classes, ..unlabelled }));
     }
 }

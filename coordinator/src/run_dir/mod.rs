@@ -175,6 +175,11 @@ impl RunDir {
         input::keep(&self.store, input)
     }
 
+    /// Keeps what the classes of a readout are called, whose labels are none of the data set's.
+    pub fn name_classes(&self, classes: &[String]) -> Result<(), RunDirError> {
+        input::name_classes(&self.store, classes)
+    }
+
     /// Each layer, with its summary, if it is frozen.
     pub fn frozen(&self, stages: &[Stage]) -> Result<Vec<Option<FrozenLayerFile>>, RunDirError> {
         let read = |stage| frozen::read(self.store.files(), stage, &self.configuration);

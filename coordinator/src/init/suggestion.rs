@@ -98,6 +98,7 @@ fn layer(name: &str, kind: LayerKind) -> LayerConfig {
         units: None,
         hidden: None,
         kernel: None,
+        algorithm: None,
         padding: None,
         summary: None,
         block: None,

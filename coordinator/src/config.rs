@@ -53,9 +53,10 @@ pub struct DataConfig {
     /// A data set that this program knows: either this or `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<DataSetName>,
-    /// A folder of images, with a folder in it for each label, or without labels; a NumPy array (*.npy), samples first, or an
-    /// archive of arrays (*.npz) with labels among them; or a table (*.csv, *.tsv, also with .gz). A relative path begins where
-    /// the configuration file is; with --set, in the working directory.
+    /// A folder of images or of recordings, with a folder in it for each label, or without labels, or with folders `train` and
+    /// `test` or `val`; a NumPy array (*.npy), samples first, or an archive of arrays (*.npz) with labels among them; or a table
+    /// (*.csv, *.tsv, also with .gz, or *.parquet). A relative path begins where the configuration file is; with --set, in the
+    /// working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The labels of an array at `path`, where they are in an array of their own.
@@ -70,6 +71,10 @@ pub struct DataConfig {
     /// The labels of an array at `test_path`, where they are in an array of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_labels: Option<PathBuf>,
+    /// Whether images and recordings that are broken are left out, with a list of them in the run directory [default: false: the
+    /// first one is an error].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_broken: Option<bool>,
     /// Whether the channels of images and the columns of numbers at `path` are standardised over the training set [default:
     /// true]. Without, images go from 0 to 1 and numbers are taken as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +89,8 @@ pub struct DataConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
     /// Which recordings train and which test: the data set's own split ("official"), a "random" one of 80/10/10 %, or by
-    /// "speakers" [default: "official" where there is one, otherwise "random"].
+    /// "speakers" [default: "official" where there is one, otherwise "random"; of recordings at `path`, a share tests as
+    /// `test` says].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitKind>,
     /// Whose recordings test, where the split is by speakers.

@@ -69,6 +69,7 @@ async fn run_in(
         })?;
         return Ok(summary);
     }
+    dir.keep_manifest(&set.record.manifest()?)?;
     let splits = split(&plan, set)?;
     dir.keep_input(&splits.input)?;
     let sitting = Sitting::new(plan, splits, dir, surroundings, events)?;

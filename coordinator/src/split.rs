@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use scff::batch::{Epoch, Step};
 use scff::seed::{NO_LAYER, Purpose, permutation};
-use source::{self, DataSet, Examples, InputSpec, ReadError};
+use source::{self, DataSet, Examples, InputSpec, ReadError, Record};
 
 use crate::config::Config;
 use crate::plan::{Plan, selection};
@@ -13,8 +13,22 @@ use crate::plan::{Plan, selection};
 /// Loads the data set of a configuration and plans its run.
 pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
     let set = source::load(&selection(config)?, data)?;
+    tell(&set.record);
     let plan = Plan::new(config, set.layout(), set.training_samples())?;
     Ok((plan, set))
+}
+
+/// Files that are left out and named, at most: the run directory has all of them.
+const NAMED: usize = 20;
+
+/// Says what was taken for what, and what was left out.
+fn tell(record: &Record) {
+    record.notices.iter().for_each(|notice| tracing::info!("{notice}"));
+    let left_out = &record.left_out;
+    left_out.iter().take(NAMED).for_each(|file| tracing::warn!("left out: {file}"));
+    if left_out.len() > NAMED {
+        tracing::warn!("left out: {} files more", left_out.len() - NAMED);
+    }
 }
 
 /// Samples that layers and the readout learn from, and samples that measure it.
@@ -41,7 +55,7 @@ pub struct Splits {
 /// The training samples of a plan, and those that measure: held-out training samples, or else the test set and what is set
 /// aside for validation.
 pub fn split(plan: &Plan, set: DataSet) -> Result<Splits, ReadError> {
-    let DataSet { mut input, standardize, train, test, validation, unlabeled } = set;
+    let DataSet { mut input, standardize, train, test, validation, unlabeled, .. } = set;
     let train = some_of(plan, train, plan.labelled_samples + plan.held_out);
     let mut unlabeled = unlabeled.map(|unlabeled| some_of(plan, unlabeled, plan.training_samples));
     let (mut train, mut measure, mut validation) = if plan.held_out == 0 {
@@ -132,6 +146,7 @@ mod tests {
             test: rows(100, 5),
             validation: None,
             unlabeled,
+            record: Record::default(),
         };
         (Plan::new(&config, set.train.shape(), set.training_samples()).unwrap(), set)
     }

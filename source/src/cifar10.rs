@@ -10,6 +10,7 @@ use super::examples::Examples;
 use super::folder::Files;
 use super::label;
 use super::planes::{Plane, channels_last};
+use super::record::Record;
 
 /// How many records each official file has. A file of fewer is read as a smaller one.
 const MAX_RECORDS: usize = 10_000;
@@ -26,6 +27,7 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
         test,
         validation: None,
         unlabeled: None,
+        record: Record::of_known(files.paths()),
     })
 }
 

@@ -143,11 +143,7 @@ impl CsvFile {
             _ if is_missing(&text) => match missing {
                 Missing::Mean => Ok(f32::NAN),
                 Missing::Zero => Ok(0.0),
-                Missing::Refuse => {
-                    let expected =
-                        "a number; data.table.missing = \"mean\" or \"zero\" fills in what is missing";
-                    Err(self.bad(record, column, "nothing", expected))
-                }
+                Missing::Refuse => Err(self.bad(record, column, "nothing", Missing::HINT)),
             },
             (Some(number), _) if (number as f32).is_finite() => Ok(number as f32),
             (Some(_), _) => {

@@ -3,6 +3,7 @@
 use super::examples::Examples;
 use super::input::InputSpec;
 use super::layout::Layout;
+use super::record::Record;
 
 /// A data set in memory.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct DataSet {
     /// What layers learn from, if the data set has samples without labels. Where it has no others, `train` is empty and `test`
     /// has no labels either.
     pub unlabeled: Option<Examples>,
+    /// Which files it was read from.
+    pub record: Record,
 }
 
 impl DataSet {

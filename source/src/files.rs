@@ -1,7 +1,6 @@
 //! A user's files as a data set: what is learned from, and what tests.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use super::bad_file::BadFile;
 use super::data_set::DataSet;
@@ -10,39 +9,117 @@ use super::examples::Examples;
 use super::form::{Form, Taken};
 use super::input::InputSpec;
 use super::opened::Input;
-use super::selection::FileSelection;
+use super::partition::partition;
+use super::record::Record;
+use super::recording_folder;
+use super::selection::{FileSelection, Split};
 use super::share;
+use super::split_folder::{self, SplitFolder};
 
 /// The test share of labelled samples where none is configured.
 const TEST_SHARE: f64 = 0.1;
 
 /// The data set of the files that are selected.
 pub fn data_set(selection: &FileSelection) -> Result<DataSet, DataError> {
-    let form = Form::find(&selection.path)?;
-    let Taken { kind, standardize } = form.kind(selection)?;
-    let input = form.open(&selection.path, selection.labels.as_deref(), &kind)?;
+    let mut record = Record::default();
+    let Places { train, test, validation } = Places::find(selection, &mut record)?;
+    let form = Form::find(&train)?;
+    let others = test.iter().chain(&validation).map(PathBuf::as_path);
+    let paths: Vec<&Path> = std::iter::once(train.as_path()).chain(others).collect();
+    let Taken { kind, standardize } = form.kind(&paths, selection)?;
+    let input = form.open(&train, selection.labels.as_deref(), &kind)?;
     if let [only] = input.classes() {
         let found = format!("the label {only:?} for all samples");
-        return Err(BadFile::new(&selection.path, found, "two or more labels, or none").into());
+        return Err(BadFile::new(&train, found, "two or more labels, or none").into());
     }
     let spec = InputSpec { kind, classes: input.classes().to_vec() };
-    let all = whole(&input)?;
-    let (learned, test) = if let Some(path) = &selection.test_path {
-        (all, test(path, selection, &spec)?)
-    } else {
-        let share = selection.test.unwrap_or(if spec.classes.is_empty() { 0.0 } else { TEST_SHARE });
-        let parts = share::take(share, all.labels(), all.len(), selection.seed);
-        (all.subset(&parts.rest), all.subset(&parts.share))
+    let all = whole(&input, &train, form, selection, &mut record)?;
+    record.note_labels(selection.labels.as_deref());
+    let mut part =
+        |path: Option<PathBuf>| path.map(|path| measured(&path, selection, &spec, &mut record)).transpose();
+    let (test, validation) = (part(test)?, part(validation)?);
+    record.note_labels(selection.test_labels.as_deref());
+    let Parts { learned, test, validation } = match test {
+        Some(test) => Parts { learned: all, test, validation },
+        None => parts(selection, all)?,
     };
     let (train, unlabeled) =
         if spec.classes.is_empty() { (learned.subset(&[]), Some(learned)) } else { (learned, None) };
-    Ok(DataSet { input: spec, standardize, train, test, validation: None, unlabeled })
+    Ok(DataSet { input: spec, standardize, train, test, validation, unlabeled, record })
 }
 
-/// The samples that test, in files of their own.
-fn test(path: &Path, selection: &FileSelection, spec: &InputSpec) -> Result<Examples, DataError> {
-    let input = Form::find(path)?.open(path, selection.test_labels.as_deref(), &spec.kind)?;
-    let input = input.knowing(&spec.classes);
+/// Where samples lie.
+struct Places {
+    train: PathBuf,
+    test: Option<PathBuf>,
+    validation: Option<PathBuf>,
+}
+
+impl Places {
+    /// The selected files, or the parts of a folder that says itself what tests.
+    fn find(selection: &FileSelection, record: &mut Record) -> Result<Self, BadFile> {
+        let FileSelection { path, test_path, test, .. } = selection;
+        let Some(SplitFolder { train, test: tests, validation }) = split_folder::find(path) else {
+            return Ok(Self { train: path.clone(), test: test_path.clone(), validation: None });
+        };
+        let own = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if test.is_some() {
+            let folders = [Some(&train), tests.as_ref(), validation.as_ref()].into_iter().flatten();
+            let found =
+                format!("the folders {}", folders.map(|folder| own(folder)).collect::<Vec<_>>().join(", "));
+            return Err(BadFile::new(path, found, "no data.test, since they say what tests"));
+        }
+        let labelled = |folder: &PathBuf| Form::has_labels(folder);
+        // Some publish the samples of their test, and keep its labels.
+        let tests = tests.filter(|tests| validation.is_none() || labelled(tests) || !labelled(&train));
+        let (tests, validation) = match (test_path, tests) {
+            (Some(given), _) => (Some(given.clone()), None),
+            (None, Some(tests)) => (Some(tests), validation),
+            (None, None) => (validation, None),
+        };
+        if let Some(tests) = &tests {
+            let parts =
+                format!("{}: {} is learned from, and {} tests", path.display(), own(&train), own(tests));
+            record.notices.push(match &validation {
+                Some(validation) => format!("{parts}; {} validates", own(validation)),
+                None => parts,
+            });
+        }
+        Ok(Self { train, test: tests, validation })
+    }
+}
+
+/// Samples that lie together, told apart.
+struct Parts {
+    learned: Examples,
+    test: Examples,
+    validation: Option<Examples>,
+}
+
+/// A share tests; of recordings, the split says which.
+fn parts(selection: &FileSelection, all: Examples) -> Result<Parts, DataError> {
+    if let Some(split) = &selection.split {
+        let names: Vec<String> = (0..all.len() as u32).map(|index| all.name(index).into_owned()).collect();
+        let utterances = recording_folder::utterances(names.iter().map(String::as_str), all.labels());
+        let parts = partition(&utterances, split)?;
+        let validation = matches!(split, Split::Random(_)).then(|| all.subset(&parts.validation));
+        return Ok(Parts { learned: all.subset(&parts.train), test: all.subset(&parts.test), validation });
+    }
+    let share = selection.test.unwrap_or(if all.labels().is_empty() { 0.0 } else { TEST_SHARE });
+    let parts = share::take(share, all.labels(), all.len(), selection.seed);
+    Ok(Parts { learned: all.subset(&parts.rest), test: all.subset(&parts.share), validation: None })
+}
+
+/// Samples that are measured on, in files of their own.
+fn measured(
+    path: &Path,
+    selection: &FileSelection,
+    spec: &InputSpec,
+    record: &mut Record,
+) -> Result<Examples, DataError> {
+    let form = Form::find(path)?;
+    let input = form.open(path, selection.test_labels.as_deref(), &spec.kind)?;
+    let input = input.knowing(&spec.classes).in_only_folder(&spec.classes);
     if let Some(other) = input.classes().iter().find(|class| !spec.classes.contains(class)) {
         let expected = if spec.classes.is_empty() {
             "no labels, as what is learned from has none".to_owned()
@@ -54,7 +131,7 @@ fn test(path: &Path, selection: &FileSelection, spec: &InputSpec) -> Result<Exam
     if input.labels().is_empty() && !spec.classes.is_empty() {
         return Err(BadFile::new(path, "no labels", "labels, as what is learned from has").into());
     }
-    whole(&input)
+    whole(&input, path, form, selection, record)
 }
 
 /// The first few names.
@@ -64,14 +141,29 @@ fn some(names: &[String]) -> String {
     names[..names.len().min(FEW)].join(", ") + more
 }
 
-/// All samples, with their names where they have any.
-fn whole(input: &Input) -> Result<Examples, DataError> {
-    let all = input.read(0..input.len())?;
-    if !input.has_names() {
-        return Ok(all);
+/// All samples of an input, whose files are recorded.
+fn whole(
+    input: &Input,
+    path: &Path,
+    form: Form,
+    selection: &FileSelection,
+    record: &mut Record,
+) -> Result<Examples, DataError> {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    if matches!(form, Form::Array | Form::Table) {
+        record.note(path);
+    } else if input.labels().is_empty()
+        && let Some(folder) = input.only_folder()
+    {
+        let taken = "which is no label where it is the only folder: these samples have no labels";
+        record.notices.push(format!("{}: all files lie in {folder}, {taken}", path.display()));
     }
-    let names: Vec<Arc<str>> = (0..input.len()).map(|index| input.name(index).into()).collect();
-    Ok(all.with_names(names))
+    let all = input.whole(&own, selection.skip_broken, record)?;
+    if all.is_empty() {
+        let found = format!("{} broken files and no others", record.left_out.len());
+        return Err(BadFile::new(path, found, "a sample at least").into());
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -268,5 +360,169 @@ mod tests {
                 .contains("a.doc: found a file of another name, expected a folder")
         );
         assert!(refusal(&selection(&dir, "b.npy")).contains("b.npy: found No such file"));
+    }
+
+    /// Images of one colour each, 8x8, in a folder; what is no image is as it is written here.
+    fn images(files: &[(&str, Option<&[u8]>)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (index, (name, content)) in (0..).zip(files) {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match content {
+                Some(content) => fs::write(path, content).unwrap(),
+                None => ::image::RgbImage::from_pixel(8, 8, [index, 2 * index, 7].into()).save(path).unwrap(),
+            }
+        }
+        dir
+    }
+
+    fn names(examples: &Examples) -> Vec<String> {
+        (0..examples.len() as u32).map(|index| examples.name(index).into_owned()).collect()
+    }
+
+    #[test]
+    fn folders_called_train_and_test_are_parts_and_no_labels() {
+        let dir = images(&[
+            ("train/cats/a.png", None),
+            ("train/dogs/b.png", None),
+            ("test/dogs/c.png", None),
+            ("val/cats/d.png", None),
+        ]);
+        let whole = FileSelection::new(dir.path().to_owned(), Seed(1));
+        let set = data_set(&whole).unwrap();
+        assert_eq!(
+            (names(&set.train), set.train.labels()),
+            (vec!["cats/a.png".into(), "dogs/b.png".into()], &[0, 1][..])
+        );
+        assert_eq!((names(&set.test), set.test.labels()), (vec!["dogs/c.png".to_owned()], &[1][..]));
+        assert_eq!(names(&set.validation.unwrap()), ["cats/d.png"]);
+        assert!(set.record.notices[0].ends_with("train is learned from, and test tests; val validates"));
+        let error = refusal(&FileSelection { test: Some(0.5), ..whole });
+        assert!(error.contains("found the folders train, test, val, expected no data.test"), "{error}");
+    }
+
+    #[test]
+    fn tiny_imagenet_is_read_in_its_official_layout() {
+        let annotations: &[u8] = b"v0.png\tn02\t0\t0\t7\t7\nv1.png\tn01\t0\t0\t7\t7\n";
+        let dir = images(&[
+            ("wnids.txt", Some(b"n01\nn02\n")),
+            ("train/n01/images/n01_0.png", None),
+            ("train/n01/n01_boxes.txt", Some(b"n01_0.png\t0\t0\t7\t7\n")),
+            ("train/n02/images/n02_0.png", None),
+            ("val/images/v0.png", None),
+            ("val/images/v1.png", None),
+            ("val/val_annotations.txt", Some(annotations)),
+            ("test/images/t0.png", None),
+        ]);
+        let selection = FileSelection::new(dir.path().to_owned(), Seed(1));
+        let set = data_set(&selection).unwrap();
+        assert_eq!(set.input.classes, ["n01", "n02"]);
+        assert_eq!((set.train.labels(), set.test.labels()), (&[0, 1][..], &[1, 0][..]));
+        assert!(set.validation.is_none() && names(&set.test) == ["images/v0.png", "images/v1.png"]);
+        fs::write(dir.path().join("val/val_annotations.txt"), "v0.png\tn02\n").unwrap();
+        let error = refusal(&selection);
+        assert!(error.contains("val_annotations.txt: found no line of images/v1.png"), "{error}");
+    }
+
+    #[test]
+    fn broken_files_are_an_error_or_are_left_out_and_listed() {
+        let dir = images(&[
+            ("cats/a.png", None),
+            ("cats/b.png", Some(b"broken")),
+            ("dogs/c.png", None),
+            ("dogs/d.png", Some(b"")),
+        ]);
+        let strict = FileSelection { test: Some(0.0), ..FileSelection::new(dir.path().to_owned(), Seed(1)) };
+        assert!(refusal(&strict).contains("cats/b.png: found bytes that begin like no such image"));
+        let set = data_set(&FileSelection { skip_broken: true, ..strict.clone() }).unwrap();
+        assert_eq!(
+            (names(&set.train), set.train.labels()),
+            (vec!["cats/a.png".into(), "dogs/c.png".into()], &[0, 1][..])
+        );
+        let sample = &samples(&set.train)[1];
+        assert_eq!((sample.len(), (sample[0] * 255.0).round()), (8 * 8 * 3, 2.0), "the pixels of c.png");
+        let manifest = set.record.manifest().unwrap();
+        let left_out: Vec<String> = manifest.left_out.iter().map(ToString::to_string).collect();
+        assert!(
+            left_out[0].contains("/cats/b.png: found bytes")
+                && left_out[1].contains("/dogs/d.png: found an empty")
+        );
+        assert!(manifest.files[1].path.ends_with("/dogs/c.png") && manifest.files.len() == 2);
+        fs::remove_file(dir.path().join("cats/a.png")).unwrap();
+        fs::remove_file(dir.path().join("dogs/c.png")).unwrap();
+        let error = refusal(&FileSelection { skip_broken: true, ..strict });
+        assert!(error.contains("found no image that can be read"), "{error}");
+    }
+
+    #[test]
+    fn one_folder_is_no_label_and_that_is_said() {
+        let dir = images(&[("cats/a.png", None), ("cats/b.png", None)]);
+        let set = data_set(&FileSelection::new(dir.path().to_owned(), Seed(1))).unwrap();
+        assert!(set.input.classes.is_empty() && set.unlabeled.unwrap().len() == 2);
+        assert!(
+            set.record.notices[0].contains("all files lie in cats, which is no label"),
+            "{:?}",
+            set.record.notices
+        );
+    }
+
+    /// A recording of so many samples at 8 kHz.
+    fn recording(samples: i32) -> Vec<u8> {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+        (0..samples).for_each(|at| writer.write_sample(at % 40 * 500).unwrap());
+        writer.finalize().unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn recordings_are_read_by_their_path_split_by_speakers_and_later_ones_too() {
+        let [short, long] = [recording(1_000), recording(1_400)];
+        let dir = images(&[
+            ("yes/ann_1.wav", Some(&short)),
+            ("yes/bob_1.wav", Some(&long)),
+            ("no/ann_1.wav", Some(&short)),
+            ("no/bob_1.wav", Some(&short)),
+            ("_noise/rain.wav", Some(&short)),
+        ]);
+        let selection = FileSelection::new(dir.path().to_owned(), Seed(1));
+        let split = Some(Split::Speakers(vec!["ann".to_owned()]));
+        let set = data_set(&FileSelection { split, ..selection.clone() }).unwrap();
+        assert_eq!(names(&set.train), ["no/bob_1.wav", "yes/bob_1.wav"]);
+        assert_eq!((set.test.labels(), set.input.classes.join(" ").as_str()), (&[0, 1][..], "no yes"));
+        assert_eq!(
+            (set.input.shape().height, set.train.shape_of(0).height),
+            (1 + 2_800 / 200, 1 + 2_000 / 200)
+        );
+        let later = later(&set, &dir.path().join("yes")).unwrap();
+        assert_eq!((later.len(), later.name(1)), (2, "bob_1.wav".into()));
+        assert_eq!(later.read(0..2).unwrap().shape_of(1).height, 15);
+        ::image::RgbImage::new(2, 2).save(dir.path().join("yes/a.png")).unwrap();
+        let error = refusal(&selection);
+        assert!(
+            error.contains("found images and recordings, such as yes/a.png and _noise/rain.wav"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn keys_of_other_forms_are_refused_with_what_they_are_for() {
+        let dir = folder(&[("a.csv", b"x\n1\n2\n")]);
+        let plain = selection(&dir, "a.csv");
+        let error = refusal(&FileSelection { skip_broken: true, ..plain.clone() });
+        assert!(
+            error.contains(
+                "a.csv: found a table, expected recordings or images, since data.skip_broken is given"
+            ),
+            "{error}"
+        );
+        let error = refusal(&FileSelection { mfcc: Some(crate::MfccOptions::default()), ..plain });
+        assert!(error.contains("since data.mfcc is given"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use super::examples::Examples;
 use super::folder::Files;
 use super::label;
 use super::magic::Kind;
+use super::record::Record;
 use super::shape::Shape;
 
 /// The most items a file may announce: the larger half of MNIST and Fashion-MNIST.
@@ -29,6 +30,7 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
         test,
         validation: None,
         unlabeled: None,
+        record: Record::of_known(files.paths()),
     })
 }
 

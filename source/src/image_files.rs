@@ -10,6 +10,7 @@ use super::bad_file::BadFile;
 use super::examples::Examples;
 use super::names::Names;
 use super::picture;
+use super::record::ReadFile;
 use super::shape::{ChannelScale, Shape};
 
 /// Files of images, and what is made of each.
@@ -55,11 +56,26 @@ impl ImageFiles {
 
     /// Decodes a range of the files, on all cores; no labels. Of several errors the first file's is told.
     pub fn read(&self, range: Range<usize>) -> Result<Examples, BadFile> {
+        let (pixels, read) = self.decode(range);
+        read.into_iter().collect::<Result<Vec<ReadFile>, _>>()?;
+        Ok(self.examples(pixels))
+    }
+
+    /// The pixels of a range of the files, one image after the other, and what was read of each; the pixels of a broken one mean
+    /// nothing.
+    pub fn decode(&self, range: Range<usize>) -> (Vec<u8>, Vec<Result<ReadFile, BadFile>>) {
         let mut pixels = vec![0; range.len() * self.shape.len()];
         let images = pixels.par_chunks_exact_mut(self.shape.len()).zip(range);
-        let write = |(image, index)| picture::write(&self.root.join(self.names.os(index)), self.shape, image);
-        let written: Vec<_> = images.map(write).collect();
-        written.into_iter().collect::<Result<(), _>>()?;
-        Ok(Examples::from_pixels(self.shape, self.scales.clone(), pixels, Vec::new()))
+        let write = |(image, index): (&mut [u8], usize)| {
+            let (bytes, sum) = picture::write(&self.root.join(self.names.os(index)), self.shape, image)?;
+            Ok(ReadFile { path: self.names.text(index).into_owned(), bytes, sha256: sum.to_string() })
+        };
+        let read = images.map(write).collect();
+        (pixels, read)
+    }
+
+    /// Images of these pixels.
+    pub fn examples(&self, pixels: Vec<u8>) -> Examples {
+        Examples::from_pixels(self.shape, self.scales.clone(), pixels, Vec::new())
     }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::bad_file::BadFile;
 use super::error::DataError;
+use super::folder_labels::labels;
 use super::image_files::ImageFiles;
 use super::image_options::ImageOptions;
 use super::input::{ImageInput, InputKind};
@@ -14,8 +15,6 @@ use super::picture::{self, Header};
 use super::shape::{ChannelScale, Shape};
 use super::walk::{self, Found};
 
-/// Labels of a folder, at most.
-const LABELS: usize = 65_536;
 /// The shorter side of images that are all of one size, at most, where no size is configured.
 const SHORTER_SIDE: u32 = 96;
 /// The side of images of different sizes, at most, where no size is configured.
@@ -28,11 +27,10 @@ pub fn is_image(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
-/// What the images in a folder, or below, are.
-pub fn kind(path: &Path, options: &ImageOptions) -> Result<InputKind, DataError> {
+/// What the images in a folder, or below, are; those that are broken are left out of account, if they may be.
+pub fn kind(path: &Path, options: &ImageOptions, skip_broken: bool) -> Result<InputKind, DataError> {
     let files = images(path)?;
-    labels(path, &files)?;
-    let shape = shape(&files, options)?;
+    let shape = shape(path, &files, options, skip_broken)?;
     let scales = options.scales().unwrap_or_else(|| vec![ChannelScale::UNIT; shape.channels]);
     assert_eq!(scales.len(), shape.channels, "checked when it was configured");
     Ok(InputKind::Images(ImageInput { shape, scales }))
@@ -73,51 +71,18 @@ fn images(path: &Path) -> Result<Vec<Found>, BadFile> {
     Ok(images)
 }
 
-/// The label of each file, and what they are called: the folders that files lie in. None where all lie in one.
-fn labels(folder: &Path, files: &[Found]) -> Result<(Vec<u32>, Vec<String>), BadFile> {
-    let mut classes: Vec<&str> = files.iter().filter_map(Found::top).collect();
-    classes.dedup();
-    if let Some(outside) = files.iter().find(|file| file.top().is_none())
-        && let Some(inside) = classes.first()
-    {
-        let expected =
-            format!("all images in it, or all in folders such as {inside}, which are their labels");
-        return Err(BadFile::new(
-            &outside.path,
-            format_args!("beside folders of images in {}", folder.display()),
-            expected,
-        ));
-    }
-    if classes.len() < 2 {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    if classes.len() > LABELS {
-        return Err(BadFile::new(
-            folder,
-            format_args!("{} folders", classes.len()),
-            format_args!("at most {LABELS}"),
-        ));
-    }
-    let mut labels = Vec::with_capacity(files.len());
-    let mut label = 0;
-    for file in files {
-        // They stand in the order of the folders.
-        while file.top() != Some(classes[label]) {
-            label += 1;
-        }
-        labels.push(label as u32);
-    }
-    Ok((labels, classes.into_iter().map(str::to_owned).collect()))
-}
-
 /// The shape that images are brought to.
-fn shape(files: &[Found], options: &ImageOptions) -> Result<Shape, BadFile> {
+fn shape(path: &Path, files: &[Found], options: &ImageOptions, skip_broken: bool) -> Result<Shape, BadFile> {
     if let ImageOptions { height: Some(height), width: Some(width), channels: Some(channels), .. } = *options
     {
         return Ok(Shape { height: height as usize, width: width as usize, channels: channels as usize });
     }
     let headers: Vec<_> = files.par_iter().map(|file| picture::header(&file.path)).collect();
-    let headers = headers.into_iter().collect::<Result<Vec<Header>, _>>()?;
+    let kept = headers.into_iter().filter(|header| !skip_broken || header.is_ok());
+    let headers = kept.collect::<Result<Vec<Header>, _>>()?;
+    if headers.is_empty() {
+        return Err(BadFile::new(path, "no image that can be read", "one at least"));
+    }
     let (height, width) = size(&headers);
     let channels = if headers.iter().all(|header| header.grey) { 1 } else { 3 };
     Ok(Shape {
@@ -215,7 +180,7 @@ mod tests {
     fn images_beside_folders_of_images_are_refused() {
         let dir = folder(&[("cats/a.png", 1), ("dogs/b.png", 2), ("c.png", 3)]);
         let error = data_set(&selection(&dir, None)).unwrap_err().to_string();
-        assert!(error.contains("/c.png: found beside folders of images in"), "{error}");
+        assert!(error.contains("/c.png: found beside folders of such files in"), "{error}");
         let empty = tempfile::tempdir().unwrap();
         fs::write(empty.path().join("notes.txt"), "").unwrap();
         let error = data_set(&selection(&empty, None)).unwrap_err().to_string();

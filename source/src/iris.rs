@@ -3,6 +3,7 @@
 use super::data_set::DataSet;
 use super::examples::Examples;
 use super::input::{InputKind, InputSpec, NumberInput};
+use super::record::{ReadFile, Record};
 use super::shape::Shape;
 
 /// Where it comes from and its licence stand in its first lines.
@@ -49,6 +50,10 @@ pub fn iris() -> DataSet {
         test: test.examples(shape),
         validation: None,
         unlabeled: None,
+        record: Record {
+            files: vec![ReadFile::of("iris.csv".to_owned(), TABLE.as_bytes())],
+            ..Record::default()
+        },
     }
 }
 

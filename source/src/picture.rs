@@ -19,6 +19,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::bad_file::BadFile;
+use super::checksum::Sha256Sum;
 use super::shape::Shape;
 
 /// Bytes of a file, at most.
@@ -50,15 +51,15 @@ pub fn header(path: &Path) -> Result<Header, BadFile> {
 }
 
 /// Writes the image at `path` to `out`, (height, width, channels): turned as its EXIF data say, cropped about its middle to the
-/// shape's proportions, and resized.
-pub fn write(path: &Path, shape: Shape, out: &mut [u8]) -> Result<(), BadFile> {
+/// shape's proportions, and resized. Returns the length and the sum of the file.
+pub fn write(path: &Path, shape: Shape, out: &mut [u8]) -> Result<(u64, Sha256Sum), BadFile> {
     assert_eq!(out.len(), shape.len(), "room for an image {shape}");
     let bytes = read(path)?;
     let Opened { decoder, orientation, .. } = open(path, &bytes)?;
     let mut image = decoder.decode().map_err(|cause| refused(path, &cause))?;
     image.apply_orientation(orientation);
     out.copy_from_slice(&pixels(fitted(image, shape), shape));
-    Ok(())
+    Ok((bytes.len() as u64, Sha256Sum::of(&bytes)))
 }
 
 /// Writes an image of these pixels, (height, width, channels), to `out` in another shape: cropped about its middle to the shape's
@@ -239,7 +240,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::checksum::Sha256Sum;
 
     fn shape(height: usize, width: usize, channels: usize) -> Shape {
         Shape { height, width, channels }
@@ -247,7 +247,7 @@ mod tests {
 
     fn read_as(path: &Path, shape: Shape) -> Result<Vec<u8>, BadFile> {
         let mut out = vec![0; shape.len()];
-        write(path, shape, &mut out).map(|()| out)
+        write(path, shape, &mut out).map(|_| out)
     }
 
     /// An image of 6x4 pixels in a file of this name.

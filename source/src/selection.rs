@@ -42,6 +42,12 @@ pub struct FileSelection {
     pub images: ImageOptions,
     /// How tables are taken.
     pub table: TableOptions,
+    /// What is made of recordings.
+    pub mfcc: Option<MfccOptions>,
+    /// Which recordings train and which test; where nothing is said, a share tests as of other samples.
+    pub split: Option<Split>,
+    /// Whether files that are broken are left out.
+    pub skip_broken: bool,
     /// Whether channels and columns are standardised over what is learned from.
     pub standardize: bool,
     /// The share of the samples that test, as many of each class [default: a tenth where there are labels, otherwise none].
@@ -60,6 +66,9 @@ impl FileSelection {
             test_labels: None,
             images: ImageOptions::default(),
             table: TableOptions::default(),
+            mfcc: None,
+            split: None,
+            skip_broken: false,
             standardize: true,
             test: None,
             seed,

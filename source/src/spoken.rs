@@ -8,6 +8,7 @@ use super::error::DataError;
 use super::examples::Examples;
 use super::input::{InputKind, InputSpec, RecordingInput};
 use super::partition::{Parts, partition};
+use super::record::{Record, Unsummed};
 use super::selection::{Recordings, Split};
 use super::utterance::Utterance;
 
@@ -19,6 +20,12 @@ pub fn data_set(
 ) -> Result<DataSet, DataError> {
     let Recordings { split, mfcc } = recordings;
     let Parts { train, validation, test } = partition(utterances, split)?;
+    let others = utterances.iter().map(|utterance| Unsummed {
+        name: utterance.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        path: utterance.path.clone(),
+        unpacked: false,
+    });
+    let others = others.collect();
     let paths: Vec<PathBuf> = utterances.iter().map(|utterance| utterance.path.clone()).collect();
     let sequences = sequences(&paths, *mfcc)?;
     let channels = mfcc.features();
@@ -35,5 +42,6 @@ pub fn data_set(
         test: all.subset(&test),
         validation: matches!(split, Split::Random(_)).then(|| all.subset(&validation)),
         unlabeled: None,
+        record: Record { others, ..Record::default() },
     })
 }

@@ -11,6 +11,7 @@ use super::examples::Examples;
 use super::folder::Files;
 use super::label;
 use super::planes::{Plane, channels_last};
+use super::record::Record;
 
 /// The data set of five files: training images and labels, test images and labels, unlabeled images.
 ///
@@ -22,7 +23,15 @@ pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError
     let test = examples(test_images, test_labels, official.test_samples, official)?;
     let unlabeled = images(unlabeled, most_unlabeled, official)?;
     let unlabeled = Some(Examples::from_pixels(official.shape, official.scales, unlabeled, Vec::new()));
-    Ok(DataSet { input: official.images(), standardize: false, train, test, validation: None, unlabeled })
+    Ok(DataSet {
+        input: official.images(),
+        standardize: false,
+        train,
+        test,
+        validation: None,
+        unlabeled,
+        record: Record::of_known(files.paths()),
+    })
 }
 
 /// The images of one file, `most` at most, with the labels of another.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::bad_file::BadFile;
 use super::classes::{self, CLASSES};
-use super::csv_file::CsvFile;
 use super::error::DataError;
 use super::input::{InputKind, InputSpec, NumberInput};
 use super::names::Names;
 use super::opened::{Input, Reader};
 use super::shape::Shape;
+use super::table_file::TableFile;
 use super::table_options::TableOptions;
 use super::table_samples::TableSamples;
 
@@ -20,7 +20,7 @@ const LABEL: &str = "label";
 
 /// What the rows of a table are: numbers of all of its columns but those that have another purpose.
 pub fn kind(path: &Path, options: &TableOptions) -> Result<InputKind, DataError> {
-    let file = CsvFile::open(path, options.header)?;
+    let file = TableFile::open(path, options.header)?;
     check_unique(&file)?;
     let TableOptions { label, name, ignore, .. } = options;
     let mut purposes = Purposes::find(&file, options);
@@ -42,7 +42,7 @@ pub fn kind(path: &Path, options: &TableOptions) -> Result<InputKind, DataError>
 /// no names, by their order.
 pub fn open(path: &Path, input: &NumberInput) -> Result<Input, DataError> {
     let options = input.table.clone().unwrap_or_default();
-    let file = CsvFile::open(path, options.header)?;
+    let file = TableFile::open(path, options.header)?;
     check_unique(&file)?;
     let purposes = Purposes::find(&file, &options);
     let columns: Vec<usize> = if input.columns.is_empty() {
@@ -82,7 +82,7 @@ struct Purposes {
 
 impl Purposes {
     /// As far as the table has such columns.
-    fn find(file: &CsvFile, options: &TableOptions) -> Self {
+    fn find(file: &TableFile, options: &TableOptions) -> Self {
         let column = |name: &str| file.columns().iter().position(|column| column == name);
         let label = column(options.label.as_deref().unwrap_or(LABEL));
         let name = match &options.name {
@@ -100,7 +100,7 @@ impl Purposes {
     }
 }
 
-fn found(file: &CsvFile, name: &str) -> Result<usize, BadFile> {
+fn found(file: &TableFile, name: &str) -> Result<usize, BadFile> {
     let place = file.columns().iter().position(|column| column == name);
     place.ok_or_else(|| {
         let columns: Vec<&str> = file.columns().iter().take(20).map(String::as_str).collect();
@@ -110,7 +110,7 @@ fn found(file: &CsvFile, name: &str) -> Result<usize, BadFile> {
     })
 }
 
-fn check_unique(file: &CsvFile) -> Result<(), BadFile> {
+fn check_unique(file: &TableFile) -> Result<(), BadFile> {
     let mut seen = BTreeSet::new();
     match file.columns().iter().find(|column| !seen.insert(*column)) {
         Some(twice) => {

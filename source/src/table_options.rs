@@ -39,6 +39,10 @@ pub enum Missing {
 }
 
 impl Missing {
+    /// What is expected where values are refused.
+    pub(crate) const HINT: &str =
+        "a number; data.table.missing = \"mean\" or \"zero\" fills in what is missing";
+
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     fn is_refused(&self) -> bool {
         *self == Self::Refuse

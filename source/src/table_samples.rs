@@ -4,16 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::bad_file::BadFile;
-use super::csv_file::CsvFile;
 use super::examples::Examples;
 use super::input::{InputKind, InputSpec, NumberInput};
 use super::shape::Shape;
+use super::table_file::TableFile;
 
 /// Rows of a table, read when they are asked for.
 #[derive(Clone, Debug)]
 pub struct TableSamples {
     /// The table.
-    pub file: CsvFile,
+    pub file: TableFile,
     /// How many there are.
     pub rows: usize,
     /// The columns that samples are made of, in this order.

@@ -125,6 +125,12 @@ fn a_run_on_an_array_learns_its_classes_and_is_continued() {
     assert!(summary["readout"]["test_accuracy"].as_f64().unwrap() > 0.9, "{}", summary["readout"]);
     assert_eq!(input["classes"], serde_json::json!(["0", "1", "2"]));
     assert_eq!(input["kind"]["numbers"]["moments"].as_array().unwrap().len(), COLUMNS);
+    let read =
+        |file: &str| -> Value { serde_json::from_slice(&fs::read(sandbox.path(file)).unwrap()).unwrap() };
+    let manifest = read("run/manifest.json");
+    let files: Vec<_> = manifest["files"].as_array().unwrap().iter().map(|file| &file["path"]).collect();
+    assert_eq!(files, ["x.npy", "y.npy"]);
+    assert_eq!(read("run/run.json")["data_sha256"], manifest["sha256"]);
 }
 
 #[test]
@@ -152,6 +158,31 @@ fn a_run_on_a_table_learns_its_classes_is_continued_and_refuses_another_table() 
         .start_run("other", &WORDS)
         .end()
         .expect_error(&["trees.csv: found 2 cells in line 3, expected 3"]);
+}
+
+#[test]
+fn broken_recordings_are_left_out_of_a_run_that_may_and_listed() {
+    let sandbox = Sandbox::of_recordings();
+    let config = fs::read_to_string(sandbox.path(Sandbox::CONFIG)).unwrap();
+    let config = config
+        .replace("name = \"wav-folder\"\nfolder = \"spoken\"", "path = \"data/spoken\"\nsplit = \"random\"");
+    fs::write(sandbox.path(Sandbox::CONFIG), config).unwrap();
+    fs::write(sandbox.path("data/spoken/one/zoe_0.wav"), "RIFF").unwrap();
+    sandbox
+        .start_run("strict", &WORDS)
+        .end()
+        .expect_error(&["spoken/one/zoe_0.wav: found a file that ends after 4 bytes"]);
+    let ended = sandbox.start_run("run", &[&WORDS[..], &["--set", "data.skip_broken=true"]].concat()).end();
+    ended.expect_success();
+    assert!(
+        ended.errors.contains("left out: spoken/one/zoe_0.wav: found a file that ends"),
+        "{}",
+        ended.errors
+    );
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(sandbox.path("run/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["left_out"][0]["path"], "spoken/one/zoe_0.wav");
+    assert_eq!(manifest["files"].as_array().unwrap().len(), 96);
 }
 
 #[test]

@@ -130,6 +130,8 @@ mod tests {
 
     use clap::Parser;
 
+    use source::{Shape, TrainingSamples};
+
     use super::*;
     use crate::estimate::LayerRates;
 
@@ -146,7 +148,16 @@ mod tests {
             let file = entry.unwrap().path();
             let words = ["plan", file.to_str().unwrap(), "--data", "nowhere"];
             let PlanArgs { config, set, cluster, .. } = Plans::parse_from(words).arguments;
-            let (plan, test_samples) = plan(&config::load(&config, &set).unwrap(), &cluster.data).unwrap();
+            let config = config::load(&config, &set).unwrap();
+            let (plan, test_samples) = match &config.data.path {
+                // Its files tell how many samples there are: as many as these of Tiny ImageNet.
+                Some(path) => {
+                    assert!(path.ends_with("tiny-imagenet-200"), "{}", path.display());
+                    let shape = Shape { height: 64, width: 64, channels: 3 };
+                    (Plan::new(&config, shape, TrainingSamples::labelled(100_000)).unwrap(), 10_000)
+                }
+                None => plan(&config, &cluster.data).unwrap(),
+            };
             let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
             let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
             let [mut text, json] =

@@ -39,6 +39,7 @@ fn known(config: &Config, name: DataSetName) -> Result<Selection, PlanError> {
         (data.test.is_some(), "data.test"),
         (data.test_path.is_some(), "data.test_path"),
         (data.test_labels.is_some(), "data.test_labels"),
+        (data.skip_broken.is_some(), "data.skip_broken"),
         (data.standardize.is_some(), "data.standardize"),
         (data.table.is_some(), "data.table"),
         (data.images.is_some(), "data.images"),
@@ -63,12 +64,7 @@ fn known(config: &Config, name: DataSetName) -> Result<Selection, PlanError> {
         return Ok(Selection::Plain(name));
     };
     let split = data.split.unwrap_or(default_split);
-    check(
-        split == SplitKind::Speakers || data.test_speakers.is_empty(),
-        "data.test_speakers",
-        data.test_speakers.join(", "),
-        "nothing, but for data.split = \"speakers\"",
-    )?;
+    check_speakers(data, Some(split))?;
     let split = match split {
         SplitKind::Official => {
             check(
@@ -94,9 +90,7 @@ fn files(config: &Config, path: PathBuf) -> Result<Selection, PlanError> {
     let data = &config.data;
     let by_name = "nothing: it is for a data set that is given by its name";
     check(data.folder.is_none(), "data.folder", "given", by_name)?;
-    check(data.split.is_none(), "data.split", "given", by_name)?;
-    check(data.test_speakers.is_empty(), "data.test_speakers", "given", by_name)?;
-    check(data.mfcc.is_none(), "data.mfcc", "given", by_name)?;
+    let split = split_of_files(config)?;
     let images = data.images.clone().unwrap_or_default();
     check_images(&images)?;
     if let Some(test) = data.test {
@@ -116,10 +110,41 @@ fn files(config: &Config, path: PathBuf) -> Result<Selection, PlanError> {
         test_labels: data.test_labels.clone(),
         images,
         table,
+        mfcc: data.mfcc,
+        split,
+        skip_broken: data.skip_broken.unwrap_or(false),
         standardize,
         test: data.test,
         ..FileSelection::new(path, config.seed)
     })))
+}
+
+/// How recordings of a user are split, unless a share of them tests.
+fn split_of_files(config: &Config) -> Result<Option<Split>, PlanError> {
+    let data = &config.data;
+    let tested = data.test.is_some() || data.test_path.is_some();
+    let either = "nothing where data.test or data.test_path says what tests";
+    check(data.split.is_none() || !tested, "data.split", "given", either)?;
+    check_speakers(data, data.split)?;
+    Ok(match data.split {
+        None => None,
+        Some(SplitKind::Random) => Some(Split::Random(config.seed)),
+        Some(SplitKind::Speakers) => Some(Split::Speakers(data.test_speakers.clone())),
+        Some(SplitKind::Official) => {
+            let expected = "random or speakers: a folder has no split of its own";
+            return check(false, "data.split", "official", expected).map(|()| None);
+        }
+    })
+}
+
+/// Speakers are named where they are what splits recordings.
+fn check_speakers(data: &DataConfig, split: Option<SplitKind>) -> Result<(), PlanError> {
+    check(
+        split == Some(SplitKind::Speakers) || data.test_speakers.is_empty(),
+        "data.test_speakers",
+        data.test_speakers.join(", "),
+        "nothing, but for data.split = \"speakers\"",
+    )
 }
 
 /// Pixels of a side, at most.

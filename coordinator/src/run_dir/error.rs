@@ -80,6 +80,16 @@ pub enum RunDirError {
         /// The file that says with which.
         place: Location,
     },
+    /// It holds a run that began with other files of data.
+    #[error(
+        "{place}: the run began with other data: {difference}; put the data back as they were, or choose another directory with --out"
+    )]
+    OtherData {
+        /// The file that says with which.
+        place: Location,
+        /// The first file that differs, and how.
+        difference: String,
+    },
     /// Its configuration is none.
     #[error(
         "{error}; the file says whose run the directory holds: mend it, or choose another directory with --out"

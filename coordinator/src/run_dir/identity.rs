@@ -22,6 +22,9 @@ pub struct RunIdentity {
     /// Of the bits of that kernel, by which other libraries and kernels may take its place; empty until it is known.
     #[serde(default)]
     pub blas_digest: String,
+    /// The sum of the files that samples were read from (of `manifest.json`); absent in runs of earlier builds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data_sha256: Option<String>,
     /// The most memory that coordinator and workers have had resident in an earlier sitting, added up.
     #[serde(default)]
     pub peak_rss_bytes: u64,
@@ -43,6 +46,7 @@ impl RunIdentity {
             id,
             blas: String::new(),
             blas_digest: String::new(),
+            data_sha256: None,
             peak_rss_bytes: 0,
             begun_by: Some(Program::this()),
             continued_by: Vec::new(),

@@ -3,7 +3,7 @@
 //! ```text
 //! config.toml         the configuration as resolved       metrics.jsonl        a line for every report
 //! run.json            name and BLAS kernel of the run     model.safetensors    all frozen layers
-//! input.json          how its samples are read and scaled
+//! input.json          how its samples are read and scaled  manifest.json        the files that they were read from
 //! layers/NN.safetensors  each frozen layer                readout.safetensors  the linear classifier
 //! checkpoint/NN.safetensors  the layer in training        summary.json         what came out
 //! checkpoint/joint.safetensors  all layers in training, in a joint schedule
@@ -24,6 +24,7 @@ mod store;
 mod configuration;
 mod identity;
 mod input;
+mod manifest;
 
 mod checkpoint;
 mod frozen;
@@ -36,7 +37,7 @@ mod baseline;
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::Tensors;
-use source::InputSpec;
+use source::{InputSpec, Manifest};
 
 use crate::config::{Config, TrainingSchedule};
 use crate::location::Location;
@@ -178,6 +179,16 @@ impl RunDir {
     /// Keeps what the classes of a readout are called, whose labels are none of the data set's.
     pub fn name_classes(&self, classes: &[String]) -> Result<(), RunDirError> {
         input::name_classes(&self.store, classes)
+    }
+
+    /// Keeps which files samples were read from, and their sum in the run's identity; errors where the run began with others.
+    pub fn keep_manifest(&self, manifest: &Manifest) -> Result<(), RunDirError> {
+        manifest::keep(&self.store, manifest)?;
+        let identity = self.identity()?;
+        if identity.data_sha256.as_ref() == Some(&manifest.sha256) {
+            return Ok(());
+        }
+        self.save_identity(&RunIdentity { data_sha256: Some(manifest.sha256.clone()), ..identity })
     }
 
     /// Each layer, with its summary, if it is frozen.

@@ -49,22 +49,48 @@ impl MfccOptions {
     }
 }
 
+/// What makes sequences of recordings.
+pub struct Decoder {
+    mfcc: Mfcc,
+    options: MfccOptions,
+}
+
+impl Decoder {
+    /// Makes them so.
+    pub fn new(options: MfccOptions) -> Self {
+        Self { mfcc: Mfcc::new(), options }
+    }
+
+    /// The sequence of the recording at `path`, (frames, features).
+    pub fn sequence(&self, path: &Path) -> Result<Vec<f32>, BadFile> {
+        let wav::Recording { rate, samples } = wav::read(path)?;
+        check_length(path, samples.len(), rate)?;
+        Ok(sequence_of(&self.mfcc, &samples, rate, self.options))
+    }
+}
+
 /// The sequences of the recordings at `paths`, (frames, features) each, computed on all cores. Of several errors the first
 /// file's is told.
 pub fn sequences(paths: &[PathBuf], options: MfccOptions) -> Result<Vec<Vec<f32>>, BadFile> {
-    let mfcc = Mfcc::new();
-    let sequences: Vec<_> = paths.par_iter().map(|path| sequence(&mfcc, path, options)).collect();
+    let decoder = Decoder::new(options);
+    let sequences: Vec<_> = paths.par_iter().map(|path| decoder.sequence(path)).collect();
     sequences.into_iter().collect()
 }
 
-fn sequence(mfcc: &Mfcc, path: &Path, options: MfccOptions) -> Result<Vec<f32>, BadFile> {
-    let wav::Recording { rate, samples } = wav::read(path)?;
-    // What is mirrored at the ends has to be there.
-    if (samples.len() as u64 * u64::from(RATE)).div_ceil(rate.into()) <= HOP as u64 {
-        let found = format_args!("{} samples at {rate} a second", samples.len()).to_string();
-        return Err(BadFile::new(path, found, "more than 12.5 ms"));
+/// Frames of the sequence of the recording at `path`, by its header.
+pub fn frames(path: &Path) -> Result<usize, BadFile> {
+    let (rate, samples) = wav::length(path)?;
+    let samples = samples as usize;
+    check_length(path, samples, rate)?;
+    Ok(1 + (samples as u64 * u64::from(RATE)).div_ceil(rate.into()) as usize / HOP)
+}
+
+/// What is mirrored at the ends has to be there.
+fn check_length(path: &Path, samples: usize, rate: u32) -> Result<(), BadFile> {
+    if (samples as u64 * u64::from(RATE)).div_ceil(rate.into()) > HOP as u64 {
+        return Ok(());
     }
-    Ok(sequence_of(mfcc, &samples, rate, options))
+    Err(BadFile::new(path, format_args!("{samples} samples at {rate} a second"), "more than 12.5 ms"))
 }
 
 /// The sequence of samples at `rate`, but for normalising over the training set: (frames, features).

@@ -10,4 +10,4 @@ mod features;
 #[cfg(test)]
 mod golden;
 
-pub use features::{MfccOptions, Normalize, sequences};
+pub use features::{Decoder, MfccOptions, Normalize, frames, sequences};

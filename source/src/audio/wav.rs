@@ -32,6 +32,17 @@ const FILE_BYTES: u64 = 1 << 30;
 /// Reads the WAV file at `path`: integers of 8, 16, 24 or 32 bits, or floats of 32. Where there are several channels, it is
 /// their mean.
 pub fn read(path: &Path) -> Result<Recording, BadFile> {
+    samples(path, open(path)?)
+}
+
+/// Samples a second of the WAV file at `path`, and samples of each channel, as its header says.
+pub fn length(path: &Path) -> Result<(u32, u32), BadFile> {
+    let reader = open(path)?;
+    Ok((reader.spec().sample_rate, reader.duration()))
+}
+
+/// The file at `path`, whose header was read and checked.
+fn open(path: &Path) -> Result<WavReader<impl Read + use<>>, BadFile> {
     let unreadable = |cause: io::Error| BadFile::new(path, cause, "a file that can be read");
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
@@ -45,7 +56,7 @@ pub fn read(path: &Path) -> Result<Recording, BadFile> {
     let file = BufReader::new(File::open(path).map_err(unreadable)?.take(FILE_BYTES));
     let reader = WavReader::new(file).map_err(|error| no_header(path, length, &error))?;
     check(path, reader.spec(), reader.duration())?;
-    samples(path, reader)
+    Ok(reader)
 }
 
 fn no_header(path: &Path, length: u64, error: &hound::Error) -> BadFile {

@@ -1,0 +1,66 @@
+//! A table in a file of any form.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::bad_file::BadFile;
+use super::csv_file::CsvFile;
+use super::parquet_file::ParquetFile;
+use super::table_options::Missing;
+
+/// A table whose columns are known.
+#[derive(Clone, Debug)]
+pub enum TableFile {
+    /// Of texts.
+    Csv(CsvFile),
+    /// Of typed columns.
+    Parquet(ParquetFile),
+}
+
+impl TableFile {
+    /// Opens the table at `path`; `header` says whether a table of texts has names of columns, if that is known.
+    pub fn open(path: &Path, header: Option<bool>) -> Result<Self, BadFile> {
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) {
+            return ParquetFile::open(path).map(Self::Parquet);
+        }
+        CsvFile::open(path, header).map(Self::Csv)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Csv(file) => file.path(),
+            Self::Parquet(file) => file.path(),
+        }
+    }
+
+    /// What the columns are called.
+    pub fn columns(&self) -> &[String] {
+        match self {
+            Self::Csv(file) => file.columns(),
+            Self::Parquet(file) => file.columns(),
+        }
+    }
+
+    /// The number of rows, and the cells of some columns as texts.
+    pub fn survey(&self, columns: &[usize]) -> Result<(usize, Vec<Vec<String>>), BadFile> {
+        match self {
+            Self::Csv(file) => file.survey(columns),
+            Self::Parquet(file) => file.survey(columns),
+        }
+    }
+
+    /// Appends the numbers of some columns in a range of the rows, row by row; what is missing and to become a mean is not a number.
+    pub fn numbers(
+        &self,
+        range: Range<usize>,
+        columns: &[usize],
+        missing: Missing,
+        out: &mut Vec<f32>,
+    ) -> Result<(), BadFile> {
+        match self {
+            Self::Csv(file) => file.numbers(range, columns, missing, out),
+            Self::Parquet(file) => file.numbers(range, columns, missing, out),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What was read of a data set's files: a manifest by which they are known again.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -109,7 +109,9 @@ impl Record {
 
     /// Takes note of a file of labels, if there is one.
     pub fn note_labels(&mut self, labels: Option<&Path>) {
-        labels.into_iter().for_each(|path| self.note(path));
+        if let Some(path) = labels {
+            self.note(path);
+        }
     }
 
     /// Takes the sums that were not taken yet, on all cores.
@@ -117,7 +119,11 @@ impl Record {
         let others: Vec<_> = self.others.par_iter().map(Unsummed::sum).collect();
         let others = others.into_iter().collect::<Result<Vec<ReadFile>, _>>()?;
         let files: Vec<ReadFile> = self.files.iter().cloned().chain(others).collect();
-        let lines: String = files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
+        // As `sha256sum` prints them.
+        let mut lines = String::new();
+        for ReadFile { sha256, path, .. } in &files {
+            writeln!(lines, "{sha256}  {path}").expect("text");
+        }
         let sha256 = Sha256Sum::of(lines.as_bytes()).to_string();
         Ok(Manifest { sha256, files, left_out: self.left_out.clone() })
     }

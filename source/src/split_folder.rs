@@ -47,7 +47,9 @@ mod tests {
     fn folders_are_parts_only_if_all_of_them_are() {
         let found = |folders: &[&str]| {
             let dir = tempfile::tempdir().unwrap();
-            folders.iter().for_each(|folder| fs::create_dir(dir.path().join(folder)).unwrap());
+            for folder in folders {
+                fs::create_dir(dir.path().join(folder)).unwrap();
+            }
             fs::write(dir.path().join("README"), "").unwrap();
             find(dir.path()).map(|parts| (parts.test.is_some(), parts.validation.is_some()))
         };

@@ -107,6 +107,12 @@ class SCFF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = self._checked(X, first=False)
         return self.network_.transform(X if self.input_ is None else self.input_.scale(X))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Features are in single precision, whatever X is.
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
     def _checked(self, X: npt.ArrayLike, first: bool) -> npt.NDArray[Any]:
         """X as an array of finite numbers of a type that is kept in files."""
         least = 2 if first else 1

@@ -385,6 +385,7 @@ mod tests {
         let dir = images(&[
             ("train/cats/a.png", None),
             ("train/dogs/b.png", None),
+            ("test/cats/e.png", None),
             ("test/dogs/c.png", None),
             ("val/cats/d.png", None),
         ]);
@@ -394,7 +395,10 @@ mod tests {
             (names(&set.train), set.train.labels()),
             (vec!["cats/a.png".into(), "dogs/b.png".into()], &[0, 1][..])
         );
-        assert_eq!((names(&set.test), set.test.labels()), (vec!["dogs/c.png".to_owned()], &[1][..]));
+        assert_eq!(
+            (names(&set.test), set.test.labels()),
+            (vec!["cats/e.png".into(), "dogs/c.png".into()], &[0, 1][..])
+        );
         assert_eq!(names(&set.validation.unwrap()), ["cats/d.png"]);
         assert!(set.record.notices[0].ends_with("train is learned from, and test tests; val validates"));
         let error = refusal(&FileSelection { test: Some(0.5), ..whole });

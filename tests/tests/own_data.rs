@@ -152,7 +152,7 @@ fn a_run_on_a_table_learns_its_classes_is_continued_and_refuses_another_table() 
     sandbox
         .start_run("changed", &WORDS)
         .end()
-        .expect_error(&["input.json: the run began with other samples"]);
+        .expect_error(&["manifest.json: the run began with other data: trees.csv has another content"]);
     fs::write(&table, "tree,kind,c0\nt0,ash,1\nt1,birch\n").unwrap();
     sandbox
         .start_run("other", &WORDS)

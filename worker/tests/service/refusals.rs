@@ -42,7 +42,7 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("hyperparameters.gamma", |begin| begin.hyperparameters.as_mut().unwrap().gamma = f64::NAN),
         ("hyperparameters.sharing: found 2", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 2),
         (
-            "hyperparameters.sharing: found samples, expected channels: samples only of convolutions",
+            "hyperparameters.sharing: found samples, expected channels: samples only of direct convolutions",
             |begin| {
                 begin.hyperparameters.as_mut().unwrap().sharing = wire::Sharing::Samples.into();
             },

@@ -30,26 +30,32 @@ def standardize(values: Floats, axis: int | tuple[int, ...]) -> Floats:
 
 def map_samples(spec: LayerSpec, tensors: Tensors, samples: Floats) -> Floats:
     """z of a dense layer or a convolution: (samples, height, width, channels) of its map."""
-    layer = spec.map
-    assert not isinstance(layer, BiRnn), "recurrent layers read sequences"
-    shape = layer.input if isinstance(layer, Conv) else MapShape(1, 1, layer.inputs)
-    maps = samples.reshape(len(samples), shape.height, shape.width, shape.channels)
-    if not spec.makes_pairs:
-        padded = standardize(_padded(layer, maps), axis=(1, 2, 3))
-        taken: Floats = _linear(layer, tensors["weight"], padded) + tensors["bias"]
-        return taken
-    padded = _padded(layer, standardize(maps, axis=(1, 2, 3)))
-    # The statistics of a pair of two equal halves.
-    doubles = padded.astype(np.float64)
-    count = doubles[0].size if len(doubles) else 1
-    mean = doubles.mean(axis=(1, 2, 3), keepdims=True)
-    squares = (doubles**2).sum(axis=(1, 2, 3), keepdims=True)
-    variance = np.maximum(2 * squares - 2 * count * mean**2, 0.0) / (2 * count - 1)
+    return map_pairs(spec, tensors, samples, samples) if spec.makes_pairs else map_taken(spec, tensors, samples)
+
+
+def map_taken(spec: LayerSpec, tensors: Tensors, pairs: Floats) -> Floats:
+    """z of what a layer takes as it comes: samples, or pairs that the layer below has made."""
+    layer = _fixed(spec)
+    padded = standardize(_padded(layer, _maps(layer, pairs)), axis=(1, 2, 3))
+    z: Floats = _linear(layer, tensors["weight"], padded) + tensors["bias"]
+    return z
+
+
+def map_pairs(spec: LayerSpec, tensors: Tensors, first: Floats, second: Floats) -> Floats:
+    """z of the pairs that a layer makes of two halves, (samples, ...) each; one half may be a single sample."""
+    layer = _fixed(spec)
+    halves = [_padded(layer, standardize(_maps(layer, half), axis=(1, 2, 3))) for half in (first, second)]
+    # The statistics of both halves together.
+    doubles = [half.astype(np.float64) for half in halves]
+    count = doubles[0][0].size
+    mean = sum(half.sum(axis=(1, 2, 3), keepdims=True) for half in doubles) / (2 * count)
+    squares = sum((half**2).sum(axis=(1, 2, 3), keepdims=True) for half in doubles)
+    variance = np.maximum(squares - 2 * count * mean**2, 0.0) / (2 * count - 1)
     scale = 1.0 / (EPSILON + np.sqrt(variance))
-    mapped = _linear(layer, tensors["weight"], padded)
+    mapped = [_linear(layer, tensors["weight"], half) for half in (halves[:1] if first is second else halves)]
     sums = tensors["weight"].astype(np.float64).sum(axis=1).astype(np.float32)
     offset = (2.0 * mean * scale).astype(np.float32)
-    z: Floats = scale.astype(np.float32) * (mapped + mapped) - offset * sums + 2.0 * tensors["bias"]
+    z: Floats = scale.astype(np.float32) * (mapped[0] + mapped[-1]) - offset * sums + 2.0 * tensors["bias"]
     return z
 
 
@@ -118,6 +124,16 @@ def summarize(spec: LayerSpec, states: Floats) -> Floats:
         mean = states[start:end].mean(axis=0, dtype=np.float32).reshape(2, hidden)
         means.append(standardize(mean, axis=1).reshape(-1))
     return np.concatenate(means)
+
+
+def _fixed(spec: LayerSpec) -> Dense | Conv:
+    assert not isinstance(spec.map, BiRnn), "recurrent layers read sequences"
+    return spec.map
+
+
+def _maps(layer: Dense | Conv, samples: Floats) -> Floats:
+    shape = layer.input if isinstance(layer, Conv) else MapShape(1, 1, layer.inputs)
+    return samples.reshape(len(samples), shape.height, shape.width, shape.channels)
 
 
 def _padded(layer: Dense | Conv, maps: Floats) -> Floats:

@@ -59,20 +59,37 @@ class Network:
             parts.append(part)
         return np.concatenate(parts)
 
-    def goodness(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The goodness of (x, x) in each layer, a mean over positions: (samples, layers). Not of recurrent networks."""
+    def goodness(self, X: npt.ArrayLike, partners: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
+        """The goodness of (x, x) in each layer, a mean over positions: (samples, layers). Not of recurrent networks.
+
+        With `partners`, samples like those of X, that of (x, y): a mean over all partners y.
+        """
         if self.recurrent:
             raise ValueError("goodness is computed of dense and convolutional networks")
-        found = []
-        for part in self._parts(X):
-            columns = []
-            for spec, tensors in zip(self.specs, self.weights):
-                z = layers.map_samples(spec, tensors, part)
-                squares = np.maximum(z, np.float32(0.0)).astype(np.float64) ** 2
-                columns.append(squares.mean(axis=(1, 2, 3)))
-                part = layers.pass_on(spec, z)
-            found.append(np.stack(columns, axis=1))
-        return np.concatenate(found)
+        if partners is None:
+            return np.concatenate([self._goodness(part, part) for part in self._parts(X)])
+        seconds = np.concatenate(list(self._parts(partners)))
+        of_part = [
+            np.mean([self._goodness(part, second[np.newaxis]) for second in seconds], axis=0) for part in self._parts(X)
+        ]
+        return np.concatenate(of_part)
+
+    def _goodness(self, first: Floats, second: Floats) -> npt.NDArray[np.float64]:
+        """Of pairs of two halves, one of which may be a single sample: (pairs, layers)."""
+        pairs: Floats | None = None
+        columns = []
+        for spec, tensors in zip(self.specs, self.weights):
+            if pairs is None or spec.makes_pairs:
+                z = layers.map_pairs(spec, tensors, first, second)
+            else:
+                z = layers.map_taken(spec, tensors, pairs)
+            squares = np.maximum(z, np.float32(0.0)).astype(np.float64) ** 2
+            columns.append(squares.mean(axis=(1, 2, 3)))
+            pairs = layers.pass_on(spec, z)
+            alone = layers.pass_on(spec, layers.map_samples(spec, tensors, first))
+            second = alone if first is second else layers.pass_on(spec, layers.map_samples(spec, tensors, second))
+            first = alone
+        return np.stack(columns, axis=1)
 
     def _of_rows(self, part: Floats) -> Floats:
         found = []

@@ -28,7 +28,7 @@ def find_program(name: str = "coordinator") -> Path:
         return Path(on_path)
     raise ProgramNotFound(
         f"the program `{name}` is neither beside the package nor on the PATH; build it (`cargo build --release`) and set "
-        "STRATA_BIN to the folder that holds it"
+        "STRATA_BIN to the folder that holds it, or install a wheel that carries it (`cargo xtask dist --wheel`)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tomllib
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from .input import Input, read_input
 from .layers import Floats, Tensors
 from .network import Network
+from .scores import ARRAYS, Method, Scores, score
 from .spec import FormatError, LayerSpec, layer_spec
 
 # The latest version of the format of model files that this package reads; files of earlier builds say none.
@@ -89,6 +91,30 @@ class Run:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
         return probabilities
+
+    def score(self, X: npt.ArrayLike | Sequence[npt.ArrayLike], method: Method = "mahalanobis") -> Scores:
+        """How unlike the training data each sample is, (samples): the higher, the more unlike.
+
+        What samples are compared with is what `coordinator score RUN INPUT --method METHOD` has kept in the run directory
+        as `scores/METHOD.safetensors`, of the layers that it was told to read.
+        """
+        if method not in ARRAYS:
+            raise ValueError(f"method: found {method!r}, expected one of {', '.join(ARRAYS)}")
+        place = self.path / "scores" / f"{method}.safetensors"
+        if not place.exists():
+            raise FileNotFoundError(f"{place}: `coordinator score {self.path} INPUT --method {method}` makes it of the data")
+        header, kept = _header(place), _tensors(place)
+        if lacking := [name for name in (*ARRAYS[method],) if name not in kept]:
+            raise FormatError(f"{place}: found no {', '.join(lacking)}")
+        read = _indices(header.get("read_layers", "[]"), place)
+        if not read or read[-1] >= len(self.network.specs):
+            raise FormatError(f"{place}: read_layers: found {read}, expected indices of the {len(self.network.specs)} layers")
+        upto = read[-1] + 1
+        network = Network(self.network.specs[:upto], self.network.weights[:upto], read)
+        if header.get("layers_sha256") != _weights_sha256(network):
+            raise FormatError(f"{place}: it was made with other layers; remove it, and score with the program anew")
+        given = X if self.input is None or self.network.recurrent else self.input.scale(X)
+        return score(method, kept, network, given)
 
     def to_torch(self) -> Any:
         """The network as a `torch.nn.Module` from samples to features. Not of recurrent networks."""
@@ -190,6 +216,15 @@ def _opened(path: Path) -> Any:
         return safe_open(path, framework="numpy")
     except SafetensorError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def _weights_sha256(network: Network) -> str:
+    """As `run.json` and the programs say it: over the tensors of all layers in their order, as little-endian floats."""
+    found = hashlib.sha256()
+    for spec, tensors in zip(network.specs, network.weights):
+        for name in spec.map.tensors:
+            found.update(tensors[name].astype("<f4").tobytes())
+    return found.hexdigest()
 
 
 def _indices(said: str, path: Path) -> list[int]:

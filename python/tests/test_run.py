@@ -74,6 +74,59 @@ def test_features_of_the_program_are_equal(tmp_path: Path) -> None:
         np.testing.assert_array_equal(arrays["labels"], species[test])
 
 
+@pytest.mark.parametrize("config, data", [("iris.toml", "iris:test"), ("images", "images.npy")])
+@pytest.mark.parametrize("method", ["mahalanobis", "neighbours", "goodness", "partners"])
+def test_scores_of_the_program_are_equal(config: str, data: str, method: Any, tmp_path: Path) -> None:
+    if config == "images":
+        X = np.random.default_rng(0).integers(0, 255, size=(120, 10, 10), dtype=np.uint8)
+        np.save(tmp_path / "images.npy", X)
+        run = trained(images(tmp_path / "images.npy"), tmp_path / "run")
+        data = str(tmp_path / "images.npy")
+    else:
+        rows, _, test = iris()
+        X, run = rows[test], trained(config, tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match=f"coordinator score .* --method {method}"):
+        strata.load(run).score(X, method)
+    command = [program(), "score", run, data, "--method", method, "--out", tmp_path / "scores.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    expected = np.loadtxt(tmp_path / "scores.csv", delimiter=",", skiprows=1, usecols=1)
+    found = strata.load(run).score(X, method)
+    # What is compared with itself has a distance of about zero, which differences of squares do not tell.
+    if method == "neighbours" and config == "images":
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-3)
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def images(array: Path) -> Path:
+    """The configuration of a small network of convolutions, one of which takes pairs and one makes them."""
+    layer = """
+[[layers]]
+name = "conv{index}"
+kind = "conv"
+units = 8
+kernel = 3
+padding = 1
+pairs = "{pairs}"
+transmit = "triangle"
+pool = {{ kind = "max", size = 2 }}
+epochs = 1
+lr = 0.01
+weight_decay = 1e-4
+gamma = 1.0
+period = 50
+theta_pos = 1.0
+theta_neg = 2.0
+lambda = 0.0
+"""
+    text = f'seed = 1\n[data]\npath = "{array}"\n[training]\nbatch = 20\nreport_every = 2\ncheckpoint_every = 2\n'
+    file = array.with_suffix(".toml")
+    file.write_text(text + "".join(layer.format(index=i, pairs=p) for i, p in enumerate(["makes", "takes", "makes"])))
+    return file
+
+
 def test_weights_are_exported_as_arrays(tmp_path: Path) -> None:
     run = trained("iris.toml", tmp_path / "run")
     command = [program(), "export", run, "--npz", tmp_path / "weights.npz", "--readout"]

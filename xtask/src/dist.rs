@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Cargo's profile that the programs are built with; dist-quick is built sooner.
     #[arg(long, default_value = "dist")]
     profile: String,
+    /// Also build a Python wheel that carries the programs; takes pip.
+    #[arg(long)]
+    wheel: bool,
 }
 
 /// The programs in it.
@@ -37,10 +40,23 @@ const FILES: [(&str, &str); 6] = [
 const NEEDED: [&str; 5] = ["linux-vdso.so.", "libc.so.", "libm.so.", "libgcc_s.so.", "ld-linux-"];
 
 /// Packs both programs; prints where the archive is.
-pub fn run(Arguments { profile }: &Arguments) -> anyhow::Result<()> {
-    let archive = pack(&shell::open()?, profile)?;
+pub fn run(Arguments { profile, wheel }: &Arguments) -> anyhow::Result<()> {
+    let shell = shell::open()?;
+    let archive = pack(&shell, profile)?;
     println!("{}\n{}", archive.display(), fs::read_to_string(sums_of(&archive))?.trim());
+    if *wheel {
+        let programs = shell::target()?.join("packed").join(name()).join("bin");
+        let (package, folder) = (root().join("python"), archive.with_file_name(""));
+        cmd!(shell, "python3 -m pip wheel {package} --no-deps --wheel-dir {folder}")
+            .env("STRATA_PROGRAMS", programs)
+            .run()?;
+    }
     Ok(())
+}
+
+/// What the archive is called, and the folder in it.
+fn name() -> String {
+    format!("strata-{}-{}-linux-gnu", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
 }
 
 /// Packs both programs; returns the archive, beside which lies its SHA-256 sum.
@@ -51,7 +67,7 @@ pub fn pack(shell: &Shell, profile: &str) -> anyhow::Result<PathBuf> {
     cmd!(shell, "cargo build --profile {profile} -p coordinator -p worker")
         .env("PKG_CONFIG_PATH", &libraries)
         .run()?;
-    let name = format!("strata-{}-{}-linux-gnu", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let name = name();
     let folder = target.join("packed").join(&name);
     shell.remove_path(&folder)?;
     fs::create_dir_all(folder.join("bin"))?;

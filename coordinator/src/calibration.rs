@@ -52,7 +52,9 @@ pub fn calibrate(plan: &Plan, threads: usize) -> Rates {
 /// Floating-point operations a second of products in a layer's shapes.
 fn products(plan: &Plan, stage: &Stage, threads: usize, budget: Duration) -> f64 {
     let rows = plan.rows_of(stage, &stage.spec) as usize;
-    let trials = (0..threads).map(|_| ProductTrial::new(&stage.spec, rows, threads)).collect::<Vec<_>>();
+    let sharing = stage.hyperparameters.sharing;
+    let trial = |_| ProductTrial::new(&stage.spec, sharing, rows, threads);
+    let trials = (0..threads).map(trial).collect::<Vec<_>>();
     let operations = trials[0].operations();
     let times = ROUND.div_ceil(operations);
     (times * operations) as f64 * rounds(budget, trials, |trial| (0..times).for_each(|_| trial.run()))

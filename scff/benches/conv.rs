@@ -1,7 +1,11 @@
 //! How long a training step of CIFAR-10's layers takes and where the time goes, beside this machine's sgemm rate and
 //! PyTorch: `cargo bench -p scff --bench conv`.
 //!
-//! `-- --quick` for a short run. Answers are checked against the slow twin; a wrong one fails the benchmark. The parts of a
+//! `-- --quick` for a short run, `-- --pytorch PYTHON` for the same steps in PyTorch between the rounds of ours, `-- 'layer 1'` for
+//! the layers of that name only.
+//!
+//! Steps and sgemm take turns in rounds, and what is asked for is the best step over the best sgemm rate: others may have worked
+//! on the machine in the rest. Answers are checked against the slow twin; a wrong one fails the benchmark. The parts of a
 //! step are measured on their own, in the shapes in which a step has them: lowering, products, loss and optimiser; what is
 //! left of the whole is elementwise work, and the transforms of Winograd's algorithm. *Useful* operations are those of the direct
 //! form, whatever is computed. The pair prefix of layer 2 is measured as one.
@@ -11,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ndarray::parallel::prelude::*;
-use ndarray::{ArrayView2, s};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::ThreadPoolBuilder;
 use scff::batch::{Epoch, Step};
 use scff::blas;
@@ -24,11 +28,12 @@ use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed};
 use scff::train::{Hyperparameters, ProductTrial, Sharing, TrainingLayer, TrainingStage};
 
-use crate::measure::{PyTorch, SgemmRate, THREADS, median, random_rows, seconds};
+use crate::measure::{Sgemm, THREADS, least, median, most, random_rows, seconds};
 use crate::naive::{Layer, Rows, widen};
 use crate::naive_conv::{loss_and_gradient as slow_loss_and_gradient, make_pairs, take_pair};
 
 mod measure;
+mod pytorch;
 #[path = "../tests/common/naive.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod naive;
@@ -54,9 +59,7 @@ struct Subject {
     block: usize,
     algorithm: Algorithm,
     sharing: Sharing,
-    pytorch: PyTorch,
-    /// The share of the sgemm rate that its useful operations must reach in the best round: others may have worked on the
-    /// machine in the rest.
+    /// The share of the sgemm rate that its useful operations must reach at best.
     least_share: f64,
 }
 
@@ -69,8 +72,7 @@ const LAYERS: [Subject; 3] = [
         block: 96,
         algorithm: Algorithm::Direct,
         sharing: Sharing::Samples,
-        pytorch: PyTorch { official: 697.0, fused: Some(176.0) },
-        least_share: 0.28,
+        least_share: 0.38,
     },
     Subject {
         name: "layer 2, 96-384 on 16x16, algorithm 1",
@@ -80,8 +82,7 @@ const LAYERS: [Subject; 3] = [
         block: 48,
         algorithm: Algorithm::Winograd,
         sharing: Sharing::Channels,
-        pytorch: PyTorch { official: 1418.0, fused: Some(595.0) },
-        least_share: 1.25,
+        least_share: 1.10,
     },
     Subject {
         name: "layer 3, 384-1536 on 8x8, algorithm 2",
@@ -91,47 +92,58 @@ const LAYERS: [Subject; 3] = [
         block: 96,
         algorithm: Algorithm::Winograd,
         sharing: Sharing::Channels,
-        pytorch: PyTorch { official: 4497.0, fused: Some(928.0) },
         least_share: 1.8,
     },
 ];
 
-/// Milliseconds of several rounds.
+/// Of some rounds.
+#[derive(Default)]
 struct Rounds {
-    median: f64,
-    best: f64,
+    /// Milliseconds of steps.
+    steps: Vec<f64>,
+    /// GF/s.
+    sgemm: Vec<f64>,
+    /// Milliseconds of pair prefixes.
+    prefixes: Vec<f64>,
 }
 
-/// Milliseconds: medians, but for the whole.
+/// Milliseconds: medians.
 struct Times {
-    whole: Rounds,
-    prefix: f64,
     lowering: f64,
     products: f64,
     loss: f64,
     optimizer: f64,
-    /// Of the direct form.
-    gflop: f64,
 }
 
 fn main() -> ExitCode {
     blas::use_one_thread_per_call();
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let python = arguments.iter().skip_while(|argument| *argument != "--pytorch").nth(1);
+    let mut words =
+        arguments.iter().filter(|argument| !argument.starts_with('-') && Some(*argument) != python);
+    let word = words.next().map_or("", String::as_str);
     let pool = ThreadPoolBuilder::new().num_threads(THREADS).build().expect("a pool");
     println!("{} {}, {THREADS} threads, batch {BATCH}, medians", blas::version(), blas::kernel());
-    let before = SgemmRate::measure(quick);
-    let repetitions = if quick { [20, 7, 5] } else { [100, 30, 20] };
-    let times: Vec<Times> =
-        LAYERS.iter().zip(repetitions).map(|(subject, count)| pool.install(|| subject.time(count))).collect();
-    let rate = before.mean(&SgemmRate::measure(quick));
-    println!("sgemm {}: {:.0} GF/s on one thread, {:.0} on two", rate.size, rate.one, rate.two);
+    let mut sgemm = Sgemm::new(quick);
+    let one = sgemm.rate(1);
+    println!("sgemm {}: {one:.0} GF/s on one thread", sgemm.size);
     let mut failed = false;
-    for (subject, times) in LAYERS.iter().zip(&times) {
-        failed |= !subject.print(times, &rate);
-    }
-    for subject in &LAYERS {
+    for (index, subject) in LAYERS.iter().enumerate().filter(|(_, subject)| subject.name.contains(word)) {
+        let repetitions = if quick { [20, 7, 5] } else { [100, 30, 20] }[index];
+        let mut rounds = Rounds::default();
+        pool.install(|| subject.rounds(repetitions, &mut sgemm, &mut rounds));
+        let pytorch = python.map(|python| subject.pytorch(python, repetitions));
+        pool.install(|| subject.rounds(repetitions, &mut sgemm, &mut rounds));
+        let times = pool.install(|| subject.time(repetitions));
+        failed |= !subject.print(&rounds, &times);
+        match pytorch {
+            None => subject.print_recorded(),
+            Some(Ok(times)) => times.iter().for_each(|time| time.print_beside(&rounds.steps)),
+            Some(Err(error)) => println!("  PyTorch was not run: {error}"),
+        }
         match pool.install(|| subject.check()) {
-            Ok(worst) => println!("{}: agrees with the slow twin to {worst:.0e}", subject.name),
+            Ok(worst) => println!("  agrees with the slow twin to {worst:.0e}"),
             Err(wrong) => {
                 eprintln!("WRONG: {wrong}");
                 failed = true;
@@ -177,39 +189,51 @@ impl Subject {
         if self.pairs == PairSource::Makes { BATCH } else { 2 * BATCH }
     }
 
-    fn time(&self, count: usize) -> Times {
+    /// Rounds of sgemm, steps and pair prefixes.
+    fn rounds(&self, count: usize, sgemm: &mut Sgemm, rounds: &mut Rounds) {
+        const ROUNDS: usize = 3;
         let below = self.below().map(|below| Arc::new(below.layer().freeze()));
-        let lowest = self.below().unwrap_or(self);
-        let samples = random_rows(1, BATCH, lowest.conv().input.len());
+        let samples = self.samples();
         let mut stage = TrainingStage::new(below.clone().into_iter().collect(), self.layer());
-        let whole = milliseconds(count, || {
-            black_box(stage.step(samples.clone(), false, &[7]));
-        });
-        let prefix = below.map_or(0.0, |below| {
-            milliseconds(count, || {
+        for _ in 0..ROUNDS {
+            rounds.sgemm.push(sgemm.rate(THREADS));
+            rounds.steps.extend(milliseconds(count / ROUNDS, || {
+                black_box(stage.step(samples.clone(), false, &[7]));
+            }));
+            let Some(below) = &below else { continue };
+            rounds.prefixes.extend(milliseconds(count / ROUNDS, || {
                 let pairs = PairedRows::make(samples.clone(), &below.spec().map, false, &[7]);
                 black_box(PairedRows::take(below.transform_pairs(&pairs), &self.spec().map));
-            })
-            .median
-        });
+            }));
+        }
+    }
+
+    /// What arrives in a step.
+    fn samples(&self) -> Array2<f32> {
+        random_rows(1, BATCH, self.below().unwrap_or(self).conv().input.len())
+    }
+
+    fn time(&self, count: usize) -> Times {
+        Times {
+            lowering: self.lowering(count),
+            products: self.products(count),
+            loss: self.loss(count),
+            optimizer: self.optimizer(count),
+        }
+    }
+
+    /// Giga-operations of a step by the direct form, its pair prefix included.
+    fn gflop(&self) -> f64 {
         let multiply_adds = |subject: &Self| {
             let direct = Conv { algorithm: Algorithm::Direct, ..subject.conv() };
             LayerMap::Conv(direct).multiply_adds() as f64
         };
         let below = self.below().map_or(0.0, |below| BATCH as f64 * multiply_adds(below));
-        Times {
-            whole,
-            prefix,
-            lowering: self.lowering(count),
-            products: self.products(count),
-            loss: self.loss(count),
-            optimizer: self.optimizer(count),
-            gflop: 2e-9 * (below + 2.0 * self.rows() as f64 * multiply_adds(self)),
-        }
+        2e-9 * (below + 2.0 * self.rows() as f64 * multiply_adds(self))
     }
 
-    /// Lowering every row twice: forward, and for the gradient. Winograd's algorithm transforms instead, in between its
-    /// products.
+    /// Lowering every row, once where samples are shared; else twice: forward, and for the gradient. Winograd's algorithm
+    /// transforms instead, in between its products.
     fn lowering(&self, count: usize) -> f64 {
         let conv = self.conv();
         if conv.algorithm == Algorithm::Winograd {
@@ -227,28 +251,27 @@ impl Subject {
                 black_box(patches);
             });
         });
-        2.0 * once.median
+        if self.sharing == Sharing::Samples { median(once) } else { 2.0 * median(once) }
     }
 
     /// The products of a step on as many threads, each on numbers of its own, in the shapes of the step.
     fn products(&self, count: usize) -> f64 {
-        let mut trials: Vec<_> =
-            (0..THREADS).map(|_| ProductTrial::new(&self.spec(), self.rows(), THREADS)).collect();
+        let mut trials: Vec<_> = (0..THREADS)
+            .map(|_| ProductTrial::new(&self.spec(), self.sharing, self.rows(), THREADS))
+            .collect();
         // Forward, and for the gradient.
         let operations = 4 * self.rows() as u64 * LayerMap::Conv(self.conv()).multiply_adds();
         let runs = (operations / trials[0].operations()).div_ceil(THREADS as u64);
-        milliseconds(count, || {
+        median(milliseconds(count, || {
             trials.par_iter_mut().for_each(|trial| (0..runs).for_each(|_| trial.run()));
-        })
-        .median
+        }))
     }
 
     fn loss(&self, count: usize) -> f64 {
         let goodness = Goodness(random_rows(1, 2 * BATCH, self.conv().output().positions()).mapv(f32::abs));
-        milliseconds(count, || {
+        median(milliseconds(count, || {
             black_box(loss_and_gradient(&goodness, BATCH, &HYPERPARAMETERS.loss));
-        })
-        .median
+        }))
     }
 
     fn optimizer(&self, count: usize) -> f64 {
@@ -257,7 +280,7 @@ impl Subject {
         let gradient = random_rows(2, conv.channels, conv.fan_in());
         let update = Update::new(1e-3, 1e-4, Step(0));
         let [values, first, second] = &mut arrays;
-        milliseconds(count, || {
+        median(milliseconds(count, || {
             values
                 .outer_iter_mut()
                 .into_par_iter()
@@ -274,24 +297,17 @@ impl Subject {
                         0.0,
                     ));
                 });
-        })
-        .median
+        }))
     }
 
     /// Prints the times; returns whether the share of the sgemm rate is what it must be.
-    fn print(&self, times: &Times, rate: &SgemmRate) -> bool {
-        let Times {
-            whole: Rounds { median: whole, best },
-            prefix,
-            lowering,
-            products,
-            loss,
-            optimizer,
-            gflop,
-        } = *times;
-        let useful = gflop / whole * 1e3;
-        let share = useful / rate.two;
-        let best_share = gflop / best * 1e3 / rate.two;
+    fn print(&self, rounds: &Rounds, times: &Times) -> bool {
+        let Times { lowering, products, loss, optimizer } = *times;
+        let prefix = if rounds.prefixes.is_empty() { 0.0 } else { median(rounds.prefixes.clone()) };
+        let (whole, rate) = (median(rounds.steps.clone()), median(rounds.sgemm.clone()));
+        let (best, best_rate) = (least(&rounds.steps), most(&rounds.sgemm));
+        let useful = self.gflop() / whole * 1e3;
+        let best_share = self.gflop() / best * 1e3 / best_rate;
         println!("\n{} ({}, blocks of {})", self.name, self.algorithm, self.block);
         println!("  step{whole:52.2} ms ({best:.2} at best)");
         let rest = whole - prefix - lowering - products - loss - optimizer;
@@ -305,9 +321,9 @@ impl Subject {
         ] {
             println!("    {name:32}{value:20.2}");
         }
-        println!("  useful{useful:50.0} GF/s, {:.0} % of the sgemm rate", 100.0 * share);
+        println!("  sgemm{rate:51.0} GF/s ({best_rate:.0} at best)");
+        println!("  useful{useful:50.0} GF/s, {:.0} % of the sgemm rate", 100.0 * useful / rate);
         println!("  at best{:49.0} % of it", 100.0 * best_share);
-        self.pytorch.print_beside(whole, rate);
         if best_share < self.least_share {
             eprintln!("  TOO SLOW: less than {:.0} % of the sgemm rate", 100.0 * self.least_share);
         }
@@ -350,8 +366,8 @@ impl Subject {
     }
 }
 
-fn milliseconds(count: usize, mut work: impl FnMut()) -> Rounds {
+/// Of so many rounds, after one that is not counted.
+fn milliseconds(count: usize, mut work: impl FnMut()) -> Vec<f64> {
     work();
-    let rounds: Vec<f64> = (0..count).map(|_| 1e3 * seconds(&mut work)).collect();
-    Rounds { best: rounds.iter().copied().fold(f64::MAX, f64::min), median: median(rounds) }
+    (0..count).map(|_| 1e3 * seconds(&mut work)).collect()
 }

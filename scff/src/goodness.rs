@@ -9,9 +9,12 @@
 
 use std::ops::AddAssign;
 
+use multiversion::multiversion;
 use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::softplus::{LANES, NOTHING, Softplus};
 
 /// Thresholds and penalty of a layer's loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,22 +107,11 @@ pub fn loss_and_gradient(
     positives: usize,
     loss: &LossParameters,
 ) -> (Loss, Array2<f32>) {
-    let (of_pairs, gradient) = losses_and_gradient(goodness, positives, loss, |_| true);
-    (total(of_pairs), gradient)
-}
-
-/// Each pair's part of the loss, and dL/dg, of the pairs that are `wanted`; zeros of the others.
-pub fn losses_and_gradient(
-    goodness: &Goodness,
-    positives: usize,
-    loss: &LossParameters,
-    wanted: impl Fn(usize) -> bool + Sync,
-) -> (Vec<Loss>, Array2<f32>) {
     let mut gradient = Array2::zeros(goodness.0.dim());
     let pairs = goodness.0.outer_iter().map(|row| row.to_slice().expect("rows are contiguous"));
     let slots = gradient.outer_iter_mut().map(|row| row.into_slice().expect("a fresh array is contiguous"));
-    let of_pairs = of_pairs(pairs.zip(slots).collect(), positives, loss, wanted);
-    (of_pairs, gradient)
+    let loss = of_batch(pairs.zip(slots).collect(), positives, loss);
+    (loss, gradient)
 }
 
 /// The loss of a batch of pairs of sequences, and dL/dg: each of so many frames, one pair after another.
@@ -141,12 +133,19 @@ pub fn sequence_loss_and_gradient(
         (slot, slots) = std::mem::take(&mut slots).split_at_mut(length);
         pairs.push((own, slot));
     }
-    let of_pairs = of_pairs(pairs, positives, loss, |_| true);
-    (total(of_pairs), gradient)
+    let loss = of_batch(pairs, positives, loss);
+    (loss, gradient)
 }
 
-/// In the order of pairs, whoever computed them.
-fn total(of_pairs: Vec<Loss>) -> Loss {
+/// The sum of each pair's part of the loss; its goodness, and where dL/dg is written.
+fn of_batch(pairs: Vec<(&[f32], &mut [f32])>, positives: usize, loss: &LossParameters) -> Loss {
+    let objective = Objective { positives, pairs: pairs.len(), parameters: *loss };
+    let positions = pairs.first().map_or(1, |(g, _)| g.len().max(1));
+    // A few thousand exponentials make a task.
+    let together = (TASK / positions).max(1);
+    let of_pair = |(pair, (g, gradient))| objective.of_pair(pair, g, gradient);
+    let of_pairs: Vec<Loss> = pairs.into_par_iter().enumerate().with_min_len(together).map(of_pair).collect();
+    // In the order of pairs, whoever computed them.
     let mut total = Loss::default();
     for pair in of_pairs {
         total += pair;
@@ -154,96 +153,88 @@ fn total(of_pairs: Vec<Loss>) -> Loss {
     total
 }
 
-/// Each pair's part of the loss; its goodness, and where dL/dg is written, if it is wanted.
-fn of_pairs(
-    pairs: Vec<(&[f32], &mut [f32])>,
-    positives: usize,
-    loss: &LossParameters,
-    wanted: impl Fn(usize) -> bool + Sync,
-) -> Vec<Loss> {
-    let count = pairs.len();
-    let positions = pairs.first().map_or(1, |(g, _)| g.len().max(1));
-    // A few thousand exponentials make a task.
-    let together = (TASK / positions).max(1);
-    let of_pair = |(pair, (g, gradient))| {
-        if !wanted(pair) {
-            Loss::default()
-        } else if pair < positives {
-            positive_pair(g, gradient, positives as f64, loss)
+/// What the loss of a batch is of its pairs, of which the first are positive.
+#[derive(Clone, Copy)]
+pub(crate) struct Objective {
+    pub(crate) positives: usize,
+    pub(crate) pairs: usize,
+    pub(crate) parameters: LossParameters,
+}
+
+impl Objective {
+    /// A pair's part of the loss, and dL/dg, of its goodness: (positions).
+    pub(crate) fn of_pair(&self, pair: usize, g: &[f32], gradient: &mut [f32]) -> Loss {
+        if pair < self.positives {
+            positive_pair(g, gradient, self.positives as f64, &self.parameters)
         } else {
-            negative_pair(g, gradient, (count - positives) as f64, loss)
+            negative_pair(g, gradient, (self.pairs - self.positives) as f64, &self.parameters)
         }
-    };
-    pairs.into_par_iter().enumerate().with_min_len(together).map(of_pair).collect()
+    }
 }
 
 const TASK: usize = 2048;
 
 /// One of `count` positive pairs: its part of the loss, and dL/dg.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
 fn positive_pair(g: &[f32], gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
     let (theta, lambda) = (f64::from(loss.theta_pos), f64::from(loss.lambda));
-    let norm = g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+    let norm = sum(g, |g| g * g).sqrt();
     let pull = if norm > 0.0 { lambda / (count * norm) } else { 0.0 };
     let all = count * g.len() as f64;
-    let (mut softplus, mut sum) = (Softplus::default(), 0.0);
-    for (&g, slot) in g.iter().zip(gradient) {
-        let g = f64::from(g);
-        sum += g;
-        *slot = (pull * g - softplus.add(theta - g) / all) as f32;
-    }
+    let softplus = slopes(g, gradient, |g| theta - g, |g, slope| pull * g - slope / all);
     Loss {
-        positive: softplus.sum() / all,
-        goodness_pos: sum / all,
+        positive: softplus / all,
+        goodness_pos: sum(g, |g| g) / all,
         penalty: lambda * norm / count,
         ..Loss::default()
     }
 }
 
 /// One of `count` negative pairs: its part of the loss, and dL/dg.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
 fn negative_pair(g: &[f32], gradient: &mut [f32], count: f64, loss: &LossParameters) -> Loss {
+    let theta = f64::from(loss.theta_neg);
     let all = count * g.len() as f64;
-    let (mut softplus, mut sum) = (Softplus::default(), 0.0);
-    for (&g, slot) in g.iter().zip(gradient) {
-        let g = f64::from(g);
-        sum += g;
-        *slot = (softplus.add(g - f64::from(loss.theta_neg)) / all) as f32;
-    }
-    Loss { negative: softplus.sum() / all, goodness_neg: sum / all, ..Loss::default() }
+    let softplus = slopes(g, gradient, |g| g - theta, |_, slope| slope / all);
+    Loss { negative: softplus / all, goodness_neg: sum(g, |g| g) / all, ..Loss::default() }
 }
 
-/// A sum of log(1 + exp(u)), without overflow: of max(u, 0), and of log(1 + exp(-|u|)), of which one logarithm serves
-/// hundreds. `libm` gives every machine the same bits.
-struct Softplus {
-    linear: f64,
-    logarithms: f64,
-    /// What the next logarithm is of: a product of numbers from 1 to 2.
-    product: f64,
-}
-
-impl Default for Softplus {
-    fn default() -> Self {
-        Self { linear: 0.0, logarithms: 0.0, product: 1.0 }
-    }
-}
-
-impl Softplus {
-    /// Adds that of `u`, and returns its derivative.
-    fn add(&mut self, u: f64) -> f64 {
-        const LARGE: f64 = 1e300;
-        let e = libm::exp(-u.abs());
-        self.linear += u.max(0.0);
-        self.product *= 1.0 + e;
-        if self.product > LARGE {
-            self.logarithms += libm::log(self.product);
-            self.product = 1.0;
+/// The sum of log(1 + exp(u(g))); writes what is `made` of each g and the derivative at u.
+#[inline(always)]
+fn slopes(g: &[f32], gradient: &mut [f32], u: impl Fn(f64) -> f64, made: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut softplus = Softplus::default();
+    let (g, g_rest) = g.as_chunks::<LANES>();
+    let (gradient, gradient_rest) = gradient.as_chunks_mut::<LANES>();
+    for (g, slots) in g.iter().zip(gradient) {
+        let g = g.map(f64::from);
+        let slopes = softplus.add(g.map(&u));
+        for lane in 0..LANES {
+            slots[lane] = made(g[lane], slopes[lane]) as f32;
         }
-        let share = 1.0 / (1.0 + e);
-        if u >= 0.0 { share } else { e * share }
     }
+    if !g_rest.is_empty() {
+        let mut last = [NOTHING; LANES];
+        last.iter_mut().zip(g_rest).for_each(|(last, &g)| *last = u(f64::from(g)));
+        let slopes = softplus.add(last);
+        for ((slot, &g), slope) in gradient_rest.iter_mut().zip(g_rest).zip(slopes) {
+            *slot = made(f64::from(g), slope) as f32;
+        }
+    }
+    softplus.sum()
+}
 
-    fn sum(&self) -> f64 {
-        self.linear + (self.logarithms + libm::log(self.product))
+/// The sum of what each g adds.
+#[inline(always)]
+fn sum(g: &[f32], added: impl Fn(f64) -> f64) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = g.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += added(f64::from(chunk[lane]));
+        }
     }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &g)| *lane += added(f64::from(g)));
+    lanes.iter().sum()
 }
 
 #[cfg(test)]
@@ -253,18 +244,6 @@ mod tests {
     use super::*;
 
     const LOSS: LossParameters = LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.1 };
-
-    #[test]
-    fn a_sum_of_softplus_is_that_of_its_parts() {
-        let numbers = |index: i32| f64::from(index % 89 - 44) * 0.9;
-        let mut sum = Softplus::default();
-        for u in (0..3000).map(numbers) {
-            let slope = 1.0 / (1.0 + (-u).exp());
-            assert!((sum.add(u) - slope).abs() < 1e-15, "{u}");
-        }
-        let expected: f64 = (0..3000).map(|index| numbers(index).exp().ln_1p()).sum();
-        assert!((sum.sum() / expected - 1.0).abs() < 1e-13, "{} {expected}", sum.sum());
-    }
 
     #[test]
     fn a_huge_goodness_gives_a_finite_loss() {
@@ -307,6 +286,6 @@ mod tests {
     #[test]
     fn the_norm_of_zero_goodness_has_no_slope() {
         let (_, gradient) = loss_and_gradient(&Goodness(array![[0.0], [0.0]]), 1, &LOSS);
-        assert!((gradient[(0, 0)] + Softplus::default().add(1.0) as f32).abs() < 1e-6);
+        assert!((gradient[(0, 0)] + 1.0 / (1.0 + (-1.0_f32).exp())).abs() < 1e-6);
     }
 }

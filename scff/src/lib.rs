@@ -48,3 +48,4 @@ mod fixture;
 mod finite;
 mod matrix;
 mod scratch;
+mod softplus;

@@ -19,6 +19,14 @@ const BATCH: usize = 12;
 const SHIFTS: [usize; 2] = [1, 5];
 
 fn layer(map: LayerMap, pairs: PairSource, transmit: Transmit, block: usize) -> TrainingLayer {
+    shared((map, pairs, transmit, block), Sharing::Channels).expect("all layers can be shared so")
+}
+
+/// None where it cannot be shared so.
+fn shared(
+    (map, pairs, transmit, block): (LayerMap, PairSource, Transmit, usize),
+    sharing: Sharing,
+) -> Option<TrainingLayer> {
     scff::blas::use_one_thread_per_call();
     let pool = match map {
         LayerMap::Conv(_) => Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
@@ -29,9 +37,10 @@ fn layer(map: LayerMap, pairs: PairSource, transmit: Transmit, block: usize) -> 
     let hyperparameters = Hyperparameters {
         loss: LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.03 },
         optimizer: OptimizerParameters { learning_rate: 0.01, weight_decay: 0.001, gamma: 0.9, period: 2 },
-        sharing: Sharing::Channels,
+        sharing,
     };
-    TrainingLayer::new(spec, hyperparameters, &LayerState::initial(&map, &mut random)).unwrap()
+    let state = LayerState::initial(&map, &mut random);
+    sharing.suits(&spec).then(|| TrainingLayer::new(spec, hyperparameters, &state).unwrap())
 }
 
 fn dense(inputs: usize, outputs: usize) -> LayerMap {
@@ -62,31 +71,40 @@ fn a_layer_passes_on_what_it_would_frozen_before_the_update() {
     for map in [dense(30, 23), conv(8, 3, 10)] {
         for transmit in [Transmit::Triangle, Transmit::Relu] {
             for pairs in [PairSource::Makes, PairSource::Takes] {
-                let mut stage = TrainingStage::new(vec![], layer(map, pairs, transmit, 4));
-                let mut alone = TrainingStage::new(vec![], layer(map, pairs, transmit, 4));
-                let count = if pairs == PairSource::Makes { BATCH } else { BATCH * (1 + SHIFTS.len()) };
-                for step in 0..3 {
-                    let rows = rows(step, count, map.inputs());
-                    let parameters = stage.layer().state().parameters;
-                    let frozen = FrozenLayer::new(stage.layer().spec().clone(), parameters).unwrap();
-                    let input = if pairs == PairSource::Makes {
-                        PairedRows::make(rows.clone(), &map, false, &SHIFTS)
-                    } else {
-                        let rows = rows.clone();
-                        PairedRows::take(scff::pair::PairActivations { rows, positives: BATCH }, &map)
-                    };
-                    let expected = frozen.transform_pairs(&input).rows;
-                    let pass_on = if step == 1 { PassOn::Positives } else { PassOn::Pairs };
-                    let (_, passed_on) = stage.step_and_pass_on(rows.clone(), false, &SHIFTS, pass_on);
-                    let passed = if step == 1 { BATCH } else { BATCH * (1 + SHIFTS.len()) };
-                    let Samples::Rows(passed_on) = passed_on else { panic!("rows") };
-                    assert_close(&passed_on, &expected.slice(s![..passed, ..]).to_owned());
-                    // Passing on changes nothing about the step itself.
-                    alone.step(rows, false, &SHIFTS);
-                    assert_eq!(alone.layer().state(), stage.layer().state());
+                for sharing in [Sharing::Channels, Sharing::Samples] {
+                    let layer = || shared((map, pairs, transmit, 4), sharing);
+                    let Some((stage, alone)) = layer().zip(layer()) else { continue };
+                    check_passed_on(stage, alone);
                 }
             }
         }
+    }
+}
+
+/// Two layers that are the same.
+fn check_passed_on(layer: TrainingLayer, alone: TrainingLayer) {
+    let (map, makes_pairs) = (layer.spec().map, layer.spec().makes_pairs());
+    let (mut stage, mut alone) = (TrainingStage::new(vec![], layer), TrainingStage::new(vec![], alone));
+    let count = if makes_pairs { BATCH } else { BATCH * (1 + SHIFTS.len()) };
+    for step in 0..3 {
+        let rows = rows(step, count, map.inputs());
+        let parameters = stage.layer().state().parameters;
+        let frozen = FrozenLayer::new(stage.layer().spec().clone(), parameters).unwrap();
+        let input = if makes_pairs {
+            PairedRows::make(rows.clone(), &map, false, &SHIFTS)
+        } else {
+            let rows = rows.clone();
+            PairedRows::take(scff::pair::PairActivations { rows, positives: BATCH }, &map)
+        };
+        let expected = frozen.transform_pairs(&input).rows;
+        let pass_on = if step == 1 { PassOn::Positives } else { PassOn::Pairs };
+        let (_, passed_on) = stage.step_and_pass_on(rows.clone(), false, &SHIFTS, pass_on);
+        let passed = if step == 1 { BATCH } else { BATCH * (1 + SHIFTS.len()) };
+        let Samples::Rows(passed_on) = passed_on else { panic!("rows") };
+        assert_close(&passed_on, &expected.slice(s![..passed, ..]).to_owned());
+        // Passing on changes nothing about the step itself.
+        alone.step(rows, false, &SHIFTS);
+        assert_eq!(alone.layer().state(), stage.layer().state());
     }
 }
 

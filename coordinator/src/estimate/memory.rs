@@ -19,7 +19,7 @@ const BATCHES: u64 = 4;
 pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
     let below = &plan.stages[..stage.layer.0 as usize];
     let parameters = |stage: &Stage| stage.spec.map.parameters() as u64;
-    let layers = below.iter().map(parameters).sum::<u64>() + TRAINED * parameters(stage);
+    let layers = below.iter().map(hosted).sum::<u64>() + TRAINED * parameters(stage);
     let row_bytes = BATCHES * plan.row_bytes(stage) + 2 * NUMBER * stage.elements as u64;
     let batches = plan.mean_share() * (plan.rows_per_step() * row_bytes) as f64;
     let computed = below[stage.cut_point as usize..].iter().chain([stage]).map(|layer| {
@@ -29,6 +29,17 @@ pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
     });
     let computed = plan.mean_share() * computed.sum::<u64>() as f64;
     NUMBER * (layers + computed as u64 + transformed(plan, stage)) + batches as u64
+}
+
+/// Numbers of a frozen layer that a worker hosts: its parameters, and with Winograd's algorithm the transformed kernels.
+fn hosted(stage: &Stage) -> u64 {
+    let kernels = match &stage.spec.map {
+        LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
+            conv.products_of_weight() * conv.input.channels * conv.channels
+        }
+        _ => 0,
+    };
+    (stage.spec.map.parameters() + kernels) as u64
 }
 
 /// Numbers that Winograd's algorithm keeps of a batch, and those that are made and used up for one set of channels on each of

@@ -1,6 +1,7 @@
 //! What the benchmarks share: clocks, this machine's sgemm rate, PyTorch's recorded times.
 
 #![expect(clippy::disallowed_methods, reason = "benches measure")]
+#![allow(dead_code, reason = "each benchmark uses some of it")]
 
 use std::time::Instant;
 
@@ -45,23 +46,43 @@ pub struct SgemmRate {
     pub two: f64,
 }
 
+/// Products of two square matrices.
+pub struct Sgemm {
+    pub size: usize,
+    factors: [Array2<f32>; 2],
+    product: Array2<f32>,
+}
+
+impl Sgemm {
+    pub fn new(quick: bool) -> Self {
+        let size = if quick { 2048 } else { 4096 };
+        let factors = [1, 2].map(|salt| random_rows(salt, size, size));
+        Self { size, factors, product: Array2::zeros((size, size)) }
+    }
+
+    /// GF/s of one product on so many threads, those of the pool in which it is called.
+    pub fn rate(&mut self, threads: usize) -> f64 {
+        let Self { size, factors: [a, b], product } = self;
+        let mut work = || {
+            product
+                .axis_chunks_iter_mut(Axis(0), *size / threads)
+                .into_par_iter()
+                .zip(a.axis_chunks_iter(Axis(0), *size / threads))
+                .for_each(|(mut product, a)| general_mat_mul(1.0, &a, b, 0.0, &mut product));
+        };
+        2.0 * (*size as f64).powi(3) / seconds(&mut work) / 1e9
+    }
+}
+
 impl SgemmRate {
     pub fn measure(quick: bool) -> Self {
-        let size = if quick { 2048 } else { 4096 };
-        let [a, b] = [1, 2].map(|salt| random_rows(salt, size, size));
-        let mut c = Array2::zeros((size, size));
-        let mut rate = |threads: usize| {
+        let mut sgemm = Sgemm::new(quick);
+        let mut best = |threads: usize| {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            let mut product = || {
-                c.axis_chunks_iter_mut(Axis(0), size / threads)
-                    .into_par_iter()
-                    .zip(a.axis_chunks_iter(Axis(0), size / threads))
-                    .for_each(|(mut c, a)| general_mat_mul(1.0, &a, &b, 0.0, &mut c));
-            };
-            let seconds = pool.install(|| (0..4).map(|_| seconds(&mut product)).fold(f64::MAX, f64::min));
-            2.0 * (size as f64).powi(3) / seconds / 1e9
+            pool.install(|| (0..4).map(|_| sgemm.rate(threads)).fold(0.0, f64::max))
         };
-        Self { size, one: rate(1), two: rate(2) }
+        let (one, two) = (best(1), best(2));
+        Self { size: sgemm.size, one, two }
     }
 
     pub fn mean(&self, other: &Self) -> Self {
@@ -82,6 +103,16 @@ pub fn seconds(work: &mut impl FnMut()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
+}
+
+/// The largest.
+pub fn most(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::MIN, f64::max)
+}
+
+/// The smallest.
+pub fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::MAX, f64::min)
 }
 
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {

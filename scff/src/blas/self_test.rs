@@ -20,12 +20,16 @@ enum Form {
     RowByRow,
     /// The gradient of weights: of rows, and once more of them, added up.
     Gradient,
+    /// Rows times weights that stand as (inputs, channels).
+    Across,
+    /// The gradient of such weights.
+    GradientAcross,
 }
 
 /// Rows, inputs and channels.
 type Shape = (usize, usize, usize);
 
-const PRODUCTS: [(Form, Shape); 14] = [
+const PRODUCTS: [(Form, Shape); 18] = [
     (Form::Forward, (100, 784, 200)),
     (Form::Forward, (53, 2000, 61)),
     (Form::Forward, (35, 3456, 48)),
@@ -40,6 +44,11 @@ const PRODUCTS: [(Form, Shape); 14] = [
     (Form::Gradient, (517, 75, 96)),
     (Form::Gradient, (1031, 27, 24)),
     (Form::Gradient, (7, 100, 17)),
+    // The first of each is small enough for kernels that do not pack what they multiply.
+    (Form::Across, (128, 75, 96)),
+    (Form::Across, (500, 147, 96)),
+    (Form::GradientAcross, (128, 75, 96)),
+    (Form::GradientAcross, (500, 147, 96)),
 ];
 
 /// A product that is not what it should be.
@@ -87,8 +96,9 @@ impl Factors {
         let mut matrix = |shape| Array2::from_shape_simple_fn(shape, || symmetric(&mut random, 1.0));
         let rows_of_inputs = matrix((rows, inputs));
         let other = match form {
-            Form::Gradient => matrix((rows, channels)),
+            Form::Gradient | Form::GradientAcross => matrix((rows, channels)),
             Form::Forward | Form::RowByRow => matrix((channels, inputs)),
+            Form::Across => matrix((inputs, channels)),
         };
         Self { form, rows: rows_of_inputs, other }
     }
@@ -99,9 +109,13 @@ impl Factors {
         match form {
             Form::Forward => product(rows.view(), other.view(), &mut result.view_mut()),
             Form::RowByRow => product_row_by_row(rows.view(), other.view(), &mut result.view_mut()),
-            Form::Gradient => {
+            Form::Across => general_mat_mul(1.0, rows, other, 0.0, &mut result),
+            Form::Gradient | Form::GradientAcross => {
                 for begun in [0.0, 1.0] {
-                    general_mat_mul(1.0, &other.t(), rows, begun, &mut result);
+                    match form {
+                        Form::Gradient => general_mat_mul(1.0, &other.t(), rows, begun, &mut result),
+                        _ => general_mat_mul(1.0, &rows.t(), other, begun, &mut result),
+                    }
                 }
             }
         }
@@ -115,6 +129,11 @@ impl Factors {
             Form::Forward | Form::RowByRow => {
                 product_without_blas(rows.view(), other.view(), &mut result.view_mut());
             }
+            Form::Across => product_without_blas(rows.view(), other.t(), &mut result.view_mut()),
+            Form::GradientAcross => {
+                product_without_blas(rows.t(), other.t(), &mut result.view_mut());
+                result *= 2.0;
+            }
             Form::Gradient => {
                 product_without_blas(other.t(), rows.t(), &mut result.view_mut());
                 result *= 2.0;
@@ -127,7 +146,9 @@ impl Factors {
         let Self { form, rows, other } = self;
         Array2::zeros(match form {
             Form::Forward | Form::RowByRow => (rows.nrows(), other.nrows()),
+            Form::Across => (rows.nrows(), other.ncols()),
             Form::Gradient => (other.ncols(), rows.ncols()),
+            Form::GradientAcross => (rows.ncols(), other.ncols()),
         })
     }
 }
@@ -155,7 +176,7 @@ mod tests {
         let numbers: usize = PRODUCTS
             .iter()
             .map(|(form, (rows, inputs, channels))| match form {
-                Form::Gradient => channels * inputs,
+                Form::Gradient | Form::GradientAcross => channels * inputs,
                 _ => rows * channels,
             })
             .sum();

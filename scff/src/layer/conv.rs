@@ -111,11 +111,11 @@ impl Conv {
     pub fn patches(&self, map: &[f32], patches: &mut [f32]) {
         let mut padded = buffer(self.padded().len());
         self.pad(map, &mut padded);
-        self.lower(&padded, patches);
+        self.lower(&padded, 0, patches);
     }
 
     /// Writes the reflect-padded `map` to `padded`: (height, width, channels) each.
-    fn pad(&self, map: &[f32], padded: &mut [f32]) {
+    pub(crate) fn pad(&self, map: &[f32], padded: &mut [f32]) {
         let MapShape { height, width, channels } = self.input;
         let margin = self.padding * channels;
         let row_length = width * channels;
@@ -130,18 +130,36 @@ impl Conv {
         }
     }
 
-    /// Writes all patches of a padded map to `patches`, (positions, fan-in).
-    fn lower(&self, padded: &[f32], patches: &mut [f32]) {
+    /// Writes the patches of a padded map from position `first` on to `patches`, (positions, fan-in), as many as there is room for.
+    pub(crate) fn lower(&self, padded: &[f32], first: usize, patches: &mut [f32]) {
         let MapShape { width, .. } = self.output();
         let channels = self.input.channels;
         let row_length = self.padded().width * channels;
         let run = self.kernel * channels;
-        for (position, patch) in patches.chunks_exact_mut(self.fan_in()).enumerate() {
+        let mut rest = patches;
+        for position in first..first + rest.len() / self.fan_in() {
             let start = position / width * row_length + position % width * channels;
-            for (row, out) in patch.chunks_exact_mut(run).enumerate() {
-                out.copy_from_slice(&padded[start + row * row_length..][..run]);
+            for row in 0..self.kernel {
+                copy(&padded[start + row * row_length..], run, rest);
+                rest = &mut rest[run..];
             }
         }
+    }
+}
+
+/// Copies the first `run` numbers. Where both sides are longer, what follows may be written too, and whoever copies from the
+/// front to the back writes over that.
+#[inline(always)]
+fn copy(from: &[f32], run: usize, to: &mut [f32]) {
+    /// So many numbers are moved at once, where a run of fifteen would take a call.
+    const TOGETHER: usize = 16;
+    let whole = run.next_multiple_of(TOGETHER);
+    if from.len() < whole || to.len() < whole {
+        return to[..run].copy_from_slice(&from[..run]);
+    }
+    let (from, to) = (from[..whole].as_chunks::<TOGETHER>().0, to[..whole].as_chunks_mut::<TOGETHER>().0);
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Step;
 use crate::frozen::FrozenLayer;
 use crate::goodness::{
-    Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, losses_and_gradient,
-    sequence_loss_and_gradient,
+    Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, sequence_loss_and_gradient,
 };
 use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
 use crate::optimizer::{OptimizerParameters, Update};
-use crate::pair::{Pair, PairedRows};
+use crate::pair::PairedRows;
+use crate::samples::Samples;
 use crate::sequence_pair::PairedSequences;
 
 use super::block::{Block, Linear};
@@ -21,7 +21,7 @@ use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::input::Paired;
 use super::recurrent::RecurrentLayer;
-use super::sharing::{Partial, PartialGradient, Sharing, Sums};
+use super::sharing::{Partial, Sharing, Sums};
 
 /// How a layer learns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,7 +91,11 @@ impl TrainingLayer {
             (_, samples) => (spec.channels(), samples),
         };
         state.check(&spec.map)?;
-        let blocks: Vec<_> = spec.blocks().into_iter().filter(|block| channels.contains(*block)).collect();
+        let blocks = match hyperparameters.sharing {
+            Sharing::Channels => spec.blocks(),
+            Sharing::Samples => vec![spec.channels()],
+        };
+        let blocks: Vec<_> = blocks.into_iter().filter(|block| channels.contains(*block)).collect();
         let owned: usize = blocks.iter().map(|block| block.len()).sum();
         assert_eq!(owned, channels.len(), "a shard owns whole blocks");
         let kind = match spec.map {
@@ -128,11 +132,28 @@ impl TrainingLayer {
 
     /// First half of a step: what is to be added to that of the others who share the layer.
     pub fn begin_step<'a>(&mut self, input: impl Into<Paired<'a>>) -> Partial {
-        match (input.into(), self.sharing()) {
+        self.begin_step_and_pass_on(input, 0).0
+    }
+
+    /// The same, and what the layer passes on for the first `pairs` pairs, by the weights before the update. Not for a shard,
+    /// which has no other channels or samples to make it of.
+    pub fn begin_step_and_pass_on<'a>(
+        &mut self,
+        input: impl Into<Paired<'a>>,
+        pairs: usize,
+    ) -> (Partial, Samples) {
+        let input = input.into();
+        let partial = match (input, self.sharing()) {
             (Paired::Sequences(input), _) => Partial::Goodness(self.recurrent().forward(input)),
-            (Paired::Rows(input), Sharing::Channels) => Partial::Goodness(self.goodness(input, |_| true)),
-            (Paired::Rows(input), Sharing::Samples) => Partial::Gradient(self.gradient(input)),
-        }
+            (Paired::Rows(input), Sharing::Channels) => Partial::Goodness(self.goodness(input)),
+            (Paired::Rows(input), Sharing::Samples) => {
+                let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
+                let (spec, loss) = (self.spec.clone(), self.hyperparameters.loss);
+                let (partial, passed_on) = self.conv().walk((&spec, &loss), input, &own, pairs);
+                return (Partial::Gradient(partial), passed_on.into());
+            }
+        };
+        (partial, self.pass_on(input, pairs))
     }
 
     /// Second half of a step, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: what
@@ -144,7 +165,7 @@ impl TrainingLayer {
             (Paired::Sequences(input), _) => self.learn_sequences(input, sums.numbers, &update),
             (Paired::Rows(input), Sharing::Channels) => self.learn_rows(input, sums.numbers, &update),
             (Paired::Rows(_), Sharing::Samples) => {
-                self.conv().update(sums.numbers, &update);
+                self.conv().update(&sums.numbers, &update);
                 sums.loss
             }
         };
@@ -180,8 +201,8 @@ impl TrainingLayer {
         loss
     }
 
-    /// Partial goodness of the pairs that are wanted, (own channel blocks, pairs * positions); zeros of others.
-    fn goodness(&mut self, input: &PairedRows, wanted: impl Fn(usize) -> bool + Sync) -> PartialGoodness {
+    /// Partial goodness: (own channel blocks, pairs * positions).
+    fn goodness(&mut self, input: &PairedRows) -> PartialGoodness {
         let positions = self.spec.map.output().positions();
         let numbers = input.pairs().len() * positions;
         let mut partial;
@@ -192,32 +213,11 @@ impl TrainingLayer {
             }
             Kind::Conv(layer) => {
                 partial = Array2::zeros((layer.blocks().len(), numbers));
-                layer.forward(input, wanted, &mut partial);
+                layer.forward(input, &mut partial);
             }
             Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }
         PartialGoodness(partial)
-    }
-
-    /// Gradients of the samples that it owns. What others own is computed as far as pairs reach over to it.
-    fn gradient(&mut self, input: &PairedRows) -> PartialGradient {
-        let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
-        let pairs = input.pairs();
-        let wanted = |pair: usize| {
-            let Pair { first, second, .. } = pairs[pair];
-            own.contains(&first) || second.is_some_and(|second| own.contains(&second))
-        };
-        let partial = self.goodness(input, wanted);
-        let mut sums = vec![0.0; partial.0.ncols()];
-        partial.add_to(&mut sums);
-        let goodness = self.goodness_of(sums, input);
-        let (losses, gradient) =
-            losses_and_gradient(&goodness, input.positives(), &self.hyperparameters.loss, wanted);
-        let coefficients = self.coefficients(gradient);
-        let gradients = self.conv().gradients(input, &coefficients, &own);
-        let mut own: Vec<usize> = (0..pairs.len()).filter(|pair| own.contains(&pairs[*pair].first)).collect();
-        own.sort_by_key(|pair| pairs[*pair].first);
-        PartialGradient { gradients, losses: own.into_iter().map(|pair| losses[pair]).collect() }
     }
 
     fn goodness_of(&self, sums: Vec<f32>, input: &PairedRows) -> Goodness {

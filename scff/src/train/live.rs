@@ -12,11 +12,10 @@ use crate::samples::Samples;
 use crate::scratch::buffer;
 
 impl TrainingLayer {
-    /// What the layer passes on for the first `pairs` pairs of `input`, by the weights before the update. Not for a shard,
-    /// which has no other channels to take the mean with. To be called between [`Self::begin_step`] and
-    /// [`Self::end_step`], whose maps it uses.
-    pub fn transmit<'a>(&self, input: impl Into<Paired<'a>>, pairs: usize) -> Samples {
-        match (input.into(), &self.kind) {
+    /// What the layer passes on for the first `pairs` pairs of `input`, of the maps that the first half of the step on it has
+    /// made.
+    pub(super) fn pass_on(&self, input: Paired<'_>, pairs: usize) -> Samples {
+        match (input, &self.kind) {
             (Paired::Rows(input), Kind::Dense(layer)) => {
                 self.transmit_rows(input, pairs, layer.blocks(), &layer.mapped()).into()
             }

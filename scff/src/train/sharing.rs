@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use ndarray::{Array2, aview1};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::finite::all_finite;
@@ -61,6 +62,9 @@ impl Sharing {
     }
 }
 
+/// Numbers of a gradient that are added up together: a task.
+const NUMBERS: usize = 1024;
+
 /// What one worker adds to what a step needs of all that share the layer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Partial {
@@ -111,11 +115,15 @@ impl Partial {
         match self {
             Self::Goodness(goodness) => goodness.add_to(&mut sums.numbers),
             Self::Gradient(PartialGradient { gradients, losses }) => {
-                for gradient in gradients.outer_iter() {
-                    for (sum, value) in sums.numbers.iter_mut().zip(gradient) {
-                        *sum += value;
+                sums.numbers.par_chunks_mut(NUMBERS).enumerate().for_each(|(chunk, sums)| {
+                    let numbers = chunk * NUMBERS..chunk * NUMBERS + sums.len();
+                    for gradient in gradients.outer_iter() {
+                        let gradient = gradient.to_slice().expect("rows are contiguous");
+                        for (sum, value) in sums.iter_mut().zip(&gradient[numbers.clone()]) {
+                            *sum += value;
+                        }
                     }
-                }
+                });
                 for loss in losses {
                     sums.loss += *loss;
                 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use ndarray::Array2;
-
 use super::input::PairedSamples;
 use super::layer::{StepReport, TrainingLayer};
 use super::sharing::{Partial, Sharing, Sums};
@@ -93,12 +91,12 @@ impl TrainingStage {
         if self.layer.sharing() == Sharing::Samples {
             input = input.neighbouring();
         }
-        let partial = self.layer.begin_step(&input);
-        let passed_on = match pass_on {
-            PassOn::Nothing => Array2::zeros((0, self.layer.spec().outputs())).into(),
-            PassOn::Positives => self.layer.transmit(&input, input.positives()),
-            PassOn::Pairs => self.layer.transmit(&input, input.count()),
+        let pairs = match pass_on {
+            PassOn::Nothing => 0,
+            PassOn::Positives => input.positives(),
+            PassOn::Pairs => input.count(),
         };
+        let (partial, passed_on) = self.layer.begin_step_and_pass_on(&input, pairs);
         Half { input, partial, passed_on }
     }
 

@@ -5,6 +5,8 @@ use ndarray::linalg::general_mat_mul;
 
 use crate::blas::product;
 use crate::layer::{Algorithm, Conv, LayerMap, LayerSpec, Tiles};
+use crate::train::Sharing;
+use crate::train::conv::rows_of_a_call;
 use crate::winograd::{CHANNELS, Chunks, FREQUENCIES, Tiling, evenly};
 
 /// A call of more rows is no faster.
@@ -19,19 +21,24 @@ const WEIGHTS: usize = 4 << 20;
 pub struct ProductTrial {
     /// (rows of a call, fan-in).
     rows: Array2<f32>,
-    /// Of each of the thread's blocks, (channels of a block, fan-in).
+    /// Of each of the thread's blocks, (channels of a block, fan-in), or, where samples are shared, (fan-in, channels).
     weights: Vec<Array2<f32>>,
     /// Whose turn it is.
     next: usize,
     /// (rows of a call, channels of a block).
     mapped: Array2<f32>,
-    /// (channels of a block, fan-in).
+    /// As the weights.
     gradient: Array2<f32>,
+    sharing: Sharing,
 }
 
 impl ProductTrial {
     /// In the shapes that a step of a layer has which maps `rows` rows on so many threads.
-    pub fn new(spec: &LayerSpec, rows: usize, threads: usize) -> Self {
+    pub fn new(spec: &LayerSpec, sharing: Sharing, rows: usize, threads: usize) -> Self {
+        if let (Sharing::Samples, LayerMap::Conv(conv)) = (sharing, &spec.map) {
+            let tall = rows_of_a_call(conv).min(conv.output().positions());
+            return Self::of_shape((tall, conv.channels, conv.fan_in()), 1, sharing);
+        }
         let block = spec.blocks()[0].len();
         let tall = match &spec.map {
             LayerMap::Dense(_) => rows,
@@ -44,7 +51,7 @@ impl ProductTrial {
                 samples * conv.output().positions()
             }
         };
-        Self::of_shape((tall, block, spec.map.fan_in()), spec.blocks().len().div_ceil(threads))
+        Self::of_shape((tall, block, spec.map.fan_in()), spec.blocks().len().div_ceil(threads), sharing)
     }
 
     /// The same of Winograd's algorithm: of each set of channels, one call for each frequency.
@@ -53,20 +60,25 @@ impl ProductTrial {
         let tall = Chunks::new(&tiling, rows).heights().into_iter().max().unwrap_or(1);
         let set = evenly(conv.channels / block, CHANNELS / block).map(|set| set.len()).max().unwrap_or(1);
         let sets = conv.channels.div_ceil(set * block).div_ceil(threads);
-        Self::of_shape((tall, set * block, conv.input.channels), sets * FREQUENCIES)
+        Self::of_shape((tall, set * block, conv.input.channels), sets * FREQUENCIES, Sharing::Channels)
     }
 
     /// So many rows, channels and weights of each; of so many blocks.
-    fn of_shape((tall, channels, fan_in): (usize, usize, usize), blocks: usize) -> Self {
+    fn of_shape((tall, channels, fan_in): (usize, usize, usize), blocks: usize, sharing: Sharing) -> Self {
         let tall = tall.clamp(1, ROWS);
         let numbers = |rows, columns| Array2::from_elem((rows, columns), 0.5);
         let blocks = blocks.min(WEIGHTS / (channels * fan_in)).max(1);
+        let weight = match sharing {
+            Sharing::Channels => numbers(channels, fan_in),
+            Sharing::Samples => numbers(fan_in, channels),
+        };
         Self {
             rows: numbers(tall, fan_in),
-            weights: vec![numbers(channels, fan_in); blocks],
+            gradient: weight.clone(),
+            weights: vec![weight; blocks],
             next: 0,
             mapped: numbers(tall, channels),
-            gradient: numbers(channels, fan_in),
+            sharing,
         }
     }
 
@@ -79,8 +91,16 @@ impl ProductTrial {
     pub fn run(&mut self) {
         let weight = &self.weights[self.next];
         self.next = (self.next + 1) % self.weights.len();
-        product(self.rows.view(), weight.view(), &mut self.mapped.view_mut());
-        general_mat_mul(1.0, &self.mapped.t(), &self.rows, 0.0, &mut self.gradient);
+        match self.sharing {
+            Sharing::Channels => {
+                product(self.rows.view(), weight.view(), &mut self.mapped.view_mut());
+                general_mat_mul(1.0, &self.mapped.t(), &self.rows, 0.0, &mut self.gradient);
+            }
+            Sharing::Samples => {
+                general_mat_mul(1.0, &self.rows, weight, 0.0, &mut self.mapped);
+                general_mat_mul(1.0, &self.rows.t(), &self.mapped, 1.0, &mut self.gradient);
+            }
+        }
     }
 }
 
@@ -99,7 +119,7 @@ mod tests {
             readout_pool: None,
             block,
         };
-        ProductTrial::new(&spec, 100, 2)
+        ProductTrial::new(&spec, Sharing::Channels, 100, 2)
     }
 
     #[test]

@@ -49,29 +49,22 @@ impl Direct {
         conv: &Conv,
         blocks: &[Block],
         input: &PairedRows,
-        wanted: impl Fn(usize) -> bool + Sync,
         partial: &mut Array2<f32>,
     ) {
-        let mut needed = vec![false; input.rows().nrows()];
-        for (_, pair) in input.pairs().iter().enumerate().filter(|(pair, _)| wanted(*pair)) {
-            needed[pair.first] = true;
-            pair.second.inspect(|&second| needed[second] = true);
-        }
-        self.map(conv, blocks, input.rows(), &needed);
+        self.map(conv, blocks, input.rows());
         let positions = conv.output().positions();
         let partial: Vec<_> = partial.outer_iter_mut().collect();
         partial.into_par_iter().zip(blocks).zip(&self.mapped).for_each(|((partial, block), mapped)| {
             let partial = partial.into_slice().expect("contiguous");
-            let channels = block.with_mapped(mapped);
-            let pairs = partial.par_chunks_exact_mut(positions).zip(input.pairs()).enumerate();
-            pairs.filter(|(pair, _)| wanted(*pair)).for_each(|(_, (partial, pair))| {
-                channels.goodness(pair, input.bias_factor(), (0, block.channels.len()), partial);
+            let (channels, width) = (block.constants(), block.channels.len());
+            partial.par_chunks_exact_mut(positions).zip(input.pairs()).for_each(|(partial, pair)| {
+                channels.goodness(pair, input.bias_factor(), (mapped, 0..width), partial);
             });
         });
     }
 
-    /// U of every row that is needed, and of others of the same tiles.
-    fn map(&mut self, conv: &Conv, blocks: &[Block], rows: ArrayView2<'_, f32>, needed: &[bool]) {
+    /// U of every row.
+    fn map(&mut self, conv: &Conv, blocks: &[Block], rows: ArrayView2<'_, f32>) {
         let positions = conv.output().positions();
         let tiles = Tiles::new(conv, rows.nrows());
         let mut work: Vec<Vec<&mut [f32]>> = tiles.tiles().map(|_| Vec::new()).collect();
@@ -87,8 +80,7 @@ impl Direct {
             }
         }
         let tiles: Vec<_> = tiles.tiles().collect();
-        let work = work.into_par_iter().zip(tiles);
-        work.filter(|(_, tile)| needed[tile.clone()].contains(&true)).for_each(|(outs, tile)| {
+        work.into_par_iter().zip(tiles).for_each(|(outs, tile)| {
             let patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
             let patches = matrix(&patches, conv.fan_in());
             outs.into_par_iter().zip(blocks).for_each(|(out, block)| {
@@ -106,7 +98,7 @@ impl Direct {
         (input, coefficients): (&PairedRows, &[f32]),
         update: &Update,
     ) {
-        self.differentiate(conv, blocks, (input, coefficients), &(0..input.rows().nrows()));
+        self.differentiate(conv, blocks, input, coefficients);
         let mut of_blocks: Vec<Vec<&mut Gradient>> = blocks.iter().map(|_| Vec::new()).collect();
         for gradient in self.gradients.iter_mut().map(|group| group.iter_mut()) {
             of_blocks.iter_mut().zip(gradient).for_each(|(of_block, gradient)| of_block.push(gradient));
@@ -129,41 +121,10 @@ impl Direct {
         });
     }
 
-    /// See [`super::ConvLayer::gradients`].
-    pub(super) fn gradients(
-        &mut self,
-        conv: &Conv,
-        blocks: &[Block],
-        (input, coefficients): (&PairedRows, &[f32]),
-        own: &Range<usize>,
-    ) -> Array2<f32> {
-        self.differentiate(conv, blocks, (input, coefficients), own);
-        let numbers = blocks.iter().map(|block| block.parameters.weight.len() + 2 * block.channels.len());
-        let mut all = Array2::zeros((self.gradients.len(), numbers.sum()));
-        all.outer_iter_mut().into_par_iter().zip(&self.gradients).for_each(|(mut all, gradients)| {
-            let mut rest = all.as_slice_mut().expect("a fresh array is contiguous");
-            for Gradient { weight, sums, .. } in gradients {
-                for part in [weight, &sums.bias, &sums.weight_sums] {
-                    let (own, others) = rest.split_at_mut(part.len());
-                    own.copy_from_slice(part);
-                    rest = others;
-                }
-            }
-        });
-        all
-    }
-
-    /// Fills in the gradients of the groups of rows within `own`.
-    fn differentiate(
-        &mut self,
-        conv: &Conv,
-        blocks: &[Block],
-        (input, coefficients): (&PairedRows, &[f32]),
-        own: &Range<usize>,
-    ) {
+    /// Fills in the gradients of the groups.
+    fn differentiate(&mut self, conv: &Conv, blocks: &[Block], input: &PairedRows, coefficients: &[f32]) {
         let tiles = Tiles::new(conv, input.rows().nrows());
-        let within = |tiles: &Vec<Range<usize>>| tiles.first().is_some_and(|tile| own.contains(&tile.start));
-        let groups: Vec<_> = tiles.groups().filter(within).collect();
+        let groups: Vec<_> = tiles.groups().collect();
         if self.gradients.len() != groups.len() {
             let empty = || blocks.iter().map(|_| Gradient::default()).collect();
             self.gradients = groups.iter().map(|_| empty()).collect();
@@ -179,7 +140,7 @@ impl Direct {
                     if index == 0 {
                         gradient.clear(block);
                     }
-                    gradient.of_mapped(&block.with_mapped(mapped), slopes, &parts, tile.clone());
+                    gradient.of_mapped(block.constants(), (slopes, mapped), &parts, tile.clone());
                     gradient.of_weight(patches, index == 0);
                 });
             }
@@ -188,12 +149,12 @@ impl Direct {
 }
 
 impl Block {
-    fn with_mapped<'a>(&'a self, mapped: &'a [f32]) -> Channels<'a> {
+    /// What z is besides U.
+    pub(super) fn constants(&self) -> Channels<'_> {
         let standard = "parameters are contiguous";
         Channels {
             bias: self.parameters.bias.as_slice().expect(standard),
             weight_sums: self.weight_sums.as_slice().expect(standard),
-            mapped,
         }
     }
 }
@@ -207,15 +168,15 @@ impl Gradient {
     /// dL/dU of the rows of a tile.
     fn of_mapped(
         &mut self,
-        channels: &Channels<'_>,
-        slopes: Slopes<'_>,
+        channels: Channels<'_>,
+        (slopes, mapped): (Slopes<'_>, &[f32]),
         parts: &[Vec<Part>],
         tile: Range<usize>,
     ) {
-        let sample = channels.mapped.len() / parts.len();
+        let sample = mapped.len() / parts.len();
         self.mapped.resize(tile.len() * sample, 0.0);
         for (row, out) in tile.zip(self.mapped.chunks_exact_mut(sample)) {
-            channels.slopes(slopes, row, &parts[row], out, &mut self.sums);
+            channels.slopes_of_row(slopes, (mapped, row), &parts[row], out, &mut self.sums);
         }
     }
 

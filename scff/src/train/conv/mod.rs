@@ -2,12 +2,14 @@
 //!
 //! U of every row is kept between the two halves of a step, relu(z) is not but computed again from it: it is one
 //! multiplication and two additions, far less than writing and reading it. [`direct`] and [`winograd`] are the two ways to U
-//! and to the weight gradient; goodness and dL/dU are elementwise and the same for both ([`elementwise`]).
+//! and to the weight gradient; goodness and dL/dU are elementwise and the same for both ([`elementwise`]). Where samples are
+//! shared, a step needs nothing from others before its gradient is there, and not even U is kept ([`walk`]).
 
 mod parts;
 mod update;
 
 mod direct;
+mod walk;
 mod winograd;
 
 mod elementwise;
@@ -18,9 +20,14 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use self::direct::Direct;
+pub(super) use self::walk::rows_of_a_call;
+use self::walk::{Batch, Found};
 use self::winograd::Winograd;
 use super::block::{Block, Mapped};
-use crate::layer::{Algorithm, ChannelRange, Conv, LayerState};
+use super::sharing::{PartialGradient, Sharing};
+use crate::goodness::{LossParameters, Objective};
+use crate::layer::{Algorithm, ChannelRange, Conv, LayerSpec, LayerState};
+use crate::matrix::matrix;
 use crate::optimizer::Update;
 use crate::pair::PairedRows;
 
@@ -60,15 +67,10 @@ impl ConvLayer {
         }
     }
 
-    /// Writes the partial goodness of every pair that is wanted: (blocks, pairs * positions).
-    pub(super) fn forward(
-        &mut self,
-        input: &PairedRows,
-        wanted: impl Fn(usize) -> bool + Sync,
-        partial: &mut Array2<f32>,
-    ) {
+    /// Writes the partial goodness of every pair: (blocks, pairs * positions).
+    pub(super) fn forward(&mut self, input: &PairedRows, partial: &mut Array2<f32>) {
         match &mut self.form {
-            Form::Direct(direct) => direct.forward(&self.conv, &self.blocks, input, wanted, partial),
+            Form::Direct(direct) => direct.forward(&self.conv, &self.blocks, input, partial),
             Form::Winograd(winograd) => winograd.forward(&self.conv, &self.blocks, input, partial),
         }
     }
@@ -83,30 +85,39 @@ impl ConvLayer {
         }
     }
 
-    /// The gradients of the groups of rows within `own`, each: (groups, numbers), for each block of weights, biases and w.
-    pub(super) fn gradients(
-        &mut self,
+    /// Where samples are shared: gradients and losses of the groups of samples within `own`, and what is passed on for the first
+    /// `passed_on` pairs.
+    pub(super) fn walk(
+        &self,
+        (spec, loss): (&LayerSpec, &LossParameters),
         input: &PairedRows,
-        coefficients: &[f32],
         own: &Range<usize>,
-    ) -> Array2<f32> {
-        match &mut self.form {
-            Form::Direct(direct) => direct.gradients(&self.conv, &self.blocks, (input, coefficients), own),
-            Form::Winograd(_) => unreachable!("samples are shared of direct convolutions only"),
-        }
+        passed_on: usize,
+    ) -> (PartialGradient, Array2<f32>) {
+        let [block] = self.blocks.as_slice() else {
+            unreachable!("whoever shares samples has all channels in one block")
+        };
+        let objective =
+            Objective { positives: input.positives(), pairs: input.pairs().len(), parameters: *loss };
+        let batch = Batch { spec, conv: &self.conv, block, input, objective };
+        let groups = Sharing::Samples.parts(spec, input.rows().nrows());
+        let within = |group: &Range<usize>| own.contains(&group.start);
+        let groups: Vec<_> = groups.into_iter().filter(within).collect();
+        let Found { gradients, mut losses, passed_on } = batch.walk(&groups, passed_on);
+        losses.sort_by_key(|(pair, _)| (input.pairs()[*pair].first, *pair));
+        let losses = losses.into_iter().map(|(_, loss)| loss).collect();
+        (PartialGradient { gradients, losses }, passed_on)
     }
 
-    /// Updates the parameters with a gradient: numbers as in [`Self::gradients`].
-    pub(super) fn update(&mut self, mut gradient: Vec<f32>, update: &Update) {
-        let mut rest = gradient.as_mut_slice();
+    /// Updates the parameters with a gradient: numbers as in [`Self::walk`].
+    pub(super) fn update(&mut self, gradient: &[f32], update: &Update) {
         for block in &mut self.blocks {
-            let channels = block.channels.len();
-            let fan_in = block.parameters.weight.ncols();
-            let (weight, others) = rest.split_at_mut(channels * fan_in);
-            let (bias, others) = others.split_at_mut(channels);
-            let (weight_sums, others) = others.split_at_mut(channels);
-            block.update(update, weight.par_chunks_exact(fan_in), bias, weight_sums);
-            rest = others;
+            let (weight, of_channels) = gradient.split_at(block.parameters.weight.len());
+            let (bias, weight_sums) = of_channels.split_at(block.channels.len());
+            let weight = matrix(weight, block.channels.len()).t().as_standard_layout().into_owned();
+            let fan_in = weight.ncols();
+            let rows = weight.as_slice().expect("as it was made").par_chunks_exact(fan_in);
+            block.update(update, rows, bias, weight_sums);
         }
     }
 }

@@ -77,12 +77,13 @@ impl Winograd {
             let blocks = &blocks[set.blocks.clone()];
             set.map(tiling, inputs, blocks, positions);
             let constants = Constants::of(blocks);
-            let channels = constants.with_mapped(&set.mapped);
+            let channels = constants.channels();
             for (block, partial) in blocks.iter().zip(partials) {
                 let partial = partial.into_slice().expect("contiguous");
                 let within = block.channels.within(set.channels);
                 partial.par_chunks_exact_mut(positions).zip(input.pairs()).for_each(|(partial, pair)| {
-                    channels.goodness(pair, input.bias_factor(), (within.start, within.end), partial);
+                    let mapped = (set.mapped.as_slice(), within.clone());
+                    channels.goodness(pair, input.bias_factor(), mapped, partial);
                 });
             }
         });
@@ -152,7 +153,7 @@ impl Set {
         parts: &[Vec<Part>],
     ) -> (Spectra, ChannelSums) {
         let constants = Constants::of(blocks);
-        let channels = constants.with_mapped(&self.mapped);
+        let channels = constants.channels();
         let width = self.channels.len();
         let mut gradient = Spectra::new(width, inputs.channels());
         let mut sums = ChannelSums::zeros(width);
@@ -168,7 +169,8 @@ impl Set {
                     let mut map = buffer(self.mapped.len() / parts.len());
                     let first = chunk.start + stretch * STRETCH;
                     for (row, out) in (first..).zip(out.chunks_exact_mut(sample)) {
-                        channels.slopes(slopes, row, &parts[row], &mut map, &mut sums);
+                        let mapped = (self.mapped.as_slice(), row);
+                        channels.slopes_of_row(slopes, mapped, &parts[row], &mut map, &mut sums);
                         tiling.output_gradients(&map, width, out, stride);
                     }
                     sums
@@ -202,8 +204,8 @@ impl Constants {
         }
     }
 
-    fn with_mapped<'a>(&'a self, mapped: &'a [f32]) -> Channels<'a> {
-        Channels { bias: &self.bias, weight_sums: &self.weight_sums, mapped }
+    fn channels(&self) -> Channels<'_> {
+        Channels { bias: &self.bias, weight_sums: &self.weight_sums }
     }
 }
 

@@ -1,15 +1,15 @@
-//! The original Forward-Forward algorithm (G. Hinton, arXiv 2212.13345) on dense layers, with the label in the input.
+//! The original Forward-Forward algorithm (G. Hinton, arXiv 2212.13345) on dense layers, without labels (section 3.2).
 //!
-//! The first numbers of a sample are replaced by its label, one of so many classes. In positive samples it is the right one, in
-//! negative ones a wrong one. Each layer reads what the one below passes on, scaled to a mean square of 1, so that nothing
-//! but its direction is left; passes on relu(W x + b); and learns on its own, without gradients from above, from
+//! Positive samples are images, negative ones [`hybrids`](crate::hybrids) of two. Each layer reads what the one below passes on,
+//! scaled to a mean square of 1, so that nothing but its direction is left; passes on relu(W x + b); and learns on its own,
+//! without gradients from above, from
 //!
 //! mean log(1 + exp(theta - g_pos)) + mean log(1 + exp(g_neg - theta)),   g = mean over units of relu(W x + b)^2
 //!
-//! A sample is taken for the label with which the layers above the first one have most goodness, or the only one.
+//! What a readout reads is what layers pass on, each layer's scaled likewise.
 
 use candle_core::{Result, Tensor};
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use scff::batch::Step;
 use scff::layer::{LayerState, Tensors};
 
@@ -24,34 +24,31 @@ const LEAST_LENGTH: f64 = 1e-8;
 /// A network of dense layers.
 pub struct ForwardForward {
     layers: Vec<Parameters>,
-    classes: usize,
     step: Step,
 }
 
 impl ForwardForward {
-    /// Layers of weights (units, inputs) and biases (units), from the input up, for labels below `classes`.
-    pub fn new(layers: &[Tensors], classes: usize) -> Result<Self> {
+    /// Layers of weights (units, inputs) and biases (units), from the input up.
+    pub fn new(layers: &[Tensors]) -> Result<Self> {
         let layers = layers.iter().map(Parameters::new).collect::<Result<_>>()?;
-        Ok(Self { layers, classes, step: Step(0) })
+        Ok(Self { layers, step: Step(0) })
     }
 
-    /// One step of Adam of every layer, on `samples`, (samples, elements), with their labels and as many wrong ones; returns the
-    /// mean loss of the layers.
+    /// One step of Adam of every layer, on positive and as many negative samples, both (samples, elements); returns the mean loss
+    /// of the layers.
     pub fn step(
         &mut self,
-        samples: ArrayView2<'_, f32>,
-        labels: &[u32],
-        wrong: &[u32],
+        positive: ArrayView2<'_, f32>,
+        negative: ArrayView2<'_, f32>,
         rate: f64,
     ) -> Result<f64> {
-        let [positive, negative] = [labels, wrong].map(|labels| self.labelled(samples, labels));
-        let both = concatenate(Axis(0), &[positive.view(), negative.view()]).expect("rows of one length");
+        let count = positive.nrows();
+        let both = concatenate(Axis(0), &[positive, negative]).expect("rows of one length");
         let mut rows = matrix(both.view())?;
         let mut total = 0.0;
         for layer in &mut self.layers {
             let passed_on = pass(layer, &rows)?;
-            let goodness = goodness(&passed_on)?;
-            let count = samples.nrows();
+            let goodness = passed_on.sqr()?.mean(1)?;
             let positive = (THETA - goodness.narrow(0, 0, count)?)?;
             let negative = (goodness.narrow(0, count, count)? - THETA)?;
             let loss = (softplus(&positive)?.mean_all()? + softplus(&negative)?.mean_all()?)?;
@@ -63,19 +60,20 @@ impl ForwardForward {
         Ok(total / self.layers.len() as f64)
     }
 
-    /// The labels that samples, (samples, elements), are taken for.
-    pub fn classify(&self, samples: ArrayView2<'_, f32>) -> Result<Vec<u32>> {
-        let mut best = vec![(f32::NEG_INFINITY, 0); samples.nrows()];
-        for label in 0..self.classes as u32 {
-            let labelled = self.labelled(samples, &vec![label; samples.nrows()]);
-            let found = self.total_goodness(&matrix(labelled.view())?)?.to_vec1::<f32>()?;
-            for (best, goodness) in best.iter_mut().zip(found) {
-                if goodness > best.0 {
-                    *best = (goodness, label);
-                }
+    /// What a readout reads of `samples`, (samples, elements): of each layer for which `taps` says so, side by side, what it passes
+    /// on, scaled to a mean square of 1.
+    pub fn features(&self, samples: ArrayView2<'_, f32>, taps: &[bool]) -> Result<Array2<f32>> {
+        let mut rows = matrix(samples)?;
+        let mut read = Vec::new();
+        for (layer, &tapped) in self.layers.iter().zip(taps) {
+            rows = pass(layer, &rows)?.detach();
+            if tapped {
+                read.push(scaled(&rows)?);
             }
         }
-        Ok(best.into_iter().map(|(_, label)| label).collect())
+        let read = Tensor::cat(&read, 1)?;
+        let shape = read.dims2()?;
+        Ok(Array2::from_shape_vec(shape, read.flatten_all()?.to_vec1()?).expect("as many numbers"))
     }
 
     /// What the layers have learnt, from the input up.
@@ -99,44 +97,15 @@ impl ForwardForward {
         self.step = states[0].step;
         Ok(())
     }
-
-    /// Samples whose first numbers say a label.
-    fn labelled(&self, samples: ArrayView2<'_, f32>, labels: &[u32]) -> Array2<f32> {
-        let mut rows = samples.to_owned();
-        rows.slice_mut(s![.., ..self.classes]).fill(0.0);
-        for (mut row, &label) in rows.outer_iter_mut().zip(labels) {
-            row[label as usize] = 1.0;
-        }
-        rows
-    }
-
-    /// The goodness of the layers above the first, or of the only one, added up: (rows).
-    fn total_goodness(&self, rows: &Tensor) -> Result<Tensor> {
-        let mut rows = rows.clone();
-        let mut total = None;
-        for (index, layer) in self.layers.iter().enumerate() {
-            rows = pass(layer, &rows)?.detach();
-            if index > 0 || self.layers.len() == 1 {
-                let goodness = goodness(&rows)?;
-                total = Some(match total {
-                    Some(total) => (goodness + total)?,
-                    None => goodness,
-                });
-            }
-        }
-        Ok(total.expect("a layer"))
-    }
 }
 
 /// relu(W x + b) of rows scaled to a mean square of 1.
 fn pass(layer: &Parameters, rows: &Tensor) -> Result<Tensor> {
-    let length = (rows.sqr()?.mean_keepdim(1)?.sqrt()? + LEAST_LENGTH)?;
-    let rows = rows.broadcast_div(&length)?;
-    rows.matmul(&layer.get("weight").t()?)?.broadcast_add(layer.get("bias"))?.relu()
+    scaled(rows)?.matmul(&layer.get("weight").t()?)?.broadcast_add(layer.get("bias"))?.relu()
 }
 
-fn goodness(passed_on: &Tensor) -> Result<Tensor> {
-    passed_on.sqr()?.mean(1)
+fn scaled(rows: &Tensor) -> Result<Tensor> {
+    rows.broadcast_div(&(rows.sqr()?.mean_keepdim(1)?.sqrt()? + LEAST_LENGTH)?)
 }
 
 /// log(1 + exp(u)), which does not overflow.
@@ -146,44 +115,68 @@ fn softplus(values: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array1;
     use scff::batch::{Epoch, LayerIndex};
     use scff::layer::{Dense, LayerMap};
-    use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
+    use scff::seed::{NO_LAYER, Purpose, Seed, below, symmetric};
 
     use super::*;
+    use crate::hybrids::{hybrid, mask};
 
-    /// Noisy samples of three classes, each of which has some places of its own; three places are left for the label.
-    fn samples(per_class: usize, stream: u64) -> (Array2<f32>, Vec<u32>) {
+    const SIDE: usize = 8;
+
+    /// Noisy images, (SIDE, SIDE), each with one bright bar, as long as the image is wide; and hybrids of neighbours.
+    fn images(count: usize, stream: u64) -> (Array2<f32>, Array2<f32>) {
         let mut random = Seed(1).stream(Purpose::Samples, NO_LAYER, Epoch(0), Step(stream));
-        let labels: Vec<u32> = (0..3 * per_class).map(|sample| (sample % 3) as u32).collect();
-        let mut rows = Array2::from_shape_simple_fn((labels.len(), 15), || symmetric(&mut random, 0.5).abs());
-        for (mut row, &label) in rows.outer_iter_mut().zip(&labels) {
-            let start = 3 + 4 * label as usize;
-            row.slice_mut(s![start..start + 4]).assign(&Array1::from_elem(4, 1.0));
+        let mut images =
+            Array2::from_shape_simple_fn((count, SIDE * SIDE), || symmetric(&mut random, 0.2).abs());
+        for mut image in images.outer_iter_mut() {
+            let line = below(&mut random, SIDE as u32) as usize;
+            let upright = below(&mut random, 2) == 0;
+            for step in 0..SIDE {
+                image[if upright { step * SIDE + line } else { line * SIDE + step }] = 1.0;
+            }
         }
-        (rows, labels)
+        let mut hybrids = images.clone();
+        for (index, mut out) in hybrids.outer_iter_mut().enumerate() {
+            let row = |index: usize| images.row(index % count).to_slice().expect("contiguous");
+            let mask = mask(SIDE, SIDE, &mut random);
+            hybrid(&mask, row(index), row(index + 1), out.as_slice_mut().expect("contiguous"));
+        }
+        (images, hybrids)
+    }
+
+    /// Mean goodness of samples in the last layer.
+    fn goodness(network: &ForwardForward, samples: &Array2<f32>) -> f32 {
+        let mut rows = matrix(samples.view()).unwrap();
+        for layer in &network.layers {
+            rows = pass(layer, &rows).unwrap();
+        }
+        rows.sqr().unwrap().mean_all().unwrap().to_scalar().unwrap()
     }
 
     #[test]
-    fn samples_of_no_training_set_are_told_apart_by_goodness() {
+    fn images_and_hybrids_that_were_not_learnt_from_are_told_apart_by_goodness() {
         let layer = |index: u32, inputs: usize| {
             let mut random = Seed(1).stream(Purpose::Initialization, LayerIndex(index), Epoch(0), Step(0));
-            LayerState::initial(&LayerMap::Dense(Dense { inputs, outputs: 40 }), &mut random).parameters
+            LayerState::initial(&LayerMap::Dense(Dense { inputs, outputs: 60 }), &mut random).parameters
         };
-        let mut network = ForwardForward::new(&[layer(0, 15), layer(1, 40)], 3).unwrap();
-        let (rows, labels) = samples(30, 0);
-        let correct = |network: &ForwardForward| {
-            let (rows, labels) = samples(20, 1);
-            let found = network.classify(rows.view()).unwrap();
-            found.iter().zip(&labels).filter(|(found, label)| found == label).count()
-        };
-        assert!(correct(&network) < 40);
-        for step in 0..150 {
-            let wrong: Vec<u32> = labels.iter().map(|label| (label + 1 + step % 2) % 3).collect();
-            network.step(rows.view(), &labels, &wrong, 0.01).unwrap();
+        let mut network = ForwardForward::new(&[layer(0, SIDE * SIDE), layer(1, 60)]).unwrap();
+        let (images_unseen, hybrids_unseen) = images(200, 0);
+        let first = network.features(images_unseen.view(), &[true, false]).unwrap();
+        for step in 1..400 {
+            let (positive, negative) = images(100, step);
+            network.step(positive.view(), negative.view(), 0.003).unwrap();
         }
-        assert_eq!(correct(&network), 60);
+        let (positive, negative) = (goodness(&network, &images_unseen), goodness(&network, &hybrids_unseen));
+        assert!(positive > 1.5 * negative, "{positive} {negative}");
         assert!(network.layers().unwrap().iter().all(Tensors::is_finite));
+        let features = network.features(images_unseen.view(), &[true, true]).unwrap();
+        assert_eq!((first.dim(), features.dim()), ((200, 60), (200, 120)));
+        for row in features.outer_iter() {
+            for layer in [row.slice(ndarray::s![..60]), row.slice(ndarray::s![60..])] {
+                let square = layer.mapv(|value| value * value).mean().unwrap();
+                assert!((square - 1.0).abs() < 1e-4, "{square}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@
 //!    readout reads of it;
 //! 3. [`parameters`]: what is learnt, to and from `scff`'s tensors, and its optimiser;
 //! 4. [`network`]: layers with their readout, trained by back-propagation;
-//! 5. [`forward_forward`]: dense layers, trained by Hinton's algorithm.
+//! 5. [`hybrids`] and [`forward_forward`]: negative samples of Hinton's algorithm, and dense layers that it trains.
 
 pub mod activations;
 
@@ -28,5 +28,7 @@ pub mod parameters;
 pub mod layer;
 
 pub mod network;
+
+pub mod hybrids;
 
 pub mod forward_forward;

@@ -155,7 +155,7 @@ impl Learner for BackPropagation<'_> {
         let readout = Readout::from_parameters(&readout);
         let correct = |examples: &Examples| Ok(correct(&layers, taps, &readout, examples)?);
         Ok(Learnt {
-            accuracies: Accuracies::measure(splits, usize::MAX, correct)?,
+            accuracies: Accuracies::measure(splits, correct)?,
             weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
         })
     }

@@ -12,7 +12,7 @@ use crate::order::keys_of;
 /// Samples that are measured together.
 const MEASURED: usize = 960;
 
-/// The batches of an epoch, each sample once and in a view drawn at random, with their labels.
+/// The batches of an epoch, each sample once and in a view drawn at random, with the labels that they have.
 pub fn batches(
     examples: &Examples,
     augmentation: Augmentation,
@@ -28,17 +28,27 @@ pub fn batches(
         let indices = &order[step * batch..((step + 1) * batch).min(order.len())];
         let view = |&index: &u32| SampleKey { index, variant: augmentation.draw(&mut random) };
         let keys: Vec<SampleKey> = indices.iter().map(view).collect();
-        let labels = indices.iter().map(|&index| examples.labels()[index as usize]).collect();
+        let label = |&index: &u32| examples.labels().get(index as usize).copied();
+        let labels = indices.iter().filter_map(label).collect();
         Ok((samples(examples, augmentation, &keys)?, labels))
     })
 }
 
 /// All samples as they are, some at a time, with their labels.
 pub fn as_they_are(examples: &Examples) -> impl Iterator<Item = Result<(Samples, &[u32]), ReadError>> {
-    let keys: Vec<SampleKey> = keys_of(examples.len(), Variant(0)).collect();
+    view(examples, Augmentation::NONE, Variant(0))
+}
+
+/// One view of all samples, some at a time, with their labels.
+pub fn view(
+    examples: &Examples,
+    augmentation: Augmentation,
+    variant: Variant,
+) -> impl Iterator<Item = Result<(Samples, &[u32]), ReadError>> {
+    let keys: Vec<SampleKey> = keys_of(examples.len(), variant).collect();
     (0..examples.len()).step_by(MEASURED).map(move |start| {
         let end = (start + MEASURED).min(examples.len());
-        let samples = samples(examples, Augmentation::NONE, &keys[start..end])?;
+        let samples = samples(examples, augmentation, &keys[start..end])?;
         Ok((samples, &examples.labels()[start..end]))
     })
 }

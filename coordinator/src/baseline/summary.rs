@@ -18,7 +18,7 @@ pub enum Method {
     BackPropagation,
     /// The same, from what a run has learnt.
     FineTuning,
-    /// Hinton's original algorithm, with labels in the input.
+    /// Hinton's original algorithm without labels, whose negative samples are hybrids of two.
     ForwardForward,
 }
 

@@ -53,7 +53,8 @@ pub enum BaselineCommand {
         #[command(flatten)]
         learning: LearningArgs,
     },
-    /// Hinton's original Forward-Forward algorithm (arXiv 2212.13345), with labels in the input; of dense layers.
+    /// Hinton's original Forward-Forward algorithm (arXiv 2212.13345) without labels: negative samples are hybrids of two images by
+    /// random masks. Of dense layers, with the readout of any run.
     ForwardForward {
         /// Of what.
         #[command(flatten)]

@@ -9,13 +9,11 @@ use scff::batch::Step;
 use scff::layer::Tensors;
 
 use crate::cluster::Worker;
-use crate::data_folder;
 use crate::event_log::teller;
 use crate::events::{Event, Events};
 use crate::features::{FeaturesError, Taps};
 use crate::few_labels;
 use crate::location::Location;
-use crate::plan::source;
 use crate::readout::ReadoutError;
 use crate::retries::Retries;
 use crate::run_dir::{RunDir, RunDirReader};
@@ -153,8 +151,7 @@ fn sitting(
     }
     let (file, text) = dir.config_file()?;
     let config = crate::config::parse(&file.to_string(), &text, overrides)?;
-    let data = data_folder::local(&source(&config.data)?, &surroundings.data)?;
-    let (plan, set) = prepare(&config, &data)?;
+    let (plan, set) = prepare(&config, &surroundings.data)?;
     // By which a file of labels calls them.
     let splits = split(&plan, set.numbered())?;
     Ok(Sitting::evaluating(plan, splits, dir, surroundings, Events::new(vec![teller()]))?)

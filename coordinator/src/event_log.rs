@@ -149,7 +149,7 @@ fn log(event: &Event) {
         Event::FeaturesEnded => info!(event = "features_ended", "no more features come"),
         Event::ReadoutStarted { epochs } => info!(event = "readout_started", epochs, "the readout learns"),
         Event::ReadOut(summary) => {
-            let (accuracy, on) = summary.measured();
+            let (accuracy, on) = summary.accuracies.measured();
             let (features, seconds) = (summary.features, summary.seconds);
             info!(event = "read_out", features, accuracy, on, seconds, "the readout is measured");
         }

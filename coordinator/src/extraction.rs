@@ -16,6 +16,7 @@ use source::{Augmentation, DataSource, Examples, Input, InputSource, InputSpec, 
 
 use crate::cluster::{Cluster, HostableLayer, Worker};
 use crate::data_folder;
+use crate::data_place::DataPlace;
 use crate::event_log::teller;
 use crate::events::{Event, Events};
 use crate::features::{FeatureStream, FeaturesError, LayerTaps, RowsOf};
@@ -33,7 +34,7 @@ pub struct Extraction {
     pub model: Model,
     /// How samples are read.
     input: InputSpec,
-    data: Location,
+    data: DataPlace,
     taps: LayerTaps,
     layers: Vec<Arc<HostableLayer>>,
     cluster: Cluster,
@@ -115,7 +116,9 @@ impl Extraction {
     pub fn input(&self, source: &InputSource) -> anyhow::Result<Arc<Input>> {
         let folder = match source {
             InputSource::Path(_) => PathBuf::new(),
-            InputSource::Part { name, .. } => data_folder::local(&DataSource::Known(*name), &self.data)?,
+            InputSource::Part { name, .. } => {
+                data_folder::local(&DataSource::Known(*name), &self.data.location)?
+            }
         };
         Ok(Arc::new(open_input(source, &folder, &self.input)?))
     }

@@ -28,6 +28,8 @@ pub mod estimate;
 
 pub mod totals;
 
+pub mod accuracies;
+
 pub mod summary;
 
 pub mod run_dir;
@@ -57,6 +59,8 @@ pub mod meters;
 pub mod schedule;
 
 pub mod data_folder;
+
+pub mod data_place;
 
 pub mod split;
 

@@ -11,6 +11,8 @@ use scff::readout::{Features, NotFinite, ReadoutSpec, train};
 use scff::seed::Seed;
 use source::Examples;
 
+use crate::accuracies::Accuracies;
+
 use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::{Event, Events};
@@ -118,10 +120,12 @@ fn learn(
     let on_validated = validated.as_ref().zip(splits.validation.as_deref());
     let summary = ReadoutSummary {
         features: trained.width(),
-        train_accuracy: accuracy(trained, &splits.train),
-        test_accuracy: (!splits.held_out).then_some(on_measured),
-        validation_accuracy: on_validated.map(|(features, examples)| accuracy(features, examples)),
-        held_out_accuracy: splits.held_out.then_some(on_measured),
+        accuracies: Accuracies {
+            train_accuracy: accuracy(trained, &splits.train),
+            test_accuracy: (!splits.held_out).then_some(on_measured),
+            validation_accuracy: on_validated.map(|(features, examples)| accuracy(features, examples)),
+            held_out_accuracy: splits.held_out.then_some(on_measured),
+        },
         effective_rank: rank(trained),
         seconds: 0.0,
     };

@@ -14,7 +14,6 @@ use source::DataSet;
 
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
-use crate::data_folder;
 use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
@@ -22,7 +21,7 @@ use crate::location::Location;
 use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
 use crate::phase::{Assignment, PhaseError, PhaseRun, WorkerRates, save_checkpoint};
-use crate::plan::{Member, Phase, Plan, Stage, source};
+use crate::plan::{Member, Phase, Plan, Stage};
 use crate::readout::ReadoutError;
 use crate::retries::Retries;
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
@@ -37,8 +36,7 @@ use crate::worker_id::WorkerId;
 
 /// Trains all layers and the readout, in `out`; continues what is there of the same configuration.
 pub async fn run(config: &Config, out: &Location, surroundings: &Surroundings) -> anyhow::Result<Summary> {
-    let data = data_folder::local(&source(&config.data)?, &surroundings.data)?;
-    let prepared = prepare(config, &data)?;
+    let prepared = prepare(config, &surroundings.data)?;
     let dir = Arc::new(RunDir::open(out, config, surroundings.patience)?);
     let released = dir.clone();
     surroundings.stop.before_leaving(move || released.release());

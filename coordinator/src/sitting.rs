@@ -11,11 +11,11 @@ use scff::readout::ReadoutSpec;
 
 use crate::cluster::{Cluster, ClusterOptions, HostableLayer, Worker, WorkerFailure};
 use crate::config::{Shards, TrainingSchedule};
+use crate::data_place::DataPlace;
 use crate::events::{Event, Events};
 use crate::features::{FeaturesError, LayerTaps, Taps};
 use crate::few_labels::{FewLabelsRun, Labelled};
 use crate::kernels::{Agreed, Began};
-use crate::location::Location;
 use crate::objects::Patience;
 use crate::plan::Plan;
 use crate::readout::{ReadoutError, ReadoutRun};
@@ -31,8 +31,8 @@ use crate::worker_id::WorkerId;
 /// Where a run finds things.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Where data sets are.
-    pub data: Location,
+    /// Where data sets are, and where their samples go.
+    pub data: DataPlace,
     /// What a run has patience for where its directory is on an object store.
     pub patience: Patience,
     /// The workers.

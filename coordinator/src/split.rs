@@ -1,6 +1,5 @@
 //! What a run learns from and what it is measured on: the samples of its data set, split as its plan says.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use scff::batch::{Epoch, Step};
@@ -8,11 +7,12 @@ use scff::seed::{NO_LAYER, Purpose, permutation};
 use source::{self, DataSet, Examples, InputSpec, ReadError, Record};
 
 use crate::config::Config;
-use crate::plan::{Plan, selection};
+use crate::data_place::DataPlace;
+use crate::plan::Plan;
 
 /// Loads the data set of a configuration and plans its run.
-pub fn prepare(config: &Config, data: &Path) -> anyhow::Result<(Plan, DataSet)> {
-    let set = source::load(&selection(config)?, data)?;
+pub fn prepare(config: &Config, data: &DataPlace) -> anyhow::Result<(Plan, DataSet)> {
+    let set = data.load(config)?;
     tell(&set.record);
     let plan = Plan::new(config, set.layout(), set.training_samples())?;
     Ok((plan, set))
@@ -103,13 +103,15 @@ fn hold_out(plan: &Plan, train: &Examples) -> (Examples, Examples) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::config;
     use source::{InputKind, NumberInput, Shape};
 
     /// Rows of four equal numbers from `first` on, labelled 0.
     fn rows(first: u16, count: u16) -> Examples {
-        let values = (first..first + count).flat_map(|row| [f32::from(row); 4]).collect();
+        let values: Vec<f32> = (first..first + count).flat_map(|row| [f32::from(row); 4]).collect();
         let shape = Shape { height: 1, width: 1, channels: 4 };
         Examples::from_rows(shape, values, vec![0; usize::from(count)])
     }
@@ -214,7 +216,7 @@ mod tests {
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
         let text = include_str!("../../configs/iris.toml");
         let config = crate::config::parse("iris.toml", text, &overrides).unwrap();
-        let (plan, set) = prepare(&config, Path::new("nowhere")).unwrap();
+        let (plan, set) = prepare(&config, &PathBuf::from("nowhere").into()).unwrap();
         let Splits { train, measure, .. } = split(&plan, set).unwrap();
         [train, measure].map(|examples| {
             let row = |index| {

@@ -3,6 +3,7 @@
 use scff::layer::Algorithm;
 use serde::{Deserialize, Serialize};
 
+use crate::accuracies::Accuracies;
 use crate::totals::{Measures, Spent};
 
 /// A whole run.
@@ -67,18 +68,9 @@ pub struct LayerSummary {
 pub struct ReadoutSummary {
     /// Features of a sample.
     pub features: usize,
-    /// Share of the training samples classified as labelled.
-    pub train_accuracy: f64,
-    /// Share of the test set; absent where training samples were held out.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub test_accuracy: Option<f64>,
-    /// Share of what the data set's split sets aside for validation; absent where it sets nothing aside, and where training
-    /// samples were held out.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub validation_accuracy: Option<f64>,
-    /// Share of the held-out training samples; absent where none were.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub held_out_accuracy: Option<f64>,
+    /// How many samples it classifies as labelled.
+    #[serde(flatten)]
+    pub accuracies: Accuracies,
     /// Effective rank of the features of (at most) 1,000 samples: exp of the entropy of their singular values. Absent where
     /// there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -153,15 +145,4 @@ pub struct FewLabelsSummary {
     pub held_out_accuracy: Option<f64>,
     /// Seconds for features, learning and measuring.
     pub seconds: f64,
-}
-
-impl ReadoutSummary {
-    /// The accuracy that was measured, and on what.
-    pub fn measured(&self) -> (f64, &'static str) {
-        match (self.test_accuracy, self.held_out_accuracy) {
-            (Some(test), _) => (test, "test"),
-            (None, Some(held_out)) => (held_out, "held-out"),
-            (None, None) => (self.train_accuracy, "training"),
-        }
-    }
 }

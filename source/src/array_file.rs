@@ -18,6 +18,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::bad_file::BadFile;
 use super::element::Element;
+use super::held::FileValues;
 
 /// How an array begins.
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -178,6 +179,17 @@ impl ArrayFile {
     /// Elements along all axes but the first.
     pub fn elements_of_sample(&self) -> usize {
         self.axes.iter().skip(1).product()
+    }
+
+    /// Its elements in the file, where they lie there one sample after the other.
+    pub fn stored(&self) -> Option<FileValues> {
+        let plain = self.stored == Stored::Plain && !self.columns_first;
+        plain.then(|| FileValues {
+            file: self.file.clone(),
+            path: self.path.as_path().into(),
+            start: self.start,
+            count: self.axes.iter().product(),
+        })
     }
 
     fn all_bytes(&self) -> u64 {

@@ -7,9 +7,11 @@ use super::array_file::ArrayFile;
 use super::bad_file::BadFile;
 use super::element::BadElement;
 use super::examples::Examples;
-use super::input::{ImageInput, InputKind, InputSpec, NumberInput};
+use super::held::Held;
+use super::input::{ImageInput, InputKind, InputSpec};
 use super::picture;
 use super::shape::Shape;
+use super::work::Work;
 
 /// Elements that are read at a time, about.
 const PIECE: usize = 1 << 20;
@@ -62,23 +64,65 @@ impl ArraySamples {
         self.input.shape()
     }
 
+    /// Whether they are images of bytes.
+    pub fn are_images(&self) -> bool {
+        matches!(self.input.kind, InputKind::Images(_))
+    }
+
     /// Reads a range of the samples; no labels.
     pub fn read(&self, range: Range<usize>) -> Result<Examples, BadFile> {
-        match &self.input.kind {
-            InputKind::Images(ImageInput { shape, scales }) => {
-                let pixels = self.pixels(range, *shape)?;
-                Ok(Examples::from_pixels(*shape, scales.as_slice(), pixels, Vec::new()))
-            }
-            InputKind::Numbers(NumberInput { shape, .. }) => {
-                let mut examples = Examples::from_rows(*shape, self.numbers(range)?, Vec::new());
-                self.input.scale(&mut examples);
-                Ok(examples)
-            }
-            InputKind::Recordings(_) => unreachable!("an array has none"),
+        if self.are_images() {
+            Ok(self.images(self.pixels(range)?))
+        } else {
+            Ok(self.rows(self.numbers(range)?))
         }
     }
 
-    fn pixels(&self, range: Range<usize>, shape: Shape) -> Result<Vec<u8>, BadFile> {
+    /// Images of these pixels.
+    ///
+    /// # Panics
+    /// If samples are none.
+    pub fn images(&self, pixels: impl Into<Held<u8>>) -> Examples {
+        let InputKind::Images(ImageInput { shape, scales }) = &self.input.kind else { panic!("no images") };
+        Examples::from_pixels(*shape, scales.as_slice(), pixels, Vec::new())
+    }
+
+    /// Rows of these numbers.
+    pub fn rows(&self, numbers: impl Into<Held<f32>>) -> Examples {
+        let mut examples = Examples::from_rows(self.shape(), numbers, Vec::new());
+        self.input.scale(&mut examples);
+        examples
+    }
+
+    /// What there is to do until all images are decoded.
+    pub fn work_of_pixels(&self) -> Work<'_, u8> {
+        self.work(self.stored == self.shape(), |range| self.pixels(range))
+    }
+
+    /// What there is to do until all numbers are read.
+    pub fn work_of_numbers(&self) -> Work<'_, f32> {
+        self.work(self.array.element().is_single(), |range| self.numbers(range))
+    }
+
+    /// `as_stored` says whether elements are the values.
+    fn work<'a, T>(
+        &'a self,
+        as_stored: bool,
+        values: impl Fn(Range<usize>) -> Result<Vec<T>, BadFile> + 'a,
+    ) -> Work<'a, T> {
+        Work {
+            samples: self.len(),
+            values: self.len() * self.shape().len(),
+            decoding: format!("the array {:?} as {}", self.array.name(), self.shape()),
+            ragged: false,
+            decode: Box::new(move |range| vec![values(range).map(|values| (values, None))]),
+            sums: None,
+            stored: if as_stored { self.array.stored() } else { None },
+        }
+    }
+
+    fn pixels(&self, range: Range<usize>) -> Result<Vec<u8>, BadFile> {
+        let shape = self.shape();
         if self.stored == shape {
             return self.array.samples(range);
         }

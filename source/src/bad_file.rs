@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// A file, or a folder of them, that does not hold what it should.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: found {found}, expected {expected}", path.display())]
 pub struct BadFile {
     /// The file.

@@ -4,41 +4,31 @@ use std::path::Path;
 
 use super::catalog::Official;
 use super::data_file::DataFile;
-use super::data_set::DataSet;
 use super::error::DataError;
 use super::examples::Examples;
 use super::folder::Files;
+use super::input_source::Part;
 use super::label;
 use super::planes::{Plane, channels_last};
-use super::record::Record;
 
 /// How many records each official file has. A file of fewer is read as a smaller one.
 const MAX_RECORDS: usize = 10_000;
 
-/// The data set of five files of training images and one of test images.
-pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError> {
+/// A part of five files of training images and one of test images; `None` if there is none such.
+pub fn part(files: &Files, official: &Official, part: Part) -> Result<Option<Examples>, DataError> {
     let [one, two, three, four, five, test] = files.all();
-    let train = examples([one, two, three, four, five], official)?;
-    let test = examples([test], official)?;
-    Ok(DataSet {
-        input: official.images(),
-        standardize: false,
-        train,
-        test,
-        validation: None,
-        unlabeled: None,
-        record: Record::of_known(files.paths()),
+    Ok(match part {
+        Part::Train => Some(examples(&[one, two, three, four, five], official)?),
+        Part::Test => Some(examples(&[test], official)?),
+        Part::Unlabeled => None,
     })
 }
 
 /// The images and labels of these files, one file after the other.
-fn examples<'a>(
-    files: impl IntoIterator<Item = &'a Path>,
-    official: &Official,
-) -> Result<Examples, DataError> {
+fn examples(files: &[&Path], official: &Official) -> Result<Examples, DataError> {
     let Official { shape, scales, .. } = *official;
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for path in files {
+    for &path in files {
         let length = 1 + shape.len();
         let records = DataFile::open(path)?.records(length, MAX_RECORDS)?;
         let records = records.chunks_exact(length);
@@ -60,14 +50,14 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::catalog::official;
-    use crate::folder;
+    use crate::data_set::DataSet;
+    use crate::load::load;
     use crate::name::DataSetName;
+    use crate::room::Room;
     use crate::synthetic::gzip;
 
     fn read(dir: &Path) -> Result<DataSet, DataError> {
-        let files = folder::find(DataSetName::Cifar10, dir).unwrap();
-        data_set(&files, official(DataSetName::Cifar10).unwrap())
+        load(&DataSetName::Cifar10.into(), dir, &Room::boundless())
     }
 
     /// The value of a channel at row y and column x of an image: all differ from their neighbours.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::Read;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Trim};
 
 use super::bad_file::BadFile;
+use super::cells::Cells;
+use super::survey::Survey;
 use super::table_options::Missing;
 use super::unpack;
 
@@ -88,52 +89,50 @@ impl CsvFile {
         &self.columns
     }
 
-    /// Goes through all rows; the number of them, and the cells of some columns as texts.
-    pub fn survey(&self, columns: &[usize]) -> Result<(usize, Vec<Vec<String>>), BadFile> {
-        let mut rows = self.rows()?;
-        let (mut record, mut count) = (ByteRecord::new(), 0);
-        let mut texts = vec![Vec::new(); columns.len()];
-        while self.next(&mut rows, &mut record)? {
-            count += 1;
-            for (texts, &column) in texts.iter_mut().zip(columns) {
-                let text = std::str::from_utf8(&record[column]);
-                let text = text.map_err(|_| self.bad(&record, column, "a text that is no UTF-8", "UTF-8"))?;
-                if is_missing(text) {
-                    return Err(self.bad(&record, column, "nothing", "a label or a name in every row"));
-                }
-                texts.push(text.to_owned());
-            }
+    /// Goes through all rows, and keeps the cells of some columns as texts.
+    pub fn survey(&self, columns: &[usize], skip_broken: bool) -> Result<Survey, BadFile> {
+        let (mut rows, mut record) = (self.rows()?, ByteRecord::new());
+        let mut survey = Survey::of_columns(columns.len());
+        while let Some(row) = self.next(&mut rows, &mut record)? {
+            let texts = || columns.iter().map(|&column| self.text(&record, column)).collect();
+            survey.take(row.and_then(|()| texts()), skip_broken)?;
         }
-        Ok((count, texts))
+        Ok(survey)
     }
 
-    /// Appends the numbers of some columns in a range of the rows, row by row; what is missing and to become a mean is not a number.
-    pub fn numbers(
-        &self,
-        range: Range<usize>,
-        columns: &[usize],
-        missing: Missing,
-        out: &mut Vec<f32>,
-    ) -> Result<(), BadFile> {
+    /// A cell that is a label or a name.
+    fn text(&self, record: &ByteRecord, column: usize) -> Result<String, BadFile> {
+        let text = std::str::from_utf8(&record[column]);
+        let text = text.map_err(|_| self.bad(record, column, "a text that is no UTF-8", "UTF-8"))?;
+        if is_missing(text) {
+            return Err(self.bad(record, column, "nothing", "a label or a name in every row"));
+        }
+        Ok(text.to_owned())
+    }
+
+    /// Appends the numbers of some cells; what is missing and to become a mean is not a number.
+    pub fn numbers(&self, cells: Cells<'_>, out: &mut Vec<f32>) -> Result<(), BadFile> {
+        let Cells { rows: range, columns, missing } = cells;
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut now = match place.take().filter(|place| place.row <= range.start) {
+        let taken = place.take().filter(|place| place.row <= range.start);
+        let now = place.insert(match taken {
             Some(place) => place,
             None => Place { row: 0, rows: self.rows()? },
-        };
+        });
         let mut record = ByteRecord::new();
         while now.row < range.end {
-            if !self.next(&mut now.rows, &mut record)? {
+            let Some(row) = self.next(&mut now.rows, &mut record)? else {
                 let found = format!("{} rows, fewer than before", now.row);
                 return Err(BadFile::new(&self.path, found, "a file that nobody changes while it is read"));
-            }
-            if now.row >= range.start {
+            };
+            now.row += 1;
+            if now.row > range.start {
+                row?;
                 for &column in columns {
                     out.push(self.number(&record, column, missing)?);
                 }
             }
-            now.row += 1;
         }
-        *place = Some(now);
         Ok(())
     }
 
@@ -169,22 +168,20 @@ impl CsvFile {
         Ok(builder(self.delimiter).has_headers(self.header).from_reader(reader))
     }
 
-    /// Reads the next row, if there is one.
-    fn next(&self, rows: &mut Rows, record: &mut ByteRecord) -> Result<bool, BadFile> {
+    /// Reads the next row, if there is one; it may be broken.
+    fn next(&self, rows: &mut Rows, record: &mut ByteRecord) -> Result<Option<Result<(), BadFile>>, BadFile> {
         let bad =
             |found: &dyn fmt::Display, expected: &dyn fmt::Display| BadFile::new(&self.path, found, expected);
         let columns = self.columns.len();
+        let of_other_length = |cells: u64, position: Option<&csv::Position>| {
+            let line = position.map_or(0, csv::Position::line);
+            Ok(Some(Err(bad(&format_args!("{cells} cells in line {line}"), &columns))))
+        };
         match rows.read_byte_record(record) {
-            Ok(true) if record.len() != columns => {
-                let line = record.position().map_or(0, csv::Position::line);
-                Err(bad(&format_args!("{} cells in line {line}", record.len()), &columns))
-            }
-            Ok(read) => Ok(read),
+            Ok(true) if record.len() != columns => of_other_length(record.len() as u64, record.position()),
+            Ok(read) => Ok(read.then_some(Ok(()))),
             Err(error) => match error.into_kind() {
-                ErrorKind::UnequalLengths { pos, len, .. } => {
-                    let line = pos.map_or(0, |position| position.line());
-                    Err(bad(&format_args!("{len} cells in line {line}"), &columns))
-                }
+                ErrorKind::UnequalLengths { pos, len, .. } => of_other_length(len, pos.as_ref()),
                 ErrorKind::Io(cause) => Err(bad(&cause, &EXPECTED)),
                 other => Err(bad(&format_args!("{other:?}"), &EXPECTED)),
             },
@@ -237,6 +234,7 @@ fn is_missing(cell: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::ops::Range;
 
     use tempfile::TempDir;
 
@@ -253,7 +251,8 @@ mod tests {
     fn numbers(file: &CsvFile, range: Range<usize>, missing: Missing) -> Result<Vec<f32>, String> {
         let columns: Vec<usize> = (0..file.columns().len()).collect();
         let mut out = Vec::new();
-        file.numbers(range, &columns, missing, &mut out).map_err(|error| error.to_string())?;
+        file.numbers(Cells { rows: range, columns: &columns, missing }, &mut out)
+            .map_err(|error| error.to_string())?;
         Ok(out)
     }
 
@@ -279,7 +278,7 @@ mod tests {
         ] {
             let (_dir, file) = opened("a.csv", text);
             assert_eq!(file.as_ref().unwrap().columns().join(" "), columns);
-            let rows = file.unwrap().survey(&[2]).unwrap().0;
+            let rows = file.unwrap().survey(&[2], false).unwrap().rows;
             assert_eq!(rows, text.lines().count() - usize::from(!text.starts_with('5')), "{text}");
         }
     }
@@ -326,7 +325,7 @@ mod tests {
         ] {
             let (_dir, file) = opened("a.csv", text);
             let error = file.map_err(|error| error.to_string()).and_then(|file| {
-                let (rows, _) = file.survey(&[]).map_err(|error| error.to_string())?;
+                let rows = file.survey(&[], false).map_err(|error| error.to_string())?.rows;
                 numbers(&file, 0..rows, Missing::Refuse)
             });
             let error = error.unwrap_err();

@@ -26,14 +26,18 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// The same, whose samples keep their numbers as names where they have no others, whatever is made of them.
+    /// The same, whose samples keep their numbers as names where they have no others, whatever is made of them. Where some that are
+    /// learned from have labels and others have none, numbers stand behind their part, such as `train:17` and `unlabeled:17`.
     #[must_use]
     pub fn numbered(self) -> Self {
+        let several = self.unlabeled.is_some() && !self.train.is_empty();
+        let of_part =
+            |part: &'static str| move |examples: Examples| examples.numbered(if several { part } else { "" });
         Self {
-            train: self.train.numbered(),
-            test: self.test.numbered(),
-            validation: self.validation.map(Examples::numbered),
-            unlabeled: self.unlabeled.map(Examples::numbered),
+            train: of_part("train:")(self.train),
+            test: of_part("test:")(self.test),
+            validation: self.validation.map(of_part("validation:")),
+            unlabeled: self.unlabeled.map(of_part("unlabeled:")),
             ..self
         }
     }

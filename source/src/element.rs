@@ -76,6 +76,11 @@ impl Element {
         self.kind == Kind::Unsigned && self.bytes == 1
     }
 
+    /// Whether elements are numbers of single precision, the least significant byte first.
+    pub fn is_single(self) -> bool {
+        self.kind == Kind::Float && self.bytes == 4 && !self.big
+    }
+
     /// Whether elements are texts.
     pub fn is_text(self) -> bool {
         matches!(self.kind, Kind::Unicode | Kind::Bytes)

@@ -138,6 +138,17 @@ pub enum DataError {
         /// The label of the last class.
         last: u8,
     },
+    /// Decoded samples that do not come to lie in their folder, or do not come from there.
+    #[error("{}: {cause}; {} are needed for decoded samples: --data-cache names another folder for them, and what lies in it may be deleted",
+            path.display(), bytesize::ByteSize(*bytes).display().si())]
+    Decoded {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes of the samples.
+        bytes: u64,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A file that nothing can be learned from.
     #[error(transparent)]
     File(#[from] BadFile),

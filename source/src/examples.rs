@@ -1,39 +1,46 @@
-//! Samples in memory, with their labels and their names where they have any.
+//! Samples with their labels and their names where they have any.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::choice::Choice;
+use super::held::{Held, Value};
 use super::layout::{Layout, Lengths};
 use super::moments::Moments;
+use super::moments_of;
+use super::names::Names;
 use super::read_error::ReadError;
 use super::shape::{ChannelScale, Shape};
 
-/// Samples of one shape, or sequences of frames, each of its own length. Images are kept as the bytes they are stored in.
+/// Samples of one shape, or sequences of frames, each of its own length. Images are kept as the bytes they are stored in. Clones and
+/// subsets share the values.
 #[derive(Clone)]
 pub struct Examples {
     shape: Shape,
     values: Values,
+    /// Which of the samples that the values are of.
+    chosen: Choice,
     /// One for each sample, or none at all.
     labels: Vec<u32>,
     /// What each sample is called; where nothing is, by its number.
-    names: Option<Vec<Arc<str>>>,
+    names: Option<(Names, Choice)>,
 }
 
 /// Values of all samples, one after the other, each (height, width, channels).
 #[derive(Clone)]
 enum Values {
     /// Given out scaled, one scale for each channel.
-    Pixels { bytes: Vec<u8>, scales: Arc<[ChannelScale]> },
+    Pixels { bytes: Held<u8>, scales: Arc<[ChannelScale]> },
     /// Given out standardised where moments are known, one pair for each channel.
-    Rows { numbers: Vec<f32>, moments: Option<Arc<[Moments]>> },
+    Rows { numbers: Held<f32>, moments: Option<Arc<[Moments]>> },
     /// The same of sequences, each (frames, channels).
     Sequences {
         /// All frames.
-        numbers: Vec<f32>,
+        numbers: Held<f32>,
         /// Where each sequence begins, and where the last ends.
-        bounds: Vec<usize>,
+        bounds: Arc<[usize]>,
         /// How each number of a frame is standardised.
         moments: Option<Arc<[Moments]>>,
     },
@@ -44,19 +51,20 @@ impl Examples {
     pub fn from_pixels(
         shape: Shape,
         scales: impl Into<Arc<[ChannelScale]>>,
-        pixels: Vec<u8>,
+        pixels: impl Into<Held<u8>>,
         labels: Vec<u32>,
     ) -> Self {
-        assert_eq!(pixels.len() % shape.len(), 0, "pixels of images {shape}");
-        let scales = scales.into();
+        let (bytes, scales) = (pixels.into(), scales.into());
+        assert_eq!(bytes.len() % shape.len(), 0, "pixels of images {shape}");
         assert_eq!(scales.len(), shape.channels, "scales of the channels of images {shape}");
-        Self::new(shape, Values::Pixels { bytes: pixels, scales }, labels)
+        Self::new(shape, Values::Pixels { bytes, scales }, labels)
     }
 
     /// Rows of numbers, (samples, height, width, channels); labels for all, or none.
-    pub fn from_rows(shape: Shape, rows: Vec<f32>, labels: Vec<u32>) -> Self {
-        assert_eq!(rows.len() % shape.len(), 0, "numbers of rows {shape}");
-        Self::new(shape, Values::Rows { numbers: rows, moments: None }, labels)
+    pub fn from_rows(shape: Shape, rows: impl Into<Held<f32>>, labels: Vec<u32>) -> Self {
+        let numbers = rows.into();
+        assert_eq!(numbers.len() % shape.len(), 0, "numbers of rows {shape}");
+        Self::new(shape, Values::Rows { numbers, moments: None }, labels)
     }
 
     /// Sequences, each (frames, channels), of which the longest of the data set has `longest` frames; labels for all, or none.
@@ -66,22 +74,35 @@ impl Examples {
         sequences: impl IntoIterator<Item = Vec<f32>>,
         labels: Vec<u32>,
     ) -> Self {
-        let (mut numbers, mut bounds) = (Vec::new(), vec![0]);
+        let (mut numbers, mut lengths) = (Vec::new(), Vec::new());
         for sequence in sequences {
-            assert!(
-                !sequence.is_empty() && sequence.len().is_multiple_of(channels),
-                "whole frames, at least one"
-            );
-            assert!(sequence.len() <= longest * channels, "no more than {longest} frames");
+            lengths.push(sequence.len());
             numbers.extend(sequence);
-            bounds.push(numbers.len());
         }
+        Self::from_frames(longest, channels, numbers, &lengths, labels)
+    }
+
+    /// The same of the frames of all sequences, of which each has so many numbers.
+    pub fn from_frames(
+        longest: usize,
+        channels: usize,
+        frames: impl Into<Held<f32>>,
+        lengths: &[usize],
+        labels: Vec<u32>,
+    ) -> Self {
+        let (numbers, mut bounds) = (frames.into(), vec![0]);
+        for &length in lengths {
+            assert!(length > 0 && length.is_multiple_of(channels), "whole frames, at least one");
+            assert!(length <= longest * channels, "no more than {longest} frames");
+            bounds.push(bounds[bounds.len() - 1] + length);
+        }
+        assert_eq!(bounds.last(), Some(&numbers.len()), "numbers of all frames");
         let shape = Shape { height: longest, width: 1, channels };
-        Self::new(shape, Values::Sequences { numbers, bounds, moments: None }, labels)
+        Self::new(shape, Values::Sequences { numbers, bounds: bounds.into(), moments: None }, labels)
     }
 
     fn new(shape: Shape, values: Values, labels: Vec<u32>) -> Self {
-        let examples = Self { shape, values, labels, names: None };
+        let examples = Self { shape, values, chosen: Choice::default(), labels, names: None };
         let (labels, samples) = (examples.labels.len(), examples.len());
         assert!(labels == 0 || labels == samples, "{labels} labels of {samples} samples");
         examples
@@ -89,18 +110,18 @@ impl Examples {
 
     /// The same, with a name for each sample.
     #[must_use]
-    pub fn with_names(self, names: Vec<Arc<str>>) -> Self {
+    pub fn with_names(self, names: Names) -> Self {
         assert_eq!(names.len(), self.len(), "a name for each sample");
-        Self { names: Some(names), ..self }
+        Self { names: Some((names, Choice::default())), ..self }
     }
 
-    /// The same, each sample called by its number unless it has a name.
+    /// The same, each sample called by its number, behind `part`, unless it has a name.
     #[must_use]
-    pub fn numbered(self) -> Self {
+    pub fn numbered(self, part: &str) -> Self {
         if self.names.is_some() {
             return self;
         }
-        let names = (0..self.len()).map(|index| index.to_string().into()).collect();
+        let names = (0..self.len()).map(|index| format!("{part}{index}")).collect();
         self.with_names(names)
     }
 
@@ -120,8 +141,9 @@ impl Examples {
     pub fn layout(&self) -> Layout {
         let lengths = match &self.values {
             Values::Pixels { .. } | Values::Rows { .. } => Lengths::Alike,
-            Values::Sequences { numbers, .. } => {
-                let frames = numbers.len() / self.shape.channels;
+            Values::Sequences { .. } => {
+                let numbers: usize = self.indices().map(|index| self.range(index).len()).sum();
+                let frames = numbers / self.shape.channels;
                 Lengths::Frames { mean: frames as f64 / self.len().max(1) as f64 }
             }
         };
@@ -140,16 +162,20 @@ impl Examples {
 
     /// How many samples there are.
     pub fn len(&self) -> usize {
-        match &self.values {
+        self.chosen.len(match &self.values {
             Values::Pixels { bytes, .. } => bytes.len() / self.shape.len(),
             Values::Rows { numbers, .. } => numbers.len() / self.shape.len(),
             Values::Sequences { bounds, .. } => bounds.len() - 1,
-        }
+        })
+    }
+
+    fn indices(&self) -> Range<u32> {
+        0..self.len() as u32
     }
 
     /// Where a sample's numbers are among all.
     fn range(&self, index: u32) -> Range<usize> {
-        let index = index as usize;
+        let index = self.chosen.at(index);
         match &self.values {
             Values::Pixels { .. } | Values::Rows { .. } => {
                 let length = self.shape.len();
@@ -172,7 +198,7 @@ impl Examples {
     /// What a sample is called: the name of its file, or else its number, counted from 0.
     pub fn name(&self, index: u32) -> Cow<'_, str> {
         match &self.names {
-            Some(names) => Cow::Borrowed(&names[index as usize]),
+            Some((names, chosen)) => names.text(chosen.at(index)),
             None => Cow::Owned(index.to_string()),
         }
     }
@@ -188,27 +214,14 @@ impl Examples {
     /// The samples of these indices, in this order.
     #[must_use]
     pub fn subset(&self, indices: &[u32]) -> Self {
-        let length = self.shape.len();
-        let values = match &self.values {
-            Values::Pixels { bytes, scales } => {
-                Values::Pixels { bytes: select(bytes, length, indices), scales: scales.clone() }
-            }
-            Values::Rows { numbers, moments } => {
-                Values::Rows { numbers: select(numbers, length, indices), moments: moments.clone() }
-            }
-            Values::Sequences { numbers, moments, .. } => {
-                let (mut selected, mut bounds) = (Vec::new(), vec![0]);
-                for &index in indices {
-                    selected.extend_from_slice(&numbers[self.range(index)]);
-                    bounds.push(selected.len());
-                }
-                Values::Sequences { numbers: selected, bounds, moments: moments.clone() }
-            }
-        };
-        let labels = if self.labels.is_empty() { Vec::new() } else { select(&self.labels, 1, indices) };
-        let named =
-            |names: &Vec<Arc<str>>| indices.iter().map(|&index| names[index as usize].clone()).collect();
-        Self { shape: self.shape, values, labels, names: self.names.as_ref().map(named) }
+        let label = |&index: &u32| self.labels.get(index as usize).copied();
+        Self {
+            shape: self.shape,
+            values: self.values.clone(),
+            chosen: self.chosen.of(indices),
+            labels: indices.iter().filter_map(label).collect(),
+            names: self.names.as_ref().map(|(names, chosen)| (names.clone(), chosen.of(indices))),
+        }
     }
 
     /// Writes sample `index` to `out`, (height, width, channels) of its own shape, scaled.
@@ -218,7 +231,8 @@ impl Examples {
         let channels = self.shape.channels;
         match &self.values {
             Values::Pixels { bytes, scales } => {
-                let pixels = bytes[range].chunks_exact(channels);
+                let bytes = bytes.at(range)?;
+                let pixels = bytes.chunks_exact(channels);
                 for (out, pixel) in out.chunks_exact_mut(channels).zip(pixels) {
                     for ((out, &byte), scale) in out.iter_mut().zip(pixel).zip(&**scales) {
                         *out = scale.apply(byte);
@@ -226,7 +240,7 @@ impl Examples {
                 }
             }
             Values::Rows { numbers, moments } | Values::Sequences { numbers, moments, .. } => {
-                out.copy_from_slice(&numbers[range]);
+                out.copy_from_slice(&numbers.at(range)?);
                 if let Some(moments) = moments {
                     for out in out.chunks_exact_mut(channels) {
                         out.iter_mut().zip(&**moments).for_each(|(out, moments)| *out = moments.fill(*out));
@@ -257,73 +271,41 @@ impl Examples {
 
     /// The mean and the deviation of each channel over all samples and positions, before any scaling: of images, of bytes / 255.
     pub fn moments(&self) -> Result<Vec<Moments>, ReadError> {
-        Ok(match &self.values {
-            Values::Pixels { bytes, .. } => byte_moments(bytes, self.shape.channels),
+        let channels = self.shape.channels;
+        match &self.values {
+            Values::Pixels { bytes, .. } => moments_of::bytes(channels, &mut |of| self.each(bytes, of)),
             Values::Rows { numbers, .. } | Values::Sequences { numbers, .. } => {
-                number_moments(numbers, self.shape.channels)
+                moments_of::numbers(channels, &mut |of| self.each(numbers, of))
             }
-        })
+        }
+    }
+
+    /// Shows the values of each sample, in their order.
+    fn each<T: Value>(&self, held: &Held<T>, of: &mut dyn FnMut(&[T])) -> Result<(), ReadError> {
+        for index in self.indices() {
+            of(&held.at(self.range(index))?);
+        }
+        Ok(())
     }
 
     /// The frames of all sequences, before any scaling, (frames of all, channels); nothing where samples are none.
-    pub fn frames(&self) -> impl Iterator<Item = &[f32]> {
-        let numbers: &[f32] =
-            if let Values::Sequences { numbers, .. } = &self.values { numbers } else { &[] };
-        numbers.chunks_exact(self.shape.channels)
-    }
-}
-
-/// Sums of bytes are whole numbers, so their order does not matter.
-fn byte_moments(bytes: &[u8], channels: usize) -> Vec<Moments> {
-    let mut sums = vec![(0_u64, 0_u64); channels];
-    for pixel in bytes.chunks_exact(channels) {
-        for ((sum, squares), &byte) in sums.iter_mut().zip(pixel) {
-            *sum += u64::from(byte);
-            *squares += u64::from(byte).pow(2);
+    #[cfg(test)]
+    pub fn frames(&self) -> Vec<Vec<f32>> {
+        let mut frames = Vec::new();
+        if let Values::Sequences { numbers, .. } = &self.values {
+            let mut add = |numbers: &[f32]| {
+                frames.extend(numbers.chunks_exact(self.shape.channels).map(<[f32]>::to_vec));
+            };
+            self.each(numbers, &mut add).expect("in memory");
         }
+        frames
     }
-    let count = (bytes.len() / channels).max(1) as f64;
-    let moments = |(sum, squares): (u64, u64)| {
-        let mean = sum as f64 / count;
-        let squares = squares as f64 / count - mean * mean;
-        Moments::new(mean / 255.0, squares.max(0.0) * count / (255.0 * 255.0), count)
-    };
-    sums.into_iter().map(moments).collect()
-}
-
-fn number_moments(numbers: &[f32], channels: usize) -> Vec<Moments> {
-    let sums = |of: &dyn Fn(usize, f64) -> f64| {
-        let mut sums = vec![0.0; channels];
-        for frame in numbers.chunks_exact(channels) {
-            for (channel, (sum, &value)) in sums.iter_mut().zip(frame).enumerate() {
-                // What is missing does not count.
-                *sum += if value.is_nan() { 0.0 } else { of(channel, f64::from(value)) };
-            }
-        }
-        sums
-    };
-    let counts: Vec<f64> = sums(&|_, _| 1.0).into_iter().map(|count| count.max(1.0)).collect();
-    let means: Vec<f64> =
-        sums(&|_, value| value).iter().zip(&counts).map(|(sum, count)| sum / count).collect();
-    let squares = sums(&|channel, value| (value - means[channel]).powi(2));
-    let moments = means.into_iter().zip(squares).zip(counts);
-    moments.map(|((mean, squares), count)| Moments::new(mean, squares, count)).collect()
 }
 
 impl fmt::Debug for Examples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} examples {}", self.len(), self.shape)
     }
-}
-
-/// The items of `length` values each that have these indices.
-fn select<T: Copy>(values: &[T], length: usize, indices: &[u32]) -> Vec<T> {
-    let mut selected = Vec::with_capacity(indices.len() * length);
-    for &index in indices {
-        let start = index as usize * length;
-        selected.extend_from_slice(&values[start..start + length]);
-    }
-    selected
 }
 
 #[cfg(test)]
@@ -383,7 +365,7 @@ mod tests {
             subset.write(index, &mut out).unwrap();
             assert_eq!(out, expected);
         }
-        assert_eq!(subset.frames().collect::<Vec<_>>(), [[9.0, 10.0], [11.0, 12.0], [1.0, 2.0]]);
+        assert_eq!(subset.frames(), [[9.0, 10.0], [11.0, 12.0], [1.0, 2.0]]);
     }
 
     #[test]
@@ -399,8 +381,8 @@ mod tests {
     fn names_stay_with_samples_and_numbers_stand_in_for_them() {
         let images = Examples::from_pixels(SHAPE, UNIT, vec![0, 1, 2, 3, 4, 5], Vec::new());
         assert_eq!(images.subset(&[2, 0]).name(1), "1");
-        assert_eq!(images.clone().numbered().subset(&[2, 0]).name(0), "2");
-        let named = images.with_names(["a.png", "b.png", "c.png"].map(Arc::from).to_vec());
+        assert_eq!(images.clone().numbered("").subset(&[2, 0]).name(0), "2");
+        let named = images.with_names(["a.png", "b.png", "c.png"].into_iter().collect());
         assert_eq!((named.subset(&[2, 0]).name(0), named.name(1)), ("c.png".into(), "b.png".into()));
     }
 

@@ -195,7 +195,7 @@ fn unpack(
 /// The folder, which is made where there is none, for this process alone until the file is dropped.
 fn locked(folder: &Path, progress: bool) -> Result<File, FetchError> {
     fs::create_dir_all(folder)
-        .and_then(|()| lock(folder, progress))
+        .and_then(|()| lock(folder, progress.then_some("fetches into this folder")))
         .map_err(|cause| FetchError::Storage { path: folder.to_owned(), cause })
 }
 

@@ -12,39 +12,42 @@ use super::opened::Input;
 use super::partition::partition;
 use super::record::Record;
 use super::recording_folder;
+use super::room::Room;
 use super::selection::{FileSelection, Split};
 use super::share;
 use super::split_folder::{self, SplitFolder};
+use super::whole::{Taking, whole};
 
 /// The test share of labelled samples where none is configured.
 const TEST_SHARE: f64 = 0.1;
 
-/// The data set of the files that are selected.
-pub fn data_set(selection: &FileSelection) -> Result<DataSet, DataError> {
+/// The data set of the files that are selected, as far as there is room in memory.
+pub fn data_set(selection: &FileSelection, room: &Room) -> Result<DataSet, DataError> {
     let mut record = Record::default();
     let Places { train, test, validation } = Places::find(selection, &mut record)?;
     let form = Form::find(&train)?;
     let others = test.iter().chain(&validation).map(PathBuf::as_path);
     let paths: Vec<&Path> = std::iter::once(train.as_path()).chain(others).collect();
     let Taken { kind, standardize } = form.kind(&paths, selection)?;
-    let input = form.open(&train, selection.labels.as_deref(), &kind)?;
+    let input = form.open(&train, selection.labels.as_deref(), &kind, selection.skip_broken)?;
     if let [only] = input.classes() {
         let found = format!("the label {only:?} for all samples");
         return Err(BadFile::new(&train, found, "two or more labels, or none").into());
     }
     let spec = InputSpec { kind, classes: input.classes().to_vec() };
-    let all = whole(&input, &train, form, selection, &mut record)?;
-    record.note_labels(selection.labels.as_deref());
-    let mut part =
-        |path: Option<PathBuf>| path.map(|path| measured(&path, selection, &spec, &mut record)).transpose();
+    let mut reading = Reading { selection, room: room.clone(), record };
+    let all = reading.whole(&input, &train, form)?;
+    reading.record.note_labels(selection.labels.as_deref());
+    let mut part = |path: Option<PathBuf>| path.map(|path| reading.measured(&path, &spec)).transpose();
     let (test, validation) = (part(test)?, part(validation)?);
-    record.note_labels(selection.test_labels.as_deref());
+    reading.record.note_labels(selection.test_labels.as_deref());
     let Parts { learned, test, validation } = match test {
         Some(test) => Parts { learned: all, test, validation },
         None => parts(selection, all)?,
     };
     let (train, unlabeled) =
         if spec.classes.is_empty() { (learned.subset(&[]), Some(learned)) } else { (learned, None) };
+    let record = reading.record;
     Ok(DataSet { input: spec, standardize, train, test, validation, unlabeled, record })
 }
 
@@ -110,28 +113,54 @@ fn parts(selection: &FileSelection, all: Examples) -> Result<Parts, DataError> {
     Ok(Parts { learned: all.subset(&parts.rest), test: all.subset(&parts.share), validation: None })
 }
 
-/// Samples that are measured on, in files of their own.
-fn measured(
-    path: &Path,
-    selection: &FileSelection,
-    spec: &InputSpec,
-    record: &mut Record,
-) -> Result<Examples, DataError> {
-    let form = Form::find(path)?;
-    let input = form.open(path, selection.test_labels.as_deref(), &spec.kind)?;
-    let input = input.knowing(&spec.classes).in_only_folder(&spec.classes);
-    if let Some(other) = input.classes().iter().find(|class| !spec.classes.contains(class)) {
-        let expected = if spec.classes.is_empty() {
-            "no labels, as what is learned from has none".to_owned()
-        } else {
-            format!("the labels of what is learned from: {}", some(&spec.classes))
-        };
-        return Err(BadFile::new(path, format_args!("the label {other:?}"), expected).into());
+/// What is selected, and what becomes known while it is read.
+struct Reading<'a> {
+    selection: &'a FileSelection,
+    room: Room,
+    record: Record,
+}
+
+impl Reading<'_> {
+    /// Samples that are measured on, in files of their own.
+    fn measured(&mut self, path: &Path, spec: &InputSpec) -> Result<Examples, DataError> {
+        let form = Form::find(path)?;
+        let FileSelection { test_labels, skip_broken, .. } = self.selection;
+        let input = form.open(path, test_labels.as_deref(), &spec.kind, *skip_broken)?;
+        let input = input.knowing(&spec.classes).in_only_folder(&spec.classes);
+        if let Some(other) = input.classes().iter().find(|class| !spec.classes.contains(class)) {
+            let expected = if spec.classes.is_empty() {
+                "no labels, as what is learned from has none".to_owned()
+            } else {
+                format!("the labels of what is learned from: {}", some(&spec.classes))
+            };
+            return Err(BadFile::new(path, format_args!("the label {other:?}"), expected).into());
+        }
+        if input.labels().is_empty() && !spec.classes.is_empty() {
+            return Err(BadFile::new(path, "no labels", "labels, as what is learned from has").into());
+        }
+        self.whole(&input, path, form)
     }
-    if input.labels().is_empty() && !spec.classes.is_empty() {
-        return Err(BadFile::new(path, "no labels", "labels, as what is learned from has").into());
+
+    /// All samples of an input, whose files are recorded.
+    fn whole(&mut self, input: &Input, path: &Path, form: Form) -> Result<Examples, DataError> {
+        let Self { selection, room, record } = self;
+        if matches!(form, Form::Array | Form::Table) {
+            record.note(path);
+        } else if input.labels().is_empty()
+            && let Some(folder) = input.only_folder()
+        {
+            let taken = "which is no label where it is the only folder: these samples have no labels";
+            record.notices.push(format!("{}: all files lie in {folder}, {taken}", path.display()));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let skip_broken = selection.skip_broken;
+        let all = whole(input, &mut Taking { path, name: &name, skip_broken, room, record })?;
+        if all.is_empty() {
+            let found = format!("{} broken files and no others", record.left_out.len());
+            return Err(BadFile::new(path, found, "a sample at least").into());
+        }
+        Ok(all)
     }
-    whole(&input, path, form, selection, record)
 }
 
 /// The first few names.
@@ -139,31 +168,6 @@ fn some(names: &[String]) -> String {
     const FEW: usize = 10;
     let more = if names.len() > FEW { ", ..." } else { "" };
     names[..names.len().min(FEW)].join(", ") + more
-}
-
-/// All samples of an input, whose files are recorded.
-fn whole(
-    input: &Input,
-    path: &Path,
-    form: Form,
-    selection: &FileSelection,
-    record: &mut Record,
-) -> Result<Examples, DataError> {
-    let own = path.file_name().unwrap_or_default().to_string_lossy();
-    if matches!(form, Form::Array | Form::Table) {
-        record.note(path);
-    } else if input.labels().is_empty()
-        && let Some(folder) = input.only_folder()
-    {
-        let taken = "which is no label where it is the only folder: these samples have no labels";
-        record.notices.push(format!("{}: all files lie in {folder}, {taken}", path.display()));
-    }
-    let all = input.whole(&own, selection.skip_broken, record)?;
-    if all.is_empty() {
-        let found = format!("{} broken files and no others", record.left_out.len());
-        return Err(BadFile::new(path, found, "a sample at least").into());
-    }
-    Ok(all)
 }
 
 #[cfg(test)]
@@ -178,36 +182,15 @@ mod tests {
     use crate::input_source::InputSource;
     use crate::open::open_input;
     use crate::shape::Shape;
-    use crate::synthetic::{npy, npz};
+    use crate::synthetic::{floats, folder, npy, npz, samples};
     use crate::table_options::{Missing, TableOptions};
-
-    fn folder(files: &[(&str, &[u8])]) -> TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, content) in files {
-            fs::write(dir.path().join(name), content).unwrap();
-        }
-        dir
-    }
 
     fn selection(dir: &TempDir, name: &str) -> FileSelection {
         FileSelection { test: Some(0.0), ..FileSelection::new(dir.path().join(name), Seed(1)) }
     }
 
-    fn samples(examples: &Examples) -> Vec<Vec<f32>> {
-        let sample = |index| {
-            let mut sample = vec![0.0; examples.shape().len()];
-            examples.write(index, &mut sample).unwrap();
-            sample
-        };
-        (0..examples.len() as u32).map(sample).collect()
-    }
-
-    fn floats(numbers: &[f32]) -> Vec<u8> {
-        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-    }
-
     fn refusal(selection: &FileSelection) -> String {
-        data_set(selection).unwrap_err().to_string()
+        data_set(selection, &Room::boundless()).unwrap_err().to_string()
     }
 
     /// The samples at a path for a model of `set`, whose statistics were taken.
@@ -223,12 +206,16 @@ mod tests {
         let images = npy("|u1", false, "(2, 2, 3)", &[0, 51, 255, 0, 0, 0, 255, 255, 255, 255, 255, 255]);
         let rows = npy("<f4", false, "(2, 2)", &floats(&[1.0, 2.0, 3.0, 4.0]));
         let dir = folder(&[("images.npy", &images), ("rows.npy", &rows)]);
-        let set = data_set(&selection(&dir, "images.npy")).unwrap();
+        let set = data_set(&selection(&dir, "images.npy"), &Room::boundless()).unwrap();
         assert!(matches!(set.input.kind, InputKind::Images(_)) && set.standardize);
         let images = set.unlabeled.unwrap();
         assert_eq!(images.shape(), Shape { height: 2, width: 3, channels: 1 });
         assert_eq!(samples(&images)[0], [0.0, 51.0 / 255.0, 1.0, 0.0, 0.0, 0.0]);
-        let set = data_set(&FileSelection { standardize: false, ..selection(&dir, "rows.npy") }).unwrap();
+        let set = data_set(
+            &FileSelection { standardize: false, ..selection(&dir, "rows.npy") },
+            &Room::boundless(),
+        )
+        .unwrap();
         let kind = InputKind::Numbers(NumberInput::new(Shape { height: 1, width: 1, channels: 2 }));
         assert!(set.input.kind == kind && !set.standardize);
         assert_eq!(samples(&set.unlabeled.unwrap()), [[1.0, 2.0], [3.0, 4.0]]);
@@ -243,7 +230,7 @@ mod tests {
         let dir = folder(&[("a.npz", &archive), ("x.npy", &rows), ("y.npy", &labels)]);
         let beside = FileSelection { labels: Some(dir.path().join("y.npy")), ..selection(&dir, "x.npy") };
         for (selection, name) in [(selection(&dir, "a.npz"), "c"), (beside, "2")] {
-            let set = data_set(&selection).unwrap();
+            let set = data_set(&selection, &Room::boundless()).unwrap();
             assert_eq!((set.train.labels(), set.train.name(2)), (&[1, 0, 1][..], name.into()));
             assert_eq!(set.input.classes, ["3", "7"]);
         }
@@ -274,7 +261,7 @@ mod tests {
             test: None,
             ..selection(&dir, "train.csv")
         };
-        let set = data_set(&tested("test.csv")).unwrap();
+        let set = data_set(&tested("test.csv"), &Room::boundless()).unwrap();
         assert_eq!((set.train.labels(), set.test.labels()), (&[0, 1, 2][..], &[2, 0][..]));
         assert_eq!(samples(&set.test), [[9.0], [8.0]]);
         let error = refusal(&tested("other.csv"));
@@ -299,7 +286,8 @@ mod tests {
             missing: Missing::Mean,
             ..Default::default()
         };
-        let mut set = data_set(&FileSelection { table, ..selection(&dir, "first.csv") }).unwrap();
+        let mut set =
+            data_set(&FileSelection { table, ..selection(&dir, "first.csv") }, &Room::boundless()).unwrap();
         assert_eq!((set.train.labels(), set.train.name(1)), (&[0, 1, 0][..], "r2".into()));
         let mut spec = set.input.clone();
         spec.take_moments(&set.train).unwrap();
@@ -330,7 +318,7 @@ mod tests {
             ("floats.npy", &floats),
             ("a.csv", b"x\n1\n"),
         ]);
-        let set = data_set(&selection(&dir, "small.npy")).unwrap();
+        let set = data_set(&selection(&dir, "small.npy"), &Room::boundless()).unwrap();
         let spec = set.input.clone();
         let open = |name: &str| {
             open_input(&InputSource::Path(dir.path().join(name)), "nowhere".as_ref(), &spec)
@@ -390,7 +378,7 @@ mod tests {
             ("val/cats/d.png", None),
         ]);
         let whole = FileSelection::new(dir.path().to_owned(), Seed(1));
-        let set = data_set(&whole).unwrap();
+        let set = data_set(&whole, &Room::boundless()).unwrap();
         assert_eq!(
             (names(&set.train), set.train.labels()),
             (vec!["cats/a.png".into(), "dogs/b.png".into()], &[0, 1][..])
@@ -419,7 +407,7 @@ mod tests {
             ("test/images/t0.png", None),
         ]);
         let selection = FileSelection::new(dir.path().to_owned(), Seed(1));
-        let set = data_set(&selection).unwrap();
+        let set = data_set(&selection, &Room::boundless()).unwrap();
         assert_eq!(set.input.classes, ["n01", "n02"]);
         assert_eq!((set.train.labels(), set.test.labels()), (&[0, 1][..], &[1, 0][..]));
         assert!(set.validation.is_none() && names(&set.test) == ["images/v0.png", "images/v1.png"]);
@@ -438,7 +426,8 @@ mod tests {
         ]);
         let strict = FileSelection { test: Some(0.0), ..FileSelection::new(dir.path().to_owned(), Seed(1)) };
         assert!(refusal(&strict).contains("cats/b.png: found bytes that begin like no such image"));
-        let set = data_set(&FileSelection { skip_broken: true, ..strict.clone() }).unwrap();
+        let set =
+            data_set(&FileSelection { skip_broken: true, ..strict.clone() }, &Room::boundless()).unwrap();
         assert_eq!(
             (names(&set.train), set.train.labels()),
             (vec!["cats/a.png".into(), "dogs/c.png".into()], &[0, 1][..])
@@ -461,7 +450,7 @@ mod tests {
     #[test]
     fn one_folder_is_no_label_and_that_is_said() {
         let dir = images(&[("cats/a.png", None), ("cats/b.png", None)]);
-        let set = data_set(&FileSelection::new(dir.path().to_owned(), Seed(1))).unwrap();
+        let set = data_set(&FileSelection::new(dir.path().to_owned(), Seed(1)), &Room::boundless()).unwrap();
         assert!(set.input.classes.is_empty() && set.unlabeled.unwrap().len() == 2);
         assert!(
             set.record.notices[0].contains("all files lie in cats, which is no label"),
@@ -497,7 +486,7 @@ mod tests {
         ]);
         let selection = FileSelection::new(dir.path().to_owned(), Seed(1));
         let split = Some(Split::Speakers(vec!["ann".to_owned()]));
-        let set = data_set(&FileSelection { split, ..selection.clone() }).unwrap();
+        let set = data_set(&FileSelection { split, ..selection.clone() }, &Room::boundless()).unwrap();
         assert_eq!(names(&set.train), ["no/bob_1.wav", "yes/bob_1.wav"]);
         assert_eq!((set.test.labels(), set.input.classes.join(" ").as_str()), (&[0, 1][..], "no yes"));
         assert_eq!(
@@ -516,16 +505,25 @@ mod tests {
     }
 
     #[test]
+    fn broken_rows_of_a_table_are_left_out_where_they_may_be_and_others_keep_their_numbers() {
+        let table = b"x,y,label\n1,2,a\n3,b\n5,cat,b\n7,8,b\n9,10,\n11,12,a\n";
+        let dir = folder(&[("a.csv", table)]);
+        let strict = selection(&dir, "a.csv");
+        assert!(refusal(&strict).contains("a.csv: found 2 cells in line 3, expected 3"));
+        let set = data_set(&FileSelection { skip_broken: true, ..strict }, &Room::boundless()).unwrap();
+        assert_eq!(samples(&set.train), [[1.0, 2.0], [7.0, 8.0], [11.0, 12.0]]);
+        assert_eq!((set.train.labels(), set.input.classes.join(" ")), (&[0, 1, 0][..], "a b".to_owned()));
+        assert_eq!((set.train.name(1), set.train.name(2)), ("3".into(), "5".into()));
+        let left_out: Vec<String> = set.record.left_out.iter().map(ToString::to_string).collect();
+        assert_eq!(left_out[0], "a.csv: found 2 cells in line 3, expected 3");
+        assert!(left_out[1].starts_with("a.csv: found \"cat\" in line 4, column y"), "{left_out:?}");
+        assert!(left_out[2].starts_with("a.csv: found nothing in line 6, column label"), "{left_out:?}");
+    }
+
+    #[test]
     fn keys_of_other_forms_are_refused_with_what_they_are_for() {
         let dir = folder(&[("a.csv", b"x\n1\n2\n")]);
         let plain = selection(&dir, "a.csv");
-        let error = refusal(&FileSelection { skip_broken: true, ..plain.clone() });
-        assert!(
-            error.contains(
-                "a.csv: found a table, expected recordings or images, since data.skip_broken is given"
-            ),
-            "{error}"
-        );
         let error = refusal(&FileSelection { mfcc: Some(crate::MfccOptions::default()), ..plain });
         assert!(error.contains("since data.mfcc is given"), "{error}");
     }

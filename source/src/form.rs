@@ -89,7 +89,7 @@ impl Form {
         for (given, key, forms) in [
             (mfcc.is_some(), "data.mfcc", &[Self::Recordings][..]),
             (split.is_some(), "data.split", &[Self::Recordings]),
-            (*skip_broken, "data.skip_broken", &[Self::Recordings, Self::Images]),
+            (*skip_broken, "data.skip_broken", &[Self::Recordings, Self::Images, Self::Table]),
             (table != &TableOptions::default(), "data.table", &[Self::Table]),
             (images != &ImageOptions::default(), "data.images", &[Self::Images, Self::Array]),
         ] {
@@ -113,8 +113,14 @@ impl Form {
         Ok(Taken { standardize: selection.standardize && standardize, kind })
     }
 
-    /// Samples such as `kind` says; labels of an array may be in a file of their own.
-    pub fn open(self, path: &Path, labels: Option<&Path>, kind: &InputKind) -> Result<Input, DataError> {
+    /// Samples such as `kind` says; labels of an array may be in a file of their own, and rows of a table broken.
+    pub fn open(
+        self,
+        path: &Path,
+        labels: Option<&Path>,
+        kind: &InputKind,
+        skip_broken: bool,
+    ) -> Result<Input, DataError> {
         if self != Self::Array
             && let Some(labels) = labels
         {
@@ -125,7 +131,7 @@ impl Form {
             (Self::Images, InputKind::Images(input)) => image_folder::open(path, input),
             (Self::Recordings, InputKind::Recordings(input)) => recording_folder::open(path, input),
             (Self::Array, kind) => array::open(path, labels, kind),
-            (Self::Table, InputKind::Numbers(input)) => table::open(path, input),
+            (Self::Table, InputKind::Numbers(input)) => table::open(path, input, skip_broken),
             (form, kind) => {
                 let expected = match kind {
                     InputKind::Images(_) => "images, in a folder or as an array of bytes (uint8)",

@@ -6,31 +6,24 @@ use std::path::Path;
 
 use super::catalog::Official;
 use super::data_file::DataFile;
-use super::data_set::DataSet;
 use super::error::DataError;
 use super::examples::Examples;
 use super::folder::Files;
+use super::input_source::Part;
 use super::label;
 use super::magic::Kind;
-use super::record::Record;
 use super::shape::Shape;
 
 /// The most items a file may announce: the larger half of MNIST and Fashion-MNIST.
 const MAX_ITEMS: u32 = 60_000;
 
-/// The data set of four files: training images, training labels, test images, test labels.
-pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError> {
+/// A part of four files: training images, training labels, test images, test labels; `None` if there is none such.
+pub fn part(files: &Files, official: &Official, part: Part) -> Result<Option<Examples>, DataError> {
     let [train_images, train_labels, test_images, test_labels] = files.all();
-    let train = examples(train_images, train_labels, official)?;
-    let test = examples(test_images, test_labels, official)?;
-    Ok(DataSet {
-        input: official.images(),
-        standardize: false,
-        train,
-        test,
-        validation: None,
-        unlabeled: None,
-        record: Record::of_known(files.paths()),
+    Ok(match part {
+        Part::Train => Some(examples(train_images, train_labels, official)?),
+        Part::Test => Some(examples(test_images, test_labels, official)?),
+        Part::Unlabeled => None,
     })
 }
 
@@ -92,16 +85,14 @@ fn sizes<const DIMENSIONS: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::official;
-    use crate::folder;
+    use crate::load::load;
     use crate::name::DataSetName;
+    use crate::room::Room;
     use crate::synthetic::{self, File, Set};
 
     /// The text of the error that reading the set in `dir` ends with.
     fn refusal(dir: &Path) -> String {
-        let files = folder::find(DataSetName::Mnist, dir).unwrap();
-        let official = official(DataSetName::Mnist).unwrap();
-        data_set(&files, official).unwrap_err().to_string()
+        load(&DataSetName::Mnist.into(), dir, &Room::boundless()).unwrap_err().to_string()
     }
 
     /// Writes a set that `spoil` has spoilt, raw and gzipped; loading must name `file` and all `facts`.

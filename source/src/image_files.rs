@@ -8,10 +8,13 @@ use rayon::prelude::*;
 
 use super::bad_file::BadFile;
 use super::examples::Examples;
+use super::file_sums::file_sums;
+use super::held::Held;
 use super::names::Names;
 use super::picture;
 use super::record::ReadFile;
 use super::shape::{ChannelScale, Shape};
+use super::work::{Decoded, Work};
 
 /// Files of images, and what is made of each.
 #[derive(Clone, Debug)]
@@ -56,26 +59,37 @@ impl ImageFiles {
 
     /// Decodes a range of the files, on all cores; no labels. Of several errors the first file's is told.
     pub fn read(&self, range: Range<usize>) -> Result<Examples, BadFile> {
-        let (pixels, read) = self.decode(range);
-        read.into_iter().collect::<Result<Vec<ReadFile>, _>>()?;
-        Ok(self.examples(pixels))
+        let images = self.decode(range).into_iter().map(|decoded| decoded.map(|(pixels, _)| pixels));
+        let images = images.collect::<Result<Vec<_>, _>>()?;
+        Ok(self.examples(images.concat()))
     }
 
-    /// The pixels of a range of the files, one image after the other, and what was read of each; the pixels of a broken one mean
-    /// nothing.
-    pub fn decode(&self, range: Range<usize>) -> (Vec<u8>, Vec<Result<ReadFile, BadFile>>) {
-        let mut pixels = vec![0; range.len() * self.shape.len()];
-        let images = pixels.par_chunks_exact_mut(self.shape.len()).zip(range);
-        let write = |(image, index): (&mut [u8], usize)| {
-            let (bytes, sum) = picture::write(&self.root.join(self.names.os(index)), self.shape, image)?;
-            Ok(ReadFile { path: self.names.text(index).into_owned(), bytes, sha256: sum.to_string() })
+    /// What there is to do until all are decoded.
+    pub fn work(&self) -> Work<'_, u8> {
+        Work {
+            samples: self.len(),
+            values: self.len() * self.shape.len(),
+            decoding: format!("images {}", self.shape),
+            ragged: false,
+            decode: Box::new(|range| self.decode(range)),
+            sums: Some(Box::new(|| file_sums(&self.root, &self.names))),
+            stored: None,
+        }
+    }
+
+    /// The pixels of each of a range of the files, and what was read of it.
+    fn decode(&self, range: Range<usize>) -> Vec<Decoded<u8>> {
+        let decode = |index| {
+            let mut image = vec![0; self.shape.len()];
+            let (bytes, sum) = picture::write(&self.root.join(self.names.os(index)), self.shape, &mut image)?;
+            let path = self.names.text(index).into_owned();
+            Ok((image, Some(ReadFile { path, bytes, sha256: sum.to_string() })))
         };
-        let read = images.map(write).collect();
-        (pixels, read)
+        range.into_par_iter().map(decode).collect()
     }
 
     /// Images of these pixels.
-    pub fn examples(&self, pixels: Vec<u8>) -> Examples {
+    pub fn examples(&self, pixels: impl Into<Held<u8>>) -> Examples {
         Examples::from_pixels(self.shape, self.scales.clone(), pixels, Vec::new())
     }
 }

@@ -121,6 +121,7 @@ mod tests {
     use crate::input::InputSpec;
     use crate::input_source::InputSource;
     use crate::open::open_input;
+    use crate::room::Room;
     use crate::selection::FileSelection;
 
     /// Grey images of one value each, 4x4.
@@ -151,7 +152,7 @@ mod tests {
             .collect();
         let files: Vec<(&str, u8)> =
             names.iter().zip(0..).map(|(name, value)| (name.as_str(), value)).collect();
-        let set = data_set(&selection(&folder(&files), Some(0.2))).unwrap();
+        let set = data_set(&selection(&folder(&files), Some(0.2)), &Room::boundless()).unwrap();
         assert_eq!((set.train.len(), set.test.len(), set.standardize), (16, 4, true));
         assert_eq!(set.input.classes, ["cats", "dogs"]);
         assert_eq!(set.input.shape(), Shape { height: 4, width: 4, channels: 1 });
@@ -168,7 +169,11 @@ mod tests {
 
     #[test]
     fn images_of_one_folder_have_no_labels_and_all_are_learned_from() {
-        let set = data_set(&selection(&folder(&[("a.png", 1), ("b.png", 2), ("c.png", 3)]), None)).unwrap();
+        let set = data_set(
+            &selection(&folder(&[("a.png", 1), ("b.png", 2), ("c.png", 3)]), None),
+            &Room::boundless(),
+        )
+        .unwrap();
         assert_eq!(
             (set.train.len(), set.test.len(), set.unlabeled.as_ref().map(Examples::len)),
             (0, 0, Some(3))
@@ -179,11 +184,11 @@ mod tests {
     #[test]
     fn images_beside_folders_of_images_are_refused() {
         let dir = folder(&[("cats/a.png", 1), ("dogs/b.png", 2), ("c.png", 3)]);
-        let error = data_set(&selection(&dir, None)).unwrap_err().to_string();
+        let error = data_set(&selection(&dir, None), &Room::boundless()).unwrap_err().to_string();
         assert!(error.contains("/c.png: found beside folders of such files in"), "{error}");
         let empty = tempfile::tempdir().unwrap();
         fs::write(empty.path().join("notes.txt"), "").unwrap();
-        let error = data_set(&selection(&empty, None)).unwrap_err().to_string();
+        let error = data_set(&selection(&empty, None), &Room::boundless()).unwrap_err().to_string();
         assert!(error.contains("found 1 files of which none is called *.png"), "{error}");
     }
 
@@ -192,7 +197,11 @@ mod tests {
         let dir = folder(&[("a.png", 1), ("b.png", 2)]);
         RgbImage::new(200, 100).save(dir.path().join("c.png")).unwrap();
         let shape_of = |images: ImageOptions| {
-            data_set(&FileSelection { images, ..selection(&dir, None) }).unwrap().input.shape().to_string()
+            data_set(&FileSelection { images, ..selection(&dir, None) }, &Room::boundless())
+                .unwrap()
+                .input
+                .shape()
+                .to_string()
         };
         assert_eq!(shape_of(ImageOptions::default()), "4x4x3");
         let options = ImageOptions { height: Some(8), channels: Some(1), ..ImageOptions::default() };
@@ -208,7 +217,7 @@ mod tests {
         for name in ["c.png", "b.png"] {
             fs::write(dir.path().join(name), "broken").unwrap();
         }
-        let error = data_set(&selection(&dir, None)).unwrap_err().to_string();
+        let error = data_set(&selection(&dir, None), &Room::boundless()).unwrap_err().to_string();
         assert!(error.contains("/b.png: found bytes"), "{error}");
     }
 

@@ -2,17 +2,23 @@
 
 use std::path::Path;
 
-use super::catalog::official;
+use super::catalog::{Official, official};
 use super::data_set::DataSet;
 use super::error::DataError;
-use super::folder;
+use super::examples::Examples;
+use super::folder::{self, Files};
+use super::input::InputSpec;
+use super::input_source::Part;
 use super::name::DataSetName;
+use super::record::Record;
+use super::room::Room;
 use super::selection::{Recordings, Selection};
 use super::utterance::Utterance;
 use super::{cifar10, files, fsdd, idx, iris, spoken, stl10, wav_folder};
 
-/// All of what is selected, from its folder in `data_dir` or a system folder; iris is part of the program.
-pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError> {
+/// All of what is selected, from its folder in `data_dir` or a system folder; iris is part of the program. A user's files are decoded as
+/// far as there is room.
+pub fn load(selection: &Selection, data_dir: &Path, room: &Room) -> Result<DataSet, DataError> {
     match selection {
         Selection::Plain(name) => load_plain(*name, data_dir),
         Selection::Fsdd(recordings) => load_fsdd(recordings, data_dir),
@@ -20,7 +26,7 @@ pub fn load(selection: &Selection, data_dir: &Path) -> Result<DataSet, DataError
             let (utterances, labels) = wav_folder::utterances(&data_dir.join(folder))?;
             spoken::data_set(&utterances, labels, recordings)
         }
-        Selection::Files(selection) => files::data_set(selection),
+        Selection::Files(selection) => files::data_set(selection, room),
     }
 }
 
@@ -41,13 +47,53 @@ fn load_fsdd(recordings: &Recordings, data_dir: &Path) -> Result<DataSet, DataEr
 fn load_plain(name: DataSetName, data_dir: &Path) -> Result<DataSet, DataError> {
     let Some(official) = official(name) else { return Ok(iris::iris()) };
     let files = folder::find(name, data_dir)?;
+    let labelled = |part| Ok::<_, DataError>(images(name, &files, official, part)?.expect("all have such"));
+    Ok(DataSet {
+        input: official.images(),
+        standardize: false,
+        train: labelled(Part::Train)?,
+        test: labelled(Part::Test)?,
+        validation: None,
+        unlabeled: images(name, &files, official, Part::Unlabeled)?,
+        record: Record::of_known(files.paths()),
+    })
+}
+
+/// A part of a known data set, and how its samples are read; `None` if it has no such part. Of images no others are read.
+pub fn load_part(
+    selection: &Selection,
+    part: Part,
+    data_dir: &Path,
+) -> Result<(Option<Examples>, InputSpec), DataError> {
+    if let Selection::Plain(name) = *selection
+        && let Some(official) = official(name)
+    {
+        let files = folder::find(name, data_dir)?;
+        return Ok((images(name, &files, official, part)?, official.images()));
+    }
+    let DataSet { input, train, test, unlabeled, .. } = load(selection, data_dir, &Room::boundless())?;
+    let examples = match part {
+        Part::Train => Some(train),
+        Part::Test => Some(test),
+        Part::Unlabeled => unlabeled,
+    };
+    Ok((examples, input))
+}
+
+/// Images of a known data set.
+fn images(
+    name: DataSetName,
+    files: &Files,
+    official: &Official,
+    part: Part,
+) -> Result<Option<Examples>, DataError> {
     match name {
         DataSetName::Iris | DataSetName::Fsdd | DataSetName::WavFolder => {
             unreachable!("{name} is selected in another way")
         }
-        DataSetName::Mnist | DataSetName::FashionMnist => idx::data_set(&files, official),
-        DataSetName::Cifar10 => cifar10::data_set(&files, official),
-        DataSetName::Stl10 => stl10::data_set(&files, official),
+        DataSetName::Mnist | DataSetName::FashionMnist => idx::part(files, official, part),
+        DataSetName::Cifar10 => cifar10::part(files, official, part),
+        DataSetName::Stl10 => stl10::part(files, official, part).map(Some),
     }
 }
 
@@ -57,8 +103,8 @@ mod tests {
 
     use super::*;
     use crate::data_set::TrainingSamples;
-    use crate::examples::Examples;
     use crate::layout::Layout;
+    use crate::room::Room;
     use crate::synthetic;
     use crate::verify::verify;
 
@@ -105,7 +151,7 @@ mod tests {
         for gzipped in [[false; 4], [true; 4], [true, false, false, true]] {
             let set = synthetic::Set::default();
             let dir = set.write(gzipped);
-            let loaded = load(&DataSetName::Mnist.into(), dir.path()).unwrap();
+            let loaded = load(&DataSetName::Mnist.into(), dir.path(), &Room::boundless()).unwrap();
             assert_eq!((loaded.input.classes.len(), loaded.train.len(), loaded.test.len()), (10, 3, 2));
             assert_eq!(loaded.train.labels(), [9, 0, 3]);
             let mut image = vec![0.0; loaded.train.shape().len()];
@@ -118,7 +164,7 @@ mod tests {
     #[test]
     fn real_mnist_has_its_published_counts() {
         let Some(dir) = real_data("real_mnist_has_its_published_counts", "", "mnist") else { return };
-        let mnist = load(&DataSetName::Mnist.into(), &dir).unwrap();
+        let mnist = load(&DataSetName::Mnist.into(), &dir, &Room::boundless()).unwrap();
         assert_eq!(counts(&mnist.train), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
         assert_eq!(counts(&mnist.test), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
         assert_eq!(verify(DataSetName::Mnist, &dir).unwrap().to_string().lines().count(), 4);
@@ -128,7 +174,7 @@ mod tests {
     fn real_cifar_10_has_its_published_counts_and_is_standardised() {
         let test = "real_cifar_10_has_its_published_counts_and_is_standardised";
         let Some(dir) = real_data(test, "", "cifar-10-batches-bin") else { return };
-        let cifar = load(&DataSetName::Cifar10.into(), &dir).unwrap();
+        let cifar = load(&DataSetName::Cifar10.into(), &dir, &Room::boundless()).unwrap();
         assert_eq!((counts(&cifar.train), counts(&cifar.test)), (vec![5000; 10], vec![1000; 10]));
         assert_eq!(cifar.training_samples(), official(DataSetName::Cifar10).unwrap().training);
         for (mean, deviation) in moments(&cifar.train) {
@@ -142,7 +188,7 @@ mod tests {
     fn real_fsdd_has_its_published_counts_and_lengths() {
         let test = "real_fsdd_has_its_published_counts_and_lengths";
         let Some(dir) = real_data(test, "", "fsdd/recordings") else { return };
-        let fsdd = load(&DataSetName::Fsdd.into(), &dir).unwrap();
+        let fsdd = load(&DataSetName::Fsdd.into(), &dir, &Room::boundless()).unwrap();
         assert_eq!((counts(&fsdd.train), counts(&fsdd.test)), (vec![270; 10], vec![30; 10]));
         assert_eq!(fsdd.training_samples(), official(DataSetName::Fsdd).unwrap().training);
         let official = official(DataSetName::Fsdd).unwrap();
@@ -155,9 +201,9 @@ mod tests {
         assert_eq!(fsdd.test.shape_of(0).height, 1 + 4_768 / 200);
         for frame in fsdd.train.frames() {
             let (mut sum, mut squares) = (0.0, 0.0);
-            for value in frame {
-                sum += f64::from(*value);
-                squares += f64::from(*value).powi(2);
+            for &value in &frame {
+                sum += f64::from(value);
+                squares += f64::from(value).powi(2);
             }
             assert!(sum.abs() < 1e-4 && (squares / 38.0 - 1.0).abs() < 1e-5, "{frame:?}");
         }
@@ -168,7 +214,7 @@ mod tests {
     fn a_small_part_of_real_stl_10_loads_as_a_small_data_set() {
         let test = "a_small_part_of_real_stl_10_loads_as_a_small_data_set";
         let Some(dir) = real_data(test, "stl10-sample", "stl10_binary") else { return };
-        let stl = load(&DataSetName::Stl10.into(), &dir).unwrap();
+        let stl = load(&DataSetName::Stl10.into(), &dir, &Room::boundless()).unwrap();
         assert_eq!(stl.training_samples(), TrainingSamples { labelled: 44, unlabeled: 246 });
         assert_eq!(counts(&stl.train), [4, 3, 3, 1, 1, 1, 1, 7, 11, 12]);
         assert_eq!(counts(&stl.test), [1; 10]);
@@ -187,7 +233,7 @@ mod tests {
             return;
         }
         let nowhere = tempfile::tempdir().unwrap();
-        let fashion = load(&DataSetName::FashionMnist.into(), nowhere.path()).unwrap();
+        let fashion = load(&DataSetName::FashionMnist.into(), nowhere.path(), &Room::boundless()).unwrap();
         assert_eq!(counts(&fashion.train), [6000; 10]);
         assert_eq!(counts(&fashion.test), [1000; 10]);
         verify(DataSetName::FashionMnist, nowhere.path()).unwrap();

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::audio::MfccOptions;
 use super::bad_file::BadFile;
-use super::data_set::DataSet;
 use super::error::DataError;
 use super::form::Form;
 use super::input::{InputKind, InputSpec, RecordingInput};
 use super::input_source::{InputSource, Part};
-use super::load::load;
+use super::load::load_part;
 use super::name::DataSetName;
 use super::opened::{Input, Reader};
 use super::selection::{Recordings, Selection, Split};
@@ -26,7 +25,7 @@ pub fn open_input(source: &InputSource, data_dir: &Path, spec: &InputSpec) -> Re
 
 /// A folder or a file of any kind that makes samples as `spec` says.
 fn open_path(path: &Path, spec: &InputSpec) -> Result<Input, DataError> {
-    Form::find(path)?.open(path, None, &spec.kind)
+    Form::find(path)?.open(path, None, &spec.kind, false)
 }
 
 /// A part of a known data set, if its samples are of the model's kind and shape.
@@ -45,7 +44,7 @@ fn open_part(
         DataSetName::Fsdd => Selection::Fsdd(Recordings { split: Split::Official, mfcc }),
         name => name.into(),
     };
-    let DataSet { input, train, test, unlabeled, .. } = load(&selection, data_dir)?;
+    let (examples, input) = load_part(&selection, part, data_dir)?;
     let bad = |found: String, expected: String| BadFile {
         path: PathBuf::from(source.to_string()),
         found,
@@ -54,13 +53,8 @@ fn open_part(
     if discriminant(&input.kind) != discriminant(&spec.kind) || input.shape() != spec.shape() {
         return Err(bad(kind(&input), format!("{} as the model was trained on", kind(spec))).into());
     }
-    let mut examples = match part {
-        Part::Train => train,
-        Part::Test => test,
-        Part::Unlabeled => unlabeled.ok_or_else(|| {
-            bad("no samples without labels".to_owned(), format!("{name}:train or {name}:test"))
-        })?,
-    };
+    let mut examples = examples
+        .ok_or_else(|| bad("no samples without labels".to_owned(), format!("{name}:train or {name}:test")))?;
     spec.scale(&mut examples);
     let labels = examples.labels().to_vec();
     let classes = if labels.is_empty() { Vec::new() } else { input.classes };
@@ -82,6 +76,8 @@ mod tests {
     use super::*;
     use crate::examples::Examples;
     use crate::input::{ImageInput, NumberInput};
+    use crate::load::load;
+    use crate::room::Room;
     use crate::shape::{ChannelScale, Shape};
     use crate::synthetic;
 
@@ -105,7 +101,7 @@ mod tests {
         assert_eq!((input.labels(), input.classes().len()), (&[0, 9, 6][..], 10));
         let read = input.read(1..3).unwrap();
         assert_eq!((read.len(), read.labels()), (2, &[9, 6][..]));
-        let whole = load(&DataSetName::Mnist.into(), dir.path()).unwrap().train;
+        let whole = load(&DataSetName::Mnist.into(), dir.path(), &Room::boundless()).unwrap().train;
         let sample = |examples: &Examples, index| {
             let mut sample = vec![0.0; examples.shape().len()];
             examples.write(index, &mut sample).unwrap();

@@ -3,15 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::array_samples::ArraySamples;
-use super::bad_file::BadFile;
 use super::error::DataError;
 use super::examples::Examples;
 use super::image_files::ImageFiles;
 use super::names::Names;
-use super::record::{LeftOut, ReadFile, Record};
 use super::recording_files::RecordingFiles;
 use super::shape::Shape;
 use super::table_samples::TableSamples;
@@ -82,6 +79,16 @@ impl Input {
         }
     }
 
+    /// Where they are read from.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// What they are called, if they have names.
+    pub(crate) fn names(&self) -> Option<&Names> {
+        self.names.as_ref()
+    }
+
     /// The label of each sample; empty where they have none.
     pub fn labels(&self) -> &[u32] {
         &self.labels
@@ -138,57 +145,6 @@ impl Input {
         self
     }
 
-    /// All samples, with their names where they have any; of files those that are broken are left out, if they may be. What was read
-    /// and left out is recorded, each file as `folder` and its name.
-    pub(crate) fn whole(
-        &self,
-        folder: &str,
-        skip_broken: bool,
-        record: &mut Record,
-    ) -> Result<Examples, DataError> {
-        let mut kept = Kept { folder, skip_broken, record, indices: Vec::new() };
-        let all = match &self.reader {
-            Reader::Known(_) | Reader::Array(_) | Reader::Table(_) => {
-                kept.indices = (0..self.len() as u32).collect();
-                self.read(0..self.len())?
-            }
-            Reader::Images(files) => {
-                let (mut pixels, read) = files.decode(0..files.len());
-                let length = files.shape().len();
-                for (index, read) in read.into_iter().enumerate() {
-                    if let Some(place) = kept.take(index, self.name(index), read)?
-                        && place < index
-                    {
-                        pixels.copy_within(index * length..(index + 1) * length, place * length);
-                    }
-                }
-                pixels.truncate(kept.indices.len() * length);
-                files.examples(pixels)
-            }
-            Reader::Recordings(files) => {
-                let mut sequences = Vec::new();
-                for (index, decoded) in files.decode().into_iter().enumerate() {
-                    let (sequence, read) = match decoded {
-                        Ok((sequence, read)) => (sequence, Ok(read)),
-                        Err(error) => (Vec::new(), Err(error)),
-                    };
-                    if kept.take(index, self.name(index), read)?.is_some() {
-                        sequences.push(sequence);
-                    }
-                }
-                files.examples(sequences)
-            }
-        };
-        let indices = kept.indices;
-        let label = |&index: &u32| self.labels.get(index as usize).copied();
-        let all = all.with_labels(indices.iter().filter_map(label).collect());
-        if self.names.is_none() {
-            return Ok(all);
-        }
-        let names: Vec<Arc<str>> = indices.iter().map(|&index| self.name(index as usize).into()).collect();
-        Ok(all.with_names(names))
-    }
-
     /// Its labels counted as the model's classes are, where it knows all of them.
     pub(crate) fn knowing(mut self, known: &[String]) -> Self {
         let numbers: HashMap<&String, u32> = known.iter().zip(0..).collect();
@@ -198,38 +154,5 @@ impl Input {
             self.classes = known.to_vec();
         }
         self
-    }
-}
-
-/// Which files samples were made of.
-struct Kept<'a> {
-    folder: &'a str,
-    skip_broken: bool,
-    record: &'a mut Record,
-    indices: Vec<u32>,
-}
-
-impl Kept<'_> {
-    /// Takes note of a file; returns the place of its sample, if it has one.
-    fn take(
-        &mut self,
-        index: usize,
-        name: Cow<'_, str>,
-        read: Result<ReadFile, BadFile>,
-    ) -> Result<Option<usize>, BadFile> {
-        let path = format!("{}/{name}", self.folder);
-        match read {
-            Ok(read) => {
-                self.record.files.push(ReadFile { path, ..read });
-                self.indices.push(index as u32);
-                Ok(Some(self.indices.len() - 1))
-            }
-            Err(BadFile { found, expected, .. }) if self.skip_broken => {
-                let why = format!("found {found}, expected {expected}");
-                self.record.left_out.push(LeftOut { path, why });
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
     }
 }

@@ -14,6 +14,8 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::bad_file::BadFile;
+use super::cells::Cells;
+use super::survey::Survey;
 use super::table_options::Missing;
 
 /// Columns, at most.
@@ -84,38 +86,42 @@ impl ParquetFile {
         &self.columns
     }
 
-    /// The number of rows, and the cells of some columns as texts.
-    pub fn survey(&self, columns: &[usize]) -> Result<(usize, Vec<Vec<String>>), BadFile> {
+    /// Goes through all rows, and keeps the cells of some columns as texts.
+    pub fn survey(&self, columns: &[usize], skip_broken: bool) -> Result<Survey, BadFile> {
         let groups = self.reader.metadata().row_groups().iter();
         let rows: i64 = groups.map(|group| group.num_rows().max(0)).fold(0, i64::saturating_add);
         let rows = rows as usize;
-        let mut texts = vec![Vec::new(); columns.len()];
+        let mut survey = Survey::of_columns(columns.len());
+        if columns.is_empty() {
+            survey.rows = rows;
+            return Ok(survey);
+        }
         for start in (0..rows).step_by(ROWS) {
             let range = start..(start + ROWS).min(rows);
-            for ((column, texts), cells) in columns.iter().zip(&mut texts).zip(self.cells(range, columns)?) {
-                for cell in cells {
-                    texts.push(match cell {
-                        Cell::Text(text) => text,
-                        Cell::Number(number) if number.fract() == 0.0 => format!("{number:.0}"),
-                        Cell::Number(number) => number.to_string(),
-                        Cell::Missing => {
-                            return Err(self.bad(*column, "nothing", "a label or a name in every row"));
-                        }
-                    });
-                }
+            let mut cells: Vec<_> =
+                self.cells(range.clone(), columns)?.into_iter().map(Vec::into_iter).collect();
+            for _ in range {
+                let row = cells.iter_mut().map(|cells| cells.next().expect("one of each row"));
+                let texts = columns.iter().zip(row).map(|(&column, cell)| self.text(column, cell));
+                survey.take(texts.collect(), skip_broken)?;
             }
         }
-        Ok((rows, texts))
+        Ok(survey)
     }
 
-    /// Appends the numbers of some columns in a range of the rows, row by row; what is missing and to become a mean is not a number.
-    pub fn numbers(
-        &self,
-        range: Range<usize>,
-        columns: &[usize],
-        missing: Missing,
-        out: &mut Vec<f32>,
-    ) -> Result<(), BadFile> {
+    /// A cell that is a label or a name.
+    fn text(&self, column: usize, cell: Cell) -> Result<String, BadFile> {
+        match cell {
+            Cell::Text(text) => Ok(text),
+            Cell::Number(number) if number.fract() == 0.0 => Ok(format!("{number:.0}")),
+            Cell::Number(number) => Ok(number.to_string()),
+            Cell::Missing => Err(self.bad(column, "nothing", "a label or a name in every row")),
+        }
+    }
+
+    /// Appends the numbers of some cells; what is missing and to become a mean is not a number.
+    pub fn numbers(&self, cells: Cells<'_>, out: &mut Vec<f32>) -> Result<(), BadFile> {
+        let Cells { rows: range, columns, missing } = cells;
         for start in range.clone().step_by(ROWS) {
             let piece = start..(start + ROWS).min(range.end);
             let begin = out.len();
@@ -330,7 +336,8 @@ mod tests {
 
     fn numbers(file: &ParquetFile, range: Range<usize>, missing: Missing) -> Result<Vec<f32>, String> {
         let mut out = Vec::new();
-        file.numbers(range, &[1, 0], missing, &mut out).map_err(|error| error.to_string())?;
+        file.numbers(Cells { rows: range, columns: &[1, 0], missing }, &mut out)
+            .map_err(|error| error.to_string())?;
         Ok(out)
     }
 
@@ -345,7 +352,7 @@ mod tests {
             let (_dir, path) = written(&GROUPS, compression);
             let file = ParquetFile::open(&path).unwrap();
             assert_eq!(file.columns(), ["count", "size", "kind"]);
-            let (rows, texts) = file.survey(&[2, 0]).unwrap();
+            let Survey { rows, texts, .. } = file.survey(&[2, 0], false).unwrap();
             assert_eq!(
                 (rows, texts),
                 (
@@ -375,7 +382,8 @@ mod tests {
             error.contains("a.parquet: found nothing in row 1, column size, expected a number"),
             "{error}"
         );
-        let error = file.numbers(0..1, &[2], Missing::Refuse, &mut Vec::new()).unwrap_err().to_string();
+        let cells = Cells { rows: 0..1, columns: &[2], missing: Missing::Refuse };
+        let error = file.numbers(cells, &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("found \"a\" in row 0, column kind, expected numbers"), "{error}");
         let whole = fs::read(&path).unwrap();
         for bytes in [&b""[..], b"PAR1", &whole[..whole.len() / 2], &whole[..whole.len() - 1]] {
@@ -384,5 +392,67 @@ mod tests {
             let error = ParquetFile::open(&path).unwrap_err().to_string();
             assert!(error.contains("broken.parquet: found") && error.lines().count() == 1, "{error}");
         }
+    }
+
+    /// Opens a file of these bytes and reads all that is in it.
+    fn all(path: &Path, bytes: &[u8]) -> Result<usize, BadFile> {
+        fs::write(path, bytes).unwrap();
+        let file = ParquetFile::open(path)?;
+        let columns: Vec<usize> = (0..file.columns().len()).collect();
+        let rows = file.survey(&columns, false)?.rows;
+        let rows_read = 0..rows.min(1 << 20);
+        let cells = Cells { rows: rows_read, columns: &columns[..1], missing: Missing::Zero };
+        file.numbers(cells, &mut Vec::new())?;
+        Ok(rows)
+    }
+
+    #[test]
+    fn whatever_bytes_of_a_file_are_others_it_is_read_or_refused_with_its_name() {
+        let compressions =
+            [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::GZIP(GzipLevel::default())];
+        for compression in compressions {
+            let (dir, path) = written(&GROUPS, compression);
+            let whole = fs::read(&path).unwrap();
+            let broken = dir.path().join("broken.parquet");
+            for place in 0..whole.len() {
+                for byte in [0, 0x7f, 0xff, whole[place] ^ 1] {
+                    let mut bytes = whole.clone();
+                    bytes[place] = byte;
+                    if let Err(error) = all(&broken, &bytes) {
+                        let error = error.to_string();
+                        assert!(
+                            error.contains("broken.parquet: found") && error.lines().count() == 1,
+                            "{error}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pages_that_are_cut_out_or_of_another_column_are_refused() {
+        let (dir, path) = written(&GROUPS, Compression::SNAPPY);
+        let whole = fs::read(&path).unwrap();
+        let broken = dir.path().join("broken.parquet");
+        let metadata = ParquetFile::open(&path).unwrap().reader.metadata().clone();
+        let pages = metadata.row_groups()[0].columns();
+        let ranges: Vec<_> = pages
+            .iter()
+            .map(|column| {
+                let (start, length) = column.byte_range();
+                start as usize..(start + length) as usize
+            })
+            .collect();
+        for range in &ranges {
+            let mut zeros = whole.clone();
+            zeros[range.clone()].fill(0);
+            let error = all(&broken, &zeros).unwrap_err().to_string();
+            assert!(error.contains("broken.parquet: found") && error.lines().count() == 1, "{error}");
+        }
+        let mut swapped = whole.clone();
+        let first = ranges[0].start..ranges[0].start + ranges[0].len().min(ranges[1].len());
+        swapped.copy_within(first, ranges[1].start);
+        assert!(all(&broken, &swapped).is_err());
     }
 }

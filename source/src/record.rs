@@ -68,6 +68,8 @@ pub struct Unsummed {
     pub path: PathBuf,
     /// Whether the sum is that of its content, where it is gzipped.
     pub unpacked: bool,
+    /// Its sum, once it was taken all the same.
+    pub known: Option<ReadFile>,
 }
 
 impl ReadFile {
@@ -75,17 +77,33 @@ impl ReadFile {
     pub fn of(path: String, content: &[u8]) -> Self {
         Self { path, bytes: content.len() as u64, sha256: Sha256Sum::of(content).to_string() }
     }
+
+    /// The file at `place`, which is read for that.
+    pub fn sum(place: &Path, path: String) -> Result<Self, BadFile> {
+        let sum = File::open(place).and_then(|file| Sha256Sum::of_at_most(u64::MAX - 1, file));
+        let (bytes, sum) = sum.map_err(|cause| BadFile::new(place, cause, "a file that can be read"))?;
+        Ok(Self { path, bytes, sha256: sum.to_string() })
+    }
 }
 
 impl Unsummed {
+    /// A user's file.
+    pub fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, path: path.to_owned(), unpacked: false, known: None }
+    }
+
     fn sum(&self) -> Result<ReadFile, BadFile> {
-        let bad = |cause| BadFile::new(&self.path, cause, "a file that can be read");
-        let (bytes, sum) = if self.unpacked {
-            unpack::open(&self.path).and_then(|(_, reader)| Sha256Sum::of_at_most(u64::MAX - 1, reader))
-        } else {
-            File::open(&self.path).and_then(|reader| Sha256Sum::of_at_most(u64::MAX - 1, reader))
+        if let Some(known) = &self.known {
+            return Ok(known.clone());
         }
-        .map_err(bad)?;
+        if !self.unpacked {
+            return ReadFile::sum(&self.path, self.name.clone());
+        }
+        let sum = unpack::open(&self.path)
+            .and_then(|(_, reader)| Sha256Sum::of_at_most(u64::MAX - 1, reader))
+            .map_err(|cause| BadFile::new(&self.path, cause, "a file that can be read"));
+        let (bytes, sum) = sum?;
         Ok(ReadFile { path: self.name.clone(), bytes, sha256: sum.to_string() })
     }
 }
@@ -96,15 +114,23 @@ impl Record {
         let other = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
-            Unsummed { name, path: path.to_owned(), unpacked: true }
+            Unsummed { name, path: path.to_owned(), unpacked: true, known: None }
         };
         Self { others: paths.into_iter().map(other).collect(), ..Self::default() }
     }
 
     /// Takes note of a user's file, whose sum is taken when it is asked for.
     pub fn note(&mut self, path: &Path) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.others.push(Unsummed { name, path: path.to_owned(), unpacked: false });
+        self.others.push(Unsummed::of(path));
+    }
+
+    /// The sum of a file that was taken note of, which is kept.
+    pub fn sum_of(&mut self, path: &Path) -> Result<ReadFile, BadFile> {
+        let noted = self.others.iter_mut().find(|other| other.path == path);
+        let noted = noted.expect("it was taken note of");
+        let sum = noted.sum()?;
+        noted.known = Some(sum.clone());
+        Ok(sum)
     }
 
     /// Takes note of a file of labels, if there is one.
@@ -160,6 +186,7 @@ impl fmt::Display for LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::Room;
 
     fn manifest(files: &[(&str, &str)]) -> Manifest {
         let files = files.iter().map(|(path, content)| ReadFile::of((*path).to_owned(), content.as_bytes()));
@@ -196,7 +223,7 @@ mod tests {
         use crate::synthetic;
         let sums = |gzipped| {
             let dir = synthetic::Set::default().write(gzipped);
-            let set = crate::load(&crate::DataSetName::Mnist.into(), dir.path()).unwrap();
+            let set = crate::load(&crate::DataSetName::Mnist.into(), dir.path(), &Room::boundless()).unwrap();
             set.record.manifest().unwrap()
         };
         let plain = sums([false; 4]);

@@ -1,6 +1,5 @@
 //! Recordings in files of one folder, turned into sequences when they are asked for.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +8,14 @@ use rayon::prelude::*;
 
 use super::audio;
 use super::bad_file::BadFile;
-use super::checksum::Sha256Sum;
 use super::examples::Examples;
+use super::file_sums::file_sums;
+use super::held::Held;
 use super::input::{InputKind, InputSpec, RecordingInput};
 use super::names::Names;
 use super::record::ReadFile;
 use super::shape::Shape;
+use super::work::{Decoded, Work};
 
 /// Files of recordings, and what is made of each.
 #[derive(Clone, Debug)]
@@ -46,28 +47,47 @@ impl RecordingFiles {
 
     /// The sequences of a range of the files; no labels. Of several errors the first file's is told.
     pub fn read(&self, range: Range<usize>) -> Result<Examples, BadFile> {
-        let paths: Vec<PathBuf> = range.map(|index| self.root.join(self.names.os(index))).collect();
-        Ok(self.examples(audio::sequences(&paths, self.input.mfcc)?))
+        let paths: Vec<PathBuf> = range.map(|index| self.path(index)).collect();
+        let sequences = audio::sequences(&paths, self.input.mfcc)?;
+        let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+        Ok(self.examples(sequences.concat(), &lengths))
     }
 
-    /// What becomes of each of all files.
-    pub fn decode(&self) -> Vec<Result<(Vec<f32>, ReadFile), BadFile>> {
+    fn path(&self, index: usize) -> PathBuf {
+        self.root.join(self.names.os(index))
+    }
+
+    /// What there is to do until all are decoded.
+    pub fn work(&self) -> Work<'_, f32> {
+        // One that is broken has no frames.
+        let frames = |index| audio::frames(&self.path(index)).unwrap_or(0);
+        let all: usize = (0..self.len()).into_par_iter().map(frames).sum();
         let decoder = audio::Decoder::new(self.input.mfcc);
-        let decode = |index: usize| {
-            let path = self.root.join(self.names.os(index));
-            let sequence = decoder.sequence(&path)?;
-            let file = File::open(&path).and_then(|file| Sha256Sum::of_at_most(u64::MAX - 1, file));
-            let (bytes, sum) = file.map_err(|cause| BadFile::new(&path, cause, "a file that can be read"))?;
-            let name = self.names.text(index).into_owned();
-            Ok((sequence, ReadFile { path: name, bytes, sha256: sum.to_string() }))
-        };
-        (0..self.len()).into_par_iter().map(decode).collect()
+        Work {
+            samples: self.len(),
+            values: all * self.shape().channels,
+            decoding: format!("recordings {:?}", self.input.mfcc),
+            ragged: true,
+            decode: Box::new(move |range| self.decode(&decoder, range)),
+            sums: Some(Box::new(|| file_sums(&self.root, &self.names))),
+            stored: None,
+        }
     }
 
-    /// Sequences of such files.
-    pub fn examples(&self, sequences: Vec<Vec<f32>>) -> Examples {
+    /// What becomes of each of a range of the files.
+    fn decode(&self, decoder: &audio::Decoder, range: Range<usize>) -> Vec<Decoded<f32>> {
+        let decode = |index| {
+            let path = self.path(index);
+            let sequence = decoder.sequence(&path)?;
+            Ok((sequence, Some(ReadFile::sum(&path, self.names.text(index).into_owned())?)))
+        };
+        range.into_par_iter().map(decode).collect()
+    }
+
+    /// Sequences of such files, of which each has so many numbers.
+    pub fn examples(&self, frames: impl Into<Held<f32>>, lengths: &[usize]) -> Examples {
         let Shape { height, channels, .. } = self.shape();
-        let mut examples = Examples::from_sequences(height, channels, sequences, Vec::new());
+        let mut examples = Examples::from_frames(height, channels, frames, lengths, Vec::new());
         self.spec.scale(&mut examples);
         examples
     }

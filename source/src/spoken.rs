@@ -20,12 +20,7 @@ pub fn data_set(
 ) -> Result<DataSet, DataError> {
     let Recordings { split, mfcc } = recordings;
     let Parts { train, validation, test } = partition(utterances, split)?;
-    let others = utterances.iter().map(|utterance| Unsummed {
-        name: utterance.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        path: utterance.path.clone(),
-        unpacked: false,
-    });
-    let others = others.collect();
+    let others = utterances.iter().map(|utterance| Unsummed::of(&utterance.path)).collect();
     let paths: Vec<PathBuf> = utterances.iter().map(|utterance| utterance.path.clone()).collect();
     let sequences = sequences(&paths, *mfcc)?;
     let channels = mfcc.features();

@@ -5,33 +5,28 @@ use std::path::Path;
 
 use super::catalog::Official;
 use super::data_file::DataFile;
-use super::data_set::{DataSet, TrainingSamples};
+use super::data_set::TrainingSamples;
 use super::error::DataError;
 use super::examples::Examples;
 use super::folder::Files;
+use super::input_source::Part;
 use super::label;
 use super::planes::{Plane, channels_last};
-use super::record::Record;
 
-/// The data set of five files: training images and labels, test images and labels, unlabeled images.
+/// A part of five files: training images and labels, test images and labels, unlabeled images.
 ///
 /// A file of fewer images than the official one is read as a smaller one.
-pub fn data_set(files: &Files, official: &Official) -> Result<DataSet, DataError> {
+pub fn part(files: &Files, official: &Official, part: Part) -> Result<Examples, DataError> {
     let [train_images, train_labels, test_images, test_labels, unlabeled] = files.all();
     let TrainingSamples { labelled, unlabeled: most_unlabeled } = official.training;
-    let train = examples(train_images, train_labels, labelled, official)?;
-    let test = examples(test_images, test_labels, official.test_samples, official)?;
-    let unlabeled = images(unlabeled, most_unlabeled, official)?;
-    let unlabeled = Some(Examples::from_pixels(official.shape, official.scales, unlabeled, Vec::new()));
-    Ok(DataSet {
-        input: official.images(),
-        standardize: false,
-        train,
-        test,
-        validation: None,
-        unlabeled,
-        record: Record::of_known(files.paths()),
-    })
+    match part {
+        Part::Train => examples(train_images, train_labels, labelled, official),
+        Part::Test => examples(test_images, test_labels, official.test_samples, official),
+        Part::Unlabeled => {
+            let pixels = images(unlabeled, most_unlabeled, official)?;
+            Ok(Examples::from_pixels(official.shape, official.scales, pixels, Vec::new()))
+        }
+    }
 }
 
 /// The images of one file, `most` at most, with the labels of another.
@@ -68,13 +63,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::catalog::official;
-    use crate::folder;
+    use crate::data_set::DataSet;
+    use crate::load::load;
     use crate::name::DataSetName;
+    use crate::room::Room;
 
     fn read(dir: &Path) -> Result<DataSet, DataError> {
-        let files = folder::find(DataSetName::Stl10, dir).unwrap();
-        data_set(&files, official(DataSetName::Stl10).unwrap())
+        load(&DataSetName::Stl10.into(), dir, &Room::boundless())
     }
 
     const IMAGE: usize = 96 * 96 * 3;

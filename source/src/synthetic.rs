@@ -10,6 +10,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
+use crate::examples::Examples;
+
 /// One of the four files.
 #[derive(Clone, Copy)]
 pub enum File {
@@ -124,4 +126,28 @@ pub fn npz(arrays: &[(&str, &[u8])], compressed: bool) -> Vec<u8> {
         archive.write_all(array).unwrap();
     }
     archive.finish().unwrap().into_inner()
+}
+
+/// A folder of these files.
+pub fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
+}
+
+/// All samples, which are of one shape.
+pub fn samples(examples: &Examples) -> Vec<Vec<f32>> {
+    let sample = |index| {
+        let mut sample = vec![0.0; examples.shape().len()];
+        examples.write(index, &mut sample).unwrap();
+        sample
+    };
+    (0..examples.len() as u32).map(sample).collect()
+}
+
+/// The bytes of numbers.
+pub fn floats(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }

@@ -11,6 +11,7 @@ use super::input::{InputKind, InputSpec, NumberInput};
 use super::names::Names;
 use super::opened::{Input, Reader};
 use super::shape::Shape;
+use super::survey::Survey;
 use super::table_file::TableFile;
 use super::table_options::TableOptions;
 use super::table_samples::TableSamples;
@@ -39,8 +40,8 @@ pub fn kind(path: &Path, options: &TableOptions) -> Result<InputKind, DataError>
 }
 
 /// Rows of a table for a model of `input`, whose columns are looked for by their names; in a table for a model of arrays, which have
-/// no names, by their order.
-pub fn open(path: &Path, input: &NumberInput) -> Result<Input, DataError> {
+/// no names, by their order. Where rows that are broken are skipped, they are samples that nothing becomes of.
+pub fn open(path: &Path, input: &NumberInput, skip_broken: bool) -> Result<Input, DataError> {
     let options = input.table.clone().unwrap_or_default();
     let file = TableFile::open(path, options.header)?;
     check_unique(&file)?;
@@ -55,7 +56,8 @@ pub fn open(path: &Path, input: &NumberInput) -> Result<Input, DataError> {
         return Err(BadFile::new(path, format_args!("{} columns of numbers", columns.len()), expected).into());
     }
     let texts: Vec<usize> = [purposes.label, purposes.name].into_iter().flatten().collect();
-    let (rows, mut texts) = file.survey(&texts)?;
+    let Survey { rows, mut texts, broken } = file.survey(&texts, skip_broken)?;
+    stand_in(&mut texts, &broken);
     if rows == 0 || rows > u32::MAX as usize {
         return Err(BadFile::new(path, format_args!("{rows} rows"), format_args!("1 to {}", u32::MAX)).into());
     }
@@ -67,8 +69,21 @@ pub fn open(path: &Path, input: &NumberInput) -> Result<Input, DataError> {
     };
     let kind = InputKind::Numbers(input.clone());
     let input = Arc::new(InputSpec { kind, classes: Vec::new() });
-    let samples = TableSamples { file, rows, columns: columns.into(), input };
+    let samples = TableSamples { file, rows, columns: columns.into(), input, broken: broken.into() };
     Ok(Input::new(Reader::Table(samples), names, labels, classes))
+}
+
+/// Puts what another row has into those that are broken, so that they make no class of their own.
+fn stand_in(texts: &mut [Vec<String>], broken: &[(usize, BadFile)]) {
+    let is_broken = |row: usize| broken.binary_search_by_key(&row, |(row, _)| *row).is_ok();
+    for texts in texts {
+        let other = (0..texts.len()).find(|row| !is_broken(*row)).map(|row| texts[row].clone());
+        if let Some(other) = other {
+            for (row, _) in broken {
+                texts[*row].clone_from(&other);
+            }
+        }
+    }
 }
 
 /// What the columns of a table are for.

@@ -1,12 +1,12 @@
 //! A table in a file of any form.
 
-use std::ops::Range;
 use std::path::Path;
 
 use super::bad_file::BadFile;
+use super::cells::Cells;
 use super::csv_file::CsvFile;
 use super::parquet_file::ParquetFile;
-use super::table_options::Missing;
+use super::survey::Survey;
 
 /// A table whose columns are known.
 #[derive(Clone, Debug)]
@@ -42,25 +42,19 @@ impl TableFile {
         }
     }
 
-    /// The number of rows, and the cells of some columns as texts.
-    pub fn survey(&self, columns: &[usize]) -> Result<(usize, Vec<Vec<String>>), BadFile> {
+    /// Goes through all rows, and keeps the cells of some columns as texts.
+    pub fn survey(&self, columns: &[usize], skip_broken: bool) -> Result<Survey, BadFile> {
         match self {
-            Self::Csv(file) => file.survey(columns),
-            Self::Parquet(file) => file.survey(columns),
+            Self::Csv(file) => file.survey(columns, skip_broken),
+            Self::Parquet(file) => file.survey(columns, skip_broken),
         }
     }
 
-    /// Appends the numbers of some columns in a range of the rows, row by row; what is missing and to become a mean is not a number.
-    pub fn numbers(
-        &self,
-        range: Range<usize>,
-        columns: &[usize],
-        missing: Missing,
-        out: &mut Vec<f32>,
-    ) -> Result<(), BadFile> {
+    /// Appends the numbers of some cells, row by row; what is missing and to become a mean is not a number.
+    pub fn numbers(&self, cells: Cells<'_>, out: &mut Vec<f32>) -> Result<(), BadFile> {
         match self {
-            Self::Csv(file) => file.numbers(range, columns, missing, out),
-            Self::Parquet(file) => file.numbers(range, columns, missing, out),
+            Self::Csv(file) => file.numbers(cells, out),
+            Self::Parquet(file) => file.numbers(cells, out),
         }
     }
 }

@@ -4,10 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::bad_file::BadFile;
+use super::cells::Cells;
 use super::examples::Examples;
+use super::held::Held;
 use super::input::{InputKind, InputSpec, NumberInput};
 use super::shape::Shape;
 use super::table_file::TableFile;
+use super::table_options::Missing;
+use super::work::Work;
 
 /// Rows of a table, read when they are asked for.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub struct TableSamples {
     pub columns: Arc<[usize]>,
     /// What they become; of no classes.
     pub input: Arc<InputSpec>,
+    /// Rows that are known to be broken.
+    pub broken: Arc<[(usize, BadFile)]>,
 }
 
 impl TableSamples {
@@ -35,14 +41,51 @@ impl TableSamples {
 
     /// Reads a range of the rows; no labels.
     pub fn read(&self, range: Range<usize>) -> Result<Examples, BadFile> {
-        let InputKind::Numbers(NumberInput { shape, table, .. }) = &self.input.kind else {
-            unreachable!("a table has numbers")
-        };
-        let missing = table.as_ref().map_or_else(Default::default, |table| table.missing);
-        let mut numbers = Vec::new();
-        self.file.numbers(range, &self.columns, missing, &mut numbers)?;
-        let mut examples = Examples::from_rows(*shape, numbers, Vec::new());
+        Ok(self.examples(self.numbers(range)?))
+    }
+
+    /// Rows of these numbers.
+    pub fn examples(&self, numbers: impl Into<Held<f32>>) -> Examples {
+        let mut examples = Examples::from_rows(self.shape(), numbers, Vec::new());
         self.input.scale(&mut examples);
-        Ok(examples)
+        examples
+    }
+
+    /// What there is to do until all numbers are read, row by row where some may be broken.
+    pub fn work(&self, skip_broken: bool) -> Work<'_, f32> {
+        Work {
+            samples: self.rows,
+            values: self.rows * self.columns.len(),
+            decoding: format!("the columns {:?}, missing {:?}", self.columns, self.missing()),
+            ragged: false,
+            decode: Box::new(move |range| {
+                if skip_broken {
+                    return range.map(|row| self.row(row).map(|numbers| (numbers, None))).collect();
+                }
+                vec![self.numbers(range).map(|numbers| (numbers, None))]
+            }),
+            sums: None,
+            stored: None,
+        }
+    }
+
+    fn row(&self, row: usize) -> Result<Vec<f32>, BadFile> {
+        match self.broken.binary_search_by_key(&row, |(broken, _)| *broken) {
+            Ok(place) => Err(self.broken[place].1.clone()),
+            Err(_) => self.numbers(row..row + 1),
+        }
+    }
+
+    fn missing(&self) -> Missing {
+        match &self.input.kind {
+            InputKind::Numbers(NumberInput { table: Some(table), .. }) => table.missing,
+            _ => Missing::default(),
+        }
+    }
+
+    fn numbers(&self, rows: Range<usize>) -> Result<Vec<f32>, BadFile> {
+        let mut numbers = Vec::new();
+        self.file.numbers(Cells { rows, columns: &self.columns, missing: self.missing() }, &mut numbers)?;
+        Ok(numbers)
     }
 }

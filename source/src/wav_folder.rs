@@ -59,6 +59,7 @@ mod tests {
     use super::*;
     use crate::audio::MfccOptions;
     use crate::load::load;
+    use crate::room::Room;
     use crate::selection::{Recordings, Selection, Split};
 
     /// A folder of these files, each a tone of its own length.
@@ -106,7 +107,9 @@ mod tests {
         assert_eq!(names(dir.path()), expected.map(|name| format!("spoken/{name}")));
         let split = Split::Speakers(vec!["ann".to_owned()]);
         let recordings = Recordings { split, mfcc: MfccOptions::default() };
-        let set = load(&Selection::Folder { folder: "spoken".into(), recordings }, dir.path()).unwrap();
+        let set =
+            load(&Selection::Folder { folder: "spoken".into(), recordings }, dir.path(), &Room::boundless())
+                .unwrap();
         assert_eq!(
             (set.input.classes.len(), set.train.labels(), set.test.labels()),
             (2, &[0, 0, 1][..], &[0, 1][..])
@@ -141,7 +144,9 @@ mod tests {
         }
         let recordings =
             Recordings { split: Split::Speakers(vec!["ann".to_owned()]), ..Recordings::default() };
-        let error = load(&Selection::Folder { folder: "spoken".into(), recordings }, dir.path()).unwrap_err();
+        let error =
+            load(&Selection::Folder { folder: "spoken".into(), recordings }, dir.path(), &Room::boundless())
+                .unwrap_err();
         let error = error.to_string();
         assert!(error.ends_with("no/bob_2.wav: found a file that ends after 4 bytes, within its header, expected the header of a WAV file"), "{error}");
     }

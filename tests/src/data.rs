@@ -116,3 +116,16 @@ fn random(a: usize, b: usize) -> u64 {
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
 }
+
+/// Small images in the BMP format, all different.
+pub fn write_bitmaps(folder: &Path, count: usize) {
+    fs::create_dir_all(folder).expect("a new folder");
+    for index in 0..count {
+        let mut file = [b"BM", &102_u32.to_le_bytes()[..], &[0; 4], &54_u32.to_le_bytes()].concat();
+        file.extend([40_u32, 4, 4].map(u32::to_le_bytes).as_flattened());
+        file.extend([1_u16, 24].map(u16::to_le_bytes).as_flattened());
+        file.extend([0_u32, 48, 0, 0, 0, 0].map(u32::to_le_bytes).as_flattened());
+        file.extend((0..16).flat_map(|pixel| [(index * 7 + pixel * 13) as u8; 3]));
+        fs::write(folder.join(format!("{index:05}.bmp")), file).expect("a new file");
+    }
+}

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use procfs::Current;
 
-pub use data::label;
+pub use data::{label, write_bitmaps};
 pub use impostor::{Impostor, Manners};
 pub use other_version::OtherVersion;
 pub use process::{Ended, Pid, Process, program};
@@ -54,6 +54,18 @@ pub fn random(seed: u64) -> impl FnMut(u64) -> u64 {
         (state >> 33) % below
     }
 }
+
+/// Words of a run of three layers that is soon over.
+pub const FEW_EPOCHS: [&str; 8] = [
+    "--set",
+    "layers.0.epochs=1",
+    "--set",
+    "layers.1.epochs=1",
+    "--set",
+    "layers.2.epochs=1",
+    "--threads",
+    "1",
+];
 
 /// The workspace.
 pub fn workspace() -> &'static Path {

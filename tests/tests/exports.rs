@@ -4,18 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
-use strata_tests::Sandbox;
-
-const FEW_EPOCHS: [&str; 8] = [
-    "--set",
-    "layers.0.epochs=1",
-    "--set",
-    "layers.1.epochs=1",
-    "--set",
-    "layers.2.epochs=1",
-    "--threads",
-    "1",
-];
+use strata_tests::{FEW_EPOCHS, Sandbox};
 
 #[test]
 fn a_run_is_exported_as_onnx_for_pytorch_and_for_numpy_and_nothing_is_overwritten() {

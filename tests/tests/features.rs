@@ -3,19 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use strata_tests::{Ended, Process, Sandbox, reference, until};
-
-/// Words of a run that is soon over.
-const FEW_EPOCHS: [&str; 8] = [
-    "--set",
-    "layers.0.epochs=1",
-    "--set",
-    "layers.1.epochs=1",
-    "--set",
-    "layers.2.epochs=1",
-    "--threads",
-    "1",
-];
+use strata_tests::{Ended, FEW_EPOCHS, Process, Sandbox, reference, until, write_bitmaps};
 
 fn coordinator(sandbox: &Sandbox, words: &[&str]) -> Ended {
     sandbox.start("coordinator", &[words, &["--threads", "1"]].concat()).end()
@@ -39,19 +27,6 @@ fn numbers(path: &Path) -> (Vec<f32>, usize) {
 fn lines(path: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(path).expect("a table");
     text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
-}
-
-/// Small images in the BMP format, all different.
-fn write_images(folder: &Path, count: usize) {
-    fs::create_dir_all(folder).expect("a new folder");
-    for index in 0..count {
-        let mut file = [b"BM", &102_u32.to_le_bytes()[..], &[0; 4], &54_u32.to_le_bytes()].concat();
-        file.extend([40_u32, 4, 4].map(u32::to_le_bytes).as_flattened());
-        file.extend([1_u16, 24].map(u16::to_le_bytes).as_flattened());
-        file.extend([0_u32, 48, 0, 0, 0, 0].map(u32::to_le_bytes).as_flattened());
-        file.extend((0..16).flat_map(|pixel| [(index * 7 + pixel * 13) as u8; 3]));
-        fs::write(folder.join(format!("{index:05}.bmp")), file).expect("a new file");
-    }
 }
 
 #[test]
@@ -123,7 +98,7 @@ fn memory_does_not_grow_with_the_number_of_samples() {
     let sandbox = Sandbox::new();
     sandbox.run("run", &FEW_EPOCHS);
     let peak = |folder: &str, count: usize, command: &str, out: &str| {
-        write_images(&sandbox.path(folder), count);
+        write_bitmaps(&sandbox.path(folder), count);
         let mut process =
             sandbox.start("coordinator", &[command, "run", folder, "--out", out, "--threads", "1"]);
         let mut peak = 0;
@@ -170,7 +145,7 @@ fn what_cannot_be_done_is_refused_by_name_and_leaves_nothing_behind() {
     let sandbox = Sandbox::new();
     sandbox.run("run", &FEW_EPOCHS);
     fs::write(sandbox.path("there.npy"), "mine").unwrap();
-    write_images(&sandbox.path("broken"), 3);
+    write_bitmaps(&sandbox.path("broken"), 3);
     fs::write(sandbox.path("broken/00001.bmp"), "no image").unwrap();
     for (input, out, words, facts) in [
         ("mnist:test", "there.npy", &[][..], &["there.npy", "there already"][..]),

@@ -79,3 +79,70 @@ fn what_cannot_be_looked_at_is_an_error_with_its_name_and_no_file_is_left() {
     let wrong = sandbox.start("coordinator", &["init", "empty", "--set", "seed=2"]).end();
     wrong.expect_error(&["--set seed=2", "a key of the data"]);
 }
+
+/// Trains what was written for one epoch, and returns its summary.
+fn trained(sandbox: &Sandbox, config: &str, words: &[&str]) -> Value {
+    let run = ["run", config, "--out", "run", "--json", "--set", "layers.0.epochs=1"];
+    let ended = sandbox.start("coordinator", &[&run[..], words].concat()).end();
+    ended.expect_success();
+    serde_json::from_str(&ended.output).unwrap()
+}
+
+#[test]
+fn recordings_are_sequences_for_a_recurrent_layer() {
+    let sandbox = Sandbox::of_recordings();
+    let ended = sandbox.start("coordinator", &["init", "data/spoken"]).end();
+    ended.expect_success();
+    for fact in
+        ["96 sequences of", "frames on average", "4 classes: four: 24, one: 24", "spoken.toml: written"]
+    {
+        assert!(ended.output.contains(fact), "{fact}: {}", ended.output);
+    }
+    let written = fs::read_to_string(sandbox.path("spoken.toml")).unwrap();
+    assert!(written.contains("kind = \"birnn\""), "{written}");
+    let summary = trained(&sandbox, "spoken.toml", &["--set", "layers.0.hidden=16"]);
+    assert!(summary["readout"]["test_accuracy"].is_number(), "{summary}");
+}
+
+#[test]
+fn coloured_images_in_folders_are_classes_of_three_channels() {
+    let sandbox = Sandbox::new();
+    for (class, tone) in [("automobile", 40), ("horse", 160)] {
+        fs::create_dir_all(sandbox.path("cifar").join(class)).unwrap();
+        for index in 0..30_u32 {
+            let pixel = |x, y| [tone, ((x * 7 + y * index) % 90) as u8, ((y * 5 + index) % 70) as u8].into();
+            let image = image::RgbImage::from_fn(32, 32, pixel);
+            image.save(sandbox.path("cifar").join(class).join(format!("{index:02}.png"))).unwrap();
+        }
+    }
+    let ended = sandbox.start("coordinator", &["init", "cifar"]).end();
+    ended.expect_success();
+    for fact in
+        ["60 colour images, 32 x 32 pixels", "2 classes: automobile: 30, horse: 30", "channel 2: mean"]
+    {
+        assert!(ended.output.contains(fact), "{fact}: {}", ended.output);
+    }
+    let written = fs::read_to_string(sandbox.path("cifar.toml")).unwrap();
+    assert!(written.contains("kind = \"conv\""), "{written}");
+    let small = ["--set", "layers.1.epochs=1", "--set", "layers.0.units=8", "--set", "layers.1.units=8"];
+    let small = [&small[..], &["--set", "layers.0.block=8", "--set", "layers.1.block=8"]].concat();
+    let summary = trained(&sandbox, "cifar.toml", &small);
+    assert!(summary["readout"]["test_accuracy"].is_number(), "{summary}");
+}
+
+#[test]
+fn a_parquet_table_that_predict_has_written_is_a_table_like_others() {
+    let sandbox = Sandbox::new();
+    let few = ["--set", "layers.0.epochs=1", "--set", "layers.1.epochs=1", "--set", "layers.2.epochs=1"];
+    sandbox.run("first", &few);
+    let words = ["predict", "first", "mnist:test", "--out", "predicted.parquet"];
+    sandbox.start("coordinator", &words).end().expect_success();
+    let ended =
+        sandbox.start("coordinator", &["init", "predicted.parquet", "--set", "data.table.name=name"]).end();
+    ended.expect_success();
+    for fact in ["200 rows of 10 numbers", "p_0: mean", "predicted.toml: written"] {
+        assert!(ended.output.contains(fact), "{fact}: {}", ended.output);
+    }
+    let summary = trained(&sandbox, "predicted.toml", &[]);
+    assert!(summary["readout"]["test_accuracy"].is_number(), "{summary}");
+}

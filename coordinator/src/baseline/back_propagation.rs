@@ -11,8 +11,8 @@ use scff::layer::{Dense, LayerMap, LayerSpec, LayerState, Tensors};
 use scff::readout::{Features, Readout};
 use source::{Examples, ReadError};
 
-use super::accuracies::Accuracies;
 use super::batches::{as_they_are, batches};
+use super::measure::measure;
 use super::summary::{BaselineSummary, Method, Training};
 use super::training::{Learner, Learnt, Prepared, READOUT, Wanted, train};
 use crate::location::Location;
@@ -155,7 +155,7 @@ impl Learner for BackPropagation<'_> {
         let readout = Readout::from_parameters(&readout);
         let correct = |examples: &Examples| Ok(correct(&layers, taps, &readout, examples)?);
         Ok(Learnt {
-            accuracies: Accuracies::measure(splits, correct)?,
+            accuracies: measure(splits, correct)?,
             weights_sha256: weights_sha256(layers.iter().map(|layer| layer.parameters())),
         })
     }

@@ -13,8 +13,8 @@ use scff::samples::Samples;
 use scff::seed::{NO_LAYER, Purpose};
 use source::{Augmentation, Examples, Lengths, Shape};
 
-use super::accuracies::Accuracies;
 use super::batches::{as_they_are, batches, view};
+use super::measure::measure;
 use super::summary::{BaselineSummary, Method, Training};
 use super::training::{Learner, Learnt, Prepared, READOUT, Wanted, train};
 use crate::plan::{Plan, PlanError};
@@ -147,7 +147,7 @@ impl Learner for Unlabelled<'_> {
             correct.sum()
         };
         Ok(Learnt {
-            accuracies: Accuracies::measure(splits, correct)?,
+            accuracies: measure(splits, correct)?,
             weights_sha256: weights_sha256(&self.network.layers()?),
         })
     }

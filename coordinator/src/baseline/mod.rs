@@ -4,10 +4,10 @@
 //! Random weights are a run of no epochs. The others are computed in this process ([`::baseline`]), on the labelled samples;
 //! one that is interrupted goes on after the last epoch that it finished.
 
-pub mod accuracies;
 pub mod summary;
 
 mod batches;
+mod measure;
 mod training;
 
 mod back_propagation;

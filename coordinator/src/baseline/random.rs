@@ -2,7 +2,6 @@
 
 use anyhow::{Context, ensure};
 
-use super::accuracies::Accuracies;
 use super::summary::{BaselineSummary, Method};
 use super::training::{READOUT, Wanted};
 use crate::config::TrainingSchedule;
@@ -23,7 +22,7 @@ pub async fn random(wanted: &Wanted<'_>, surroundings: &Surroundings) -> anyhow:
         dataset: run.dataset,
         seed: run.seed,
         training: None,
-        accuracies: Accuracies::from(run.readout.as_ref().context(READOUT)?),
+        accuracies: run.readout.context(READOUT)?.accuracies,
         seconds: run.seconds,
         weights_sha256: run.weights_sha256,
         cpu: run.cpu,

@@ -6,7 +6,7 @@ use scff::batch::Epoch;
 use scff::readout::halvings;
 use serde::{Deserialize, Serialize};
 
-use super::accuracies::Accuracies;
+use crate::accuracies::Accuracies;
 
 /// Ways of learning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

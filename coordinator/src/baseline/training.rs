@@ -4,14 +4,14 @@ use anyhow::{Context, anyhow, bail, ensure};
 use scff::batch::Epoch;
 use scff::layer::{LayerMap, LayerState};
 
-use super::accuracies::Accuracies;
 use super::summary::{BaselineSummary, Method, Training};
+use crate::accuracies::Accuracies;
 use crate::clock::Stopwatch;
 use crate::config::Config;
-use crate::data_folder;
+use crate::data_place::DataPlace;
 use crate::location::Location;
 use crate::objects::Patience;
-use crate::plan::{Plan, source};
+use crate::plan::Plan;
 use crate::run_dir::{BaselineCheckpoint, BaselineDir};
 use crate::split::{Splits, prepare, split};
 
@@ -25,7 +25,7 @@ pub struct Wanted<'a> {
     /// The directory of the baseline.
     pub out: Location,
     /// Where data sets are.
-    pub data: Location,
+    pub data: DataPlace,
     /// What there is patience for where the directory is on an object store.
     pub patience: Patience,
 }
@@ -47,8 +47,7 @@ impl Prepared {
     pub fn of(wanted: &Wanted<'_>) -> anyhow::Result<Self> {
         let Wanted { config, data, .. } = wanted;
         ensure!(config.readout.is_some(), READOUT);
-        let data = data_folder::local(&source(&config.data)?, data)?;
-        let (plan, set) = prepare(config, &data)?;
+        let (plan, set) = prepare(config, data)?;
         let splits = split(&plan, set)?;
         Ok(Self { plan, splits })
     }

@@ -10,11 +10,13 @@ use proto::process::KernelChoice;
 use crate::baseline::summary::{BaselineSummary, Method, Training};
 use crate::baseline::{Start, Wanted, back_propagate, forward_forward, random};
 use crate::config::{self, Config};
+use crate::data_place::DataPlace;
 use crate::location::Location;
 use crate::objects::Patience;
 use crate::stop::Stop;
 
 use super::cluster::ClusterArgs;
+use super::data_args::DataArgs;
 use super::positive::positive;
 
 /// Which baseline.
@@ -93,9 +95,9 @@ pub struct LearningArgs {
     /// Decoupled weight decay; none unless given.
     #[arg(long, value_name = "DECAY", value_parser = positive)]
     weight_decay: Option<f64>,
-    /// The folder of data sets, or s3://BUCKET/PREFIX, whose files are copied to ~/.cache/strata first.
-    #[arg(long, value_name = "DIR|S3", default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::parser())]
-    data: Location,
+    /// Where data sets are.
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 impl LearningArgs {
@@ -129,7 +131,7 @@ impl NetworkArgs {
 }
 
 impl Network {
-    fn wanted(&self, data: &Location) -> Wanted<'_> {
+    fn wanted(&self, data: &DataPlace) -> Wanted<'_> {
         let (name, out, data) = (self.name.clone(), self.out.clone(), data.clone());
         Wanted { config: &self.config, name, out, data, patience: Patience::default() }
     }
@@ -151,17 +153,17 @@ impl BaselineCommand {
                 (network, summary)
             }
             Self::BackPropagation { network, learning } => {
-                computed(network.network(Method::BackPropagation)?, &learning, |wanted, training, _| {
+                computed(network.network(Method::BackPropagation)?, learning, |wanted, training, _| {
                     back_propagate(wanted, &Start::Random, training)
                 })
             }
             Self::FineTuning { network, run, learning } => {
-                computed(network.network(Method::FineTuning)?, &learning, |wanted, training, network| {
+                computed(network.network(Method::FineTuning)?, learning, |wanted, training, network| {
                     back_propagate(wanted, &Start::Run(run.unwrap_or_else(|| network.run())), training)
                 })
             }
             Self::ForwardForward { network, learning } => {
-                computed(network.network(Method::ForwardForward)?, &learning, |wanted, training, _| {
+                computed(network.network(Method::ForwardForward)?, learning, |wanted, training, _| {
                     forward_forward(wanted, training)
                 })
             }
@@ -174,11 +176,11 @@ impl BaselineCommand {
 /// What is computed in this process.
 fn computed(
     network: Network,
-    learning: &LearningArgs,
+    learning: LearningArgs,
     compute: impl FnOnce(&Wanted<'_>, &Training, &Network) -> anyhow::Result<BaselineSummary>,
 ) -> (Network, anyhow::Result<BaselineSummary>) {
     let training = learning.training(&network.config);
-    let wanted = network.wanted(&learning.data);
+    let wanted = network.wanted(&learning.data.place());
     let summary = tokio::task::block_in_place(|| compute(&wanted, &training, &network));
     (network, summary)
 }

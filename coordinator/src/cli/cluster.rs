@@ -14,11 +14,12 @@ use proto::tls_args::TlsArgs;
 
 use crate::cluster::{ClusterOptions, Discovery, LocalOptions};
 use crate::config;
-use crate::location::Location;
 use crate::objects::Patience;
 use crate::retries::Retries;
 use crate::sitting::Surroundings;
 use crate::stop::Stop;
+
+use super::data_args::DataArgs;
 
 /// Where the workers are.
 #[derive(Debug, Args)]
@@ -60,9 +61,9 @@ pub struct ClusterArgs {
     /// Certificates, for running workers.
     #[command(flatten)]
     tls: TlsArgs,
-    /// The folder of data sets, or s3://BUCKET/PREFIX, whose files are copied to ~/.cache/strata first.
-    #[arg(long, value_name = "DIR|S3", default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::parser())]
-    data: Location,
+    /// Where data sets are.
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 impl ClusterArgs {
@@ -89,7 +90,7 @@ impl ClusterArgs {
             retries,
             kernel: kernel.clone(),
         };
-        let (data, shards, patience) = (self.data, self.shards, Patience::default());
+        let (data, shards, patience) = (self.data.place(), self.shards, Patience::default());
         Ok(Surroundings { data, patience, cluster, shards, retries, metrics: None, stop })
     }
 }

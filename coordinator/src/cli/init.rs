@@ -8,6 +8,8 @@ use proto::output::print;
 
 use crate::init::init;
 
+use super::data_args::RoomArgs;
+
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
@@ -20,17 +22,21 @@ pub struct InitArgs {
     /// Say how the data are taken, such as data.images.height=32, which the file will say too; may be given several times.
     #[arg(long = "set", value_name = "data.KEY=VALUE")]
     set: Vec<String>,
+    /// The room for samples.
+    #[command(flatten)]
+    room: RoomArgs,
 }
 
 impl InitArgs {
     /// Looks, writes, and says what was found.
     pub fn execute(self) -> anyhow::Result<()> {
-        let Self { path, out, set } = self;
+        let Self { path, out, set, room } = self;
+        let room = room.place(PathBuf::new().into());
         let file = match out {
             Some(out) => out,
             None => default(&path)?,
         };
-        let survey = tokio::task::block_in_place(|| init(&path, &file, &set))?;
+        let survey = tokio::task::block_in_place(|| init(&path, &file, &set, &room))?;
         let file = file.display();
         Ok(print(format_args!("{survey}{file}: written; coordinator run {file} --local 1"))?)
     }

@@ -1,5 +1,6 @@
 //! The command line: a file for each command, with its arguments and what it does.
 
+mod data_args;
 mod positive;
 mod words;
 

@@ -12,12 +12,12 @@ use source::{Outline, outline};
 
 use crate::calibration::calibrate;
 use crate::config;
-use crate::data_folder;
+use crate::data_place::DataPlace;
 use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
-use crate::location::Location;
-use crate::plan::{Plan, selection, source};
+use crate::plan::{Plan, selection};
 use crate::split::prepare;
 
+use super::data_args::DataArgs;
 use super::positive::positive;
 
 /// Arguments of `plan`.
@@ -34,15 +34,18 @@ pub struct PlanArgs {
     /// What to plan for.
     #[command(flatten)]
     cluster: PlannedArgs,
+    /// Where data sets are.
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 impl PlanArgs {
     /// Says what a run would do; `self_test` is the command with which this program starts children that test a kernel.
     pub async fn execute(self, self_test: &'static str) -> anyhow::Result<()> {
-        let Self { config: file, set, json, cluster } = self;
+        let Self { config: file, set, json, cluster, data } = self;
         let config = config::load(&file, &set)?;
         let (plan, test_samples) =
-            plan(&config, &cluster.data).with_context(|| file.display().to_string())?;
+            plan(&config, &data.place()).with_context(|| file.display().to_string())?;
         let rates = tokio::task::block_in_place(|| cluster.rates(&plan));
         print(cluster.estimated(&plan, test_samples, &rates, json))?;
         if !json {
@@ -72,9 +75,6 @@ pub struct PlannedArgs {
     /// Milliseconds there and back between two machines.
     #[arg(long, value_name = "MS", default_value_t = 0.2, value_parser = positive)]
     round_trip: f64,
-    /// The folder of data sets, or s3://BUCKET/PREFIX.
-    #[arg(long, value_name = "DIR|S3", default_value = source::DATA_FOLDER, env = "STRATA_DATA", value_parser = Location::parser())]
-    data: Location,
 }
 
 impl PlannedArgs {
@@ -115,9 +115,9 @@ async fn kernels_here(self_test: &'static str) -> String {
 
 /// The plan, and how many samples measure that are not held out: the data set's files are needed only where their number is not known
 /// without them.
-fn plan(config: &config::Config, data: &Location) -> anyhow::Result<(Plan, usize)> {
+fn plan(config: &config::Config, data: &DataPlace) -> anyhow::Result<(Plan, usize)> {
     let Some(Outline { layout, training, measured }) = outline(&selection(config)?)? else {
-        let (plan, set) = prepare(config, &data_folder::local(&source(&config.data)?, data)?)?;
+        let (plan, set) = prepare(config, data)?;
         return Ok((plan, set.test.len() + set.validation.map_or(0, |validation| validation.len())));
     };
     Ok((Plan::new(config, layout, training)?, measured))
@@ -147,7 +147,7 @@ mod tests {
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")).unwrap() {
             let file = entry.unwrap().path();
             let words = ["plan", file.to_str().unwrap(), "--data", "nowhere"];
-            let PlanArgs { config, set, cluster, .. } = Plans::parse_from(words).arguments;
+            let PlanArgs { config, set, cluster, data, .. } = Plans::parse_from(words).arguments;
             let config = config::load(&config, &set).unwrap();
             let (plan, test_samples) = match &config.data.path {
                 // Its files tell how many samples there are: as many as these of Tiny ImageNet.
@@ -156,7 +156,7 @@ mod tests {
                     let shape = Shape { height: 64, width: 64, channels: 3 };
                     (Plan::new(&config, shape, TrainingSamples::labelled(100_000)).unwrap(), 10_000)
                 }
-                None => plan(&config, &cluster.data).unwrap(),
+                None => plan(&config, &data.place()).unwrap(),
             };
             let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
             let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()] };

@@ -6,8 +6,9 @@ use crate::summary::{FewLabelsSummary, LayerWithoutLabels, ReadoutSummary, Witho
 
 /// What a readout reached.
 pub fn readout_line(readout: &ReadoutSummary) -> String {
-    let (accuracy, on) = readout.measured();
-    let validation = readout
+    let accuracies = &readout.accuracies;
+    let (accuracy, on) = accuracies.measured();
+    let validation = accuracies
         .validation_accuracy
         .map(|accuracy| format!("{:.2} % validation, ", 100.0 * accuracy))
         .unwrap_or_default();
@@ -16,7 +17,7 @@ pub fn readout_line(readout: &ReadoutSummary) -> String {
         "readout of {} features: {:.2} % {on} accuracy ({validation}{:.2} % training),{rank} {:.1} s",
         readout.features,
         100.0 * accuracy,
-        100.0 * readout.train_accuracy,
+        100.0 * accuracies.train_accuracy,
         readout.seconds
     )
 }

@@ -362,6 +362,12 @@ mod fixture {
         plan(include_str!("../../../configs/cifar10-joint.toml"))
     }
 
+    /// With padding that counts, and with such that does not.
+    pub fn fsdd() -> [Plan; 2] {
+        let text = include_str!("../../../configs/fsdd.toml");
+        [plan(text), plan(&text.replace("padding = \"counts\"\n", ""))]
+    }
+
     pub fn stl10() -> Plan {
         plan(include_str!("../../../configs/stl10.toml"))
     }
@@ -388,6 +394,13 @@ mod tests {
     fn check(what: &str, estimated: f64, measured: f64) {
         let ratio = estimated / measured;
         assert!((0.8..1.25).contains(&ratio), "{what}: {estimated}, measured {measured}");
+    }
+
+    #[test]
+    fn padding_that_counts_costs_what_it_computes() {
+        let [counts, masked] = fixture::fsdd().map(|plan| estimate(&plan, 300, 1, 6 * GIB).stages[0].seconds);
+        // Frames of pairs are 81 in place of 36; the products of samples with W_ih are no more.
+        assert!((1.5..2.3).contains(&(counts / masked)), "{counts} s, {masked} s where it does not count");
     }
 
     #[test]

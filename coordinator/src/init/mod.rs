@@ -14,21 +14,22 @@ use std::path::{self, Path};
 use anyhow::{Context, bail};
 
 use crate::config::{Config, DataConfig};
+use crate::data_place::DataPlace;
 use crate::split::prepare;
 
 pub use survey::Survey;
 
 /// Looks at the data at `path` and writes a configuration for them into a new file; `set`: keys of `[data]` that say how the data are
 /// taken, such as `data.images={ channels = 1 }`.
-pub fn init(path: &Path, file: &Path, set: &[String]) -> anyhow::Result<Survey> {
+pub fn init(path: &Path, file: &Path, set: &[String], room: &DataPlace) -> anyhow::Result<Survey> {
     if file.exists() {
         return exists(file);
     }
     let data = path::absolute(path).with_context(|| path.display().to_string())?;
-    let survey = Survey::of(&data, set)?;
+    let survey = Survey::of(&data, set, room)?;
     let config = suggestion::suggest(&survey);
     // What is written is what a run plans.
-    prepare(&config, Path::new("")).context("the configuration that was to be written")?;
+    prepare(&config, room).context("the configuration that was to be written")?;
     let text = commented::text(&as_seen_from(file, config)?, &survey);
     match OpenOptions::new().write(true).create_new(true).open(file) {
         Ok(mut new) => new.write_all(text.as_bytes()).with_context(|| file.display().to_string())?,

@@ -6,7 +6,7 @@ use std::path::{self, Path, PathBuf};
 use source::{ImageOptions, InputKind, InputSpec, Layout, Lengths, Moments, Shape, TableOptions};
 
 use crate::config::{self, Config, DataConfig};
-use crate::plan::selection;
+use crate::data_place::DataPlace;
 
 /// What a look at data says of them.
 #[derive(Clone, Debug)]
@@ -31,14 +31,14 @@ const NOTHING_YET: &str =
 
 impl Survey {
     /// Reads all data at `path`, taken as `set` says.
-    pub fn of(path: &Path, set: &[String]) -> anyhow::Result<Self> {
+    pub fn of(path: &Path, set: &[String], room: &DataPlace) -> anyhow::Result<Self> {
         let mut config = looking(path.to_owned(), set)?;
         let data = config.data.clone();
         // What is learned from, all in one part.
         config.data.test_path = None;
         config.data.test_labels = None;
         config.data.test = Some(0.0);
-        let set = source::load(&selection(&config)?, Path::new(""))?;
+        let set = room.load(&config)?;
         let all = set.unlabeled.as_ref().unwrap_or(&set.train);
         let mut classes = vec![0; set.input.classes.len()];
         all.labels().iter().for_each(|&label| classes[label as usize] += 1);

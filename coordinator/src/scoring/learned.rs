@@ -5,8 +5,6 @@ use scff::seed::{NO_LAYER, Purpose, permutation};
 use source::Examples;
 
 use crate::config;
-use crate::data_folder;
-use crate::plan::source;
 use crate::run_dir::RunDirReader;
 use crate::sitting::Surroundings;
 use crate::split::{prepare, split};
@@ -15,8 +13,7 @@ use crate::split::{prepare, split};
 pub fn some(dir: &RunDirReader, most: usize, surroundings: &Surroundings) -> anyhow::Result<Examples> {
     let (file, text) = dir.config_file()?;
     let config = config::parse(&file.to_string(), &text, &[])?;
-    let data = data_folder::local(&source(&config.data)?, &surroundings.data)?;
-    let (plan, set) = prepare(&config, &data)?;
+    let (plan, set) = prepare(&config, &surroundings.data)?;
     let learned = split(&plan, set)?.layers;
     let mut random = plan.seed.stream(Purpose::Reference, NO_LAYER, Epoch(0), Step(0));
     let mut order = permutation(&mut random, learned.len() as u32);

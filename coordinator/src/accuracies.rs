@@ -1,12 +1,8 @@
-//! How well a baseline does, on the samples on which a run is measured.
+//! How well samples are classified: those of training, and those on which a run is measured.
 
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
-use source::Examples;
-
-use crate::split::Splits;
-use crate::summary::ReadoutSummary;
 
 /// Shares of samples that are classified as labelled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,30 +21,12 @@ pub struct Accuracies {
 }
 
 impl Accuracies {
-    /// Measures who says how many samples he classifies as labelled.
-    pub fn measure(
-        splits: &Splits,
-        correct: impl Fn(&Examples) -> anyhow::Result<usize>,
-    ) -> anyhow::Result<Self> {
-        let share =
-            |examples: &Examples| anyhow::Ok(correct(examples)? as f64 / examples.len().max(1) as f64);
-        let measured = share(&splits.measure)?;
-        Ok(Self {
-            train_accuracy: share(&splits.train)?,
-            test_accuracy: (!splits.held_out).then_some(measured),
-            validation_accuracy: splits.validation.as_deref().map(share).transpose()?,
-            held_out_accuracy: splits.held_out.then_some(measured),
-        })
-    }
-}
-
-impl From<&ReadoutSummary> for Accuracies {
-    fn from(readout: &ReadoutSummary) -> Self {
-        Self {
-            train_accuracy: readout.train_accuracy,
-            test_accuracy: readout.test_accuracy,
-            validation_accuracy: readout.validation_accuracy,
-            held_out_accuracy: readout.held_out_accuracy,
+    /// The accuracy that was measured, and on what.
+    pub fn measured(&self) -> (f64, &'static str) {
+        match (self.test_accuracy, self.held_out_accuracy) {
+            (Some(test), _) => (test, "test"),
+            (None, Some(held_out)) => (held_out, "held-out"),
+            (None, None) => (self.train_accuracy, "training"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,7 +64,7 @@ impl ParquetFile {
     /// Reads the footer of the table at `path`.
     pub fn open(path: &Path) -> Result<Self, BadFile> {
         let file = File::open(path).map_err(|cause| BadFile::new(path, cause, EXPECTED))?;
-        let reader = SerializedFileReader::new(file).map_err(|cause| refused(path, &cause))?;
+        let reader = answer(path, || SerializedFileReader::new(file))?;
         let columns = reader.metadata().file_metadata().schema_descr().columns();
         if columns.is_empty() || columns.len() > COLUMNS {
             return Err(BadFile::new(
@@ -157,7 +158,6 @@ impl ParquetFile {
 
     /// The cells of some columns in a range of the rows, column by column.
     fn cells(&self, range: Range<usize>, columns: &[usize]) -> Result<Vec<Vec<Cell>>, BadFile> {
-        let refused = |cause: ParquetError| refused(&self.path, &cause);
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = place.take().filter(|place| place.row <= range.start && place.columns == columns);
         let mut now = taken.unwrap_or_else(|| Place {
@@ -176,7 +176,7 @@ impl ParquetFile {
             let count = until.min(now.end) - now.row;
             let wanted = now.row >= range.start;
             for ((reader, &column), cells) in now.readers.iter_mut().zip(columns).zip(&mut cells) {
-                let read = self.read(column, reader, count).map_err(refused)?;
+                let read = answer(&self.path, || self.read(column, reader, count))?;
                 if read.len() != count {
                     return Err(self.bad(
                         column,
@@ -196,15 +196,14 @@ impl ParquetFile {
 
     /// Goes on with the group of rows after the one that was read.
     fn open_group(&self, place: &mut Place) -> Result<(), BadFile> {
-        let refused = |cause: ParquetError| refused(&self.path, &cause);
         if place.end > 0 || !place.readers.is_empty() {
             place.group += 1;
         }
-        let group = self.reader.get_row_group(place.group).map_err(refused)?;
+        let group = answer(&self.path, || self.reader.get_row_group(place.group))?;
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
         place.end += rows;
         let readers = place.columns.iter().map(|&column| group.get_column_reader(column));
-        place.readers = readers.collect::<Result<_, _>>().map_err(refused)?;
+        place.readers = answer(&self.path, || readers.collect())?;
         Ok(())
     }
 
@@ -281,6 +280,14 @@ fn values<T: DataType>(
         if level < present { Cell::Missing } else { values.next().map_or(Cell::Missing, &cell) }
     });
     Ok(cells.collect())
+}
+
+/// What the library says of a file. Some of what it reads it asserts and does not check: where that is not so, the file is refused.
+fn answer<T>(path: &Path, ask: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, BadFile> {
+    match catch_unwind(AssertUnwindSafe(ask)) {
+        Ok(answer) => answer.map_err(|cause| refused(path, &cause)),
+        Err(_) => Err(BadFile::new(path, "pages that contradict themselves", EXPECTED)),
+    }
 }
 
 fn refused(path: &Path, cause: &ParquetError) -> BadFile {

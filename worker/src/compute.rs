@@ -117,7 +117,13 @@ mod tests {
         let (end, wait) = std::sync::mpsc::channel::<()>();
         let refusal = compute.start(move || wait.recv()).wait().await.unwrap_err();
         assert!(matches!(refusal, Refusal::Stuck { .. }), "{refusal}");
-        assert!(compute.stuck().is_some());
+        // The thread may have begun after whoever waits.
+        let seen = async {
+            while compute.stuck().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), seen).await.expect("it is seen to be stuck");
         end.send(()).unwrap();
     }
 }

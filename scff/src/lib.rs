@@ -8,7 +8,7 @@
 //! 2. [`layer`]: what a layer is; [`samples`]: what it reads, rows or [`sequences`] of different lengths; [`normalize`],
 //!    [`pair`] and [`sequence_pair`]: standardised rows or sequences, and the pairs that it reads from them;
 //! 3. [`goodness`]: what it maximises and minimises, and its gradient; [`optimizer`]: AdamW and the step schedule;
-//! 4. [`train`]: a layer that learns; [`frozen`]: one that no longer does;
+//! 4. [`train`]: a layer that learns; [`sum_tree`]: sums over those who share one; [`frozen`]: one that no longer does;
 //! 5. [`readout`]: the linear classifier that measures frozen features, and [`logistic`], one for few labels; [`analysis`]:
 //!    label-free measures of them; [`anomaly`]: how unlike others a sample is.
 //!
@@ -28,6 +28,7 @@ pub mod sequence_pair;
 pub mod goodness;
 pub mod optimizer;
 
+pub mod sum_tree;
 pub mod train;
 pub mod frozen;
 

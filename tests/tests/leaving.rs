@@ -190,7 +190,8 @@ fn standing(run: &RunDir) -> (u64, u64) {
     run.metrics().last().map_or((0, 0), |line| (number(line, "layer"), number(line, "step")))
 }
 
-/// Workers leave at 50 moments and come back. Were a step lost, its report would be gone for a while.
+/// Workers leave at 50 moments and come back, every other time before anybody has trained again. Were a step lost, its report
+/// would be gone for a while.
 #[test]
 fn workers_that_leave_at_any_moment_cost_no_step() {
     let sandbox = Sandbox::new();
@@ -201,22 +202,31 @@ fn workers_that_leave_at_any_moment_cost_no_step() {
     let mut process = sandbox.start_run("run", &[&["--workers", &all], &changes[..]].concat());
     let run = sandbox.run_dir("run");
     wait_for(&mut process, &run, 0, 5);
-    let (mut random, mut last) = (random(11), (0, 0));
+    let (mut random, mut last, mut index) = (random(11), (0, 0), 0);
     for round in 0..50 {
-        let index = random(2) as usize;
+        // While one is away the other trains, so it is that one that leaves in training.
+        index = if round % 2 == 0 { 1 - index } else { random(2) as usize };
+        let before = last;
+        let mut went_on = |what, done: &mut dyn FnMut((u64, u64)) -> bool| {
+            until(what, || {
+                assert!(process.is_running(), "in round {round}: {:?}", process.end());
+                let now = standing(&run);
+                assert!(
+                    now >= last,
+                    "round {round}: the run went back from {last:?} to {now:?}: {}",
+                    process.errors()
+                );
+                last = now;
+                done(now).then_some(())
+            });
+        };
+        if round % 2 == 0 {
+            went_on("a step since somebody left", &mut |now| now > before);
+        }
         let (began, pause) = (Instant::now(), Duration::from_millis(random(60)));
-        workers[index].process.pid().signal("TERM");
-        until("its end, and a moment more", || {
-            assert!(process.is_running(), "in round {round}: {:?}", process.end());
-            let now = standing(&run);
-            assert!(
-                now >= last,
-                "round {round}: the run went back from {last:?} to {now:?}: {}",
-                process.errors()
-            );
-            last = now;
-            (!workers[index].process.is_running() && began.elapsed() >= pause).then_some(())
-        });
+        let leaver = &mut workers[index].process;
+        leaver.pid().signal("TERM");
+        went_on("its end, and a moment more", &mut |_| !leaver.is_running() && began.elapsed() >= pause);
         let address = workers[index].address.clone();
         workers[index].process.end().expect_success();
         workers[index] = sandbox.worker(&["--threads", "1", "--listen", &address]);

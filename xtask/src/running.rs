@@ -25,6 +25,11 @@ impl Running {
             line.trim().strip_prefix("listening on ").context("the worker did not start")?.to_owned();
         Ok(Self { process, address })
     }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
 }
 
 impl Drop for Running {

@@ -1,6 +1,8 @@
 //! `cargo xtask scaling`
 
 mod hosts;
+mod many;
+mod relay;
 
 use std::fs;
 use std::ops::Range;
@@ -26,6 +28,10 @@ pub struct Arguments {
     /// How often the whole is measured; the best of each is reported.
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+    /// Measure these numbers of workers instead, which share the cores, over links of this process's own: what each step costs
+    /// all of their processors. The first is what the others are compared with.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: Vec<u8>,
 }
 
 fn kernel(text: String) -> String {
@@ -98,11 +104,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = coordinator.parent().and_then(Path::parent).context("no target folder")?.join("scaling");
     let data = folder.join("data");
     noise::write_cifar10(&data)?;
+    let blas_kernel = arguments.blas_kernel.as_str();
+    let subject = Subject { blas_kernel, coordinator: &coordinator, data: &data, folder: &folder };
+    if !arguments.workers.is_empty() {
+        let counts: Vec<usize> = arguments.workers.iter().copied().map(usize::from).collect();
+        return many::measure(subject, &counts);
+    }
     println!(
         "CIFAR-10's layers, batches of 100, workers of one thread on a core of its own; activations kept"
     );
-    let blas_kernel = arguments.blas_kernel.as_str();
-    let subject = Subject { blas_kernel, coordinator: &coordinator, data: &data, folder: &folder };
     for link in LINKS {
         let network = match Network::new(link) {
             Ok(network) => network,

@@ -67,6 +67,7 @@ impl Summary {
 pub struct Metrics {
     pub layer: usize,
     pub epoch: u64,
+    pub step: u64,
     pub samples_per_second: f64,
     pub bytes_exchanged: u64,
     pub bytes_forwarded: u64,

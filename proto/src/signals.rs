@@ -1,8 +1,13 @@
 //! SIGTERM and SIGINT: how people, containers and schedulers ask a process to end.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::time::timeout;
+
+/// How long a signal that has come is on its way through the runtime, at most.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,16 @@ impl Signals {
     /// first one of a container. Needs a runtime.
     pub fn take() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Whether one has come, of which this has not told yet. Those that come later end the process at once, as they would have
+    /// without [`Self::take`]: so none is lost where the process is about to become another program.
+    pub async fn give_back(mut self) -> bool {
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: the default is a disposition like any other, and no handler is called any more.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        timeout(ON_ITS_WAY, self.next()).await.is_ok()
     }
 
     /// The next one.

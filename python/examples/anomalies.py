@@ -83,6 +83,9 @@ layer, on 20,000 images for 4 and 3 epochs; for CIFAR-10 that of `configs/cifar1
 unusual samples differ by just that, scores are no better than chance: most measures of malignant tumours are larger, and the mean of a row's
 standardised columns alone tells 98.0 % of pairs apart. There a detector that reads the input itself is the right one.
 
+**Why `partners` is near chance.** Training pushes goodness of pairs of two training samples down. What a pair with an unusual half should
+have nothing says: on these sets it is as often lower as it is higher. It is kept for comparison; `mahalanobis` is the default.
+
 ## Held-out samples
 
 On samples of the training files that are not learned from. By these the default, `mahalanobis`, was chosen.

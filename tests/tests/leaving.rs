@@ -228,7 +228,11 @@ fn workers_that_leave_at_any_moment_cost_no_step() {
         leaver.pid().signal("TERM");
         went_on("its end, and a moment more", &mut |_| !leaver.is_running() && began.elapsed() >= pause);
         let address = workers[index].address.clone();
-        workers[index].process.end().expect_success();
+        let ended = workers[index].process.end();
+        // One that is just executing itself anew with another kernel has nothing to leave, and may know no signals yet.
+        if !ended.errors.contains("changing to BLAS kernel") {
+            ended.expect_success();
+        }
         workers[index] = sandbox.worker(&["--threads", "1", "--listen", &address]);
     }
     assert!(process.is_running(), "all of that was in training");
@@ -237,10 +241,13 @@ fn workers_that_leave_at_any_moment_cost_no_step() {
     assert!(!said.contains("is cut off"), "{said}");
     let step = standing(&run).1;
     process.kill();
-    let until_then =
-        |course: Vec<serde_json::Value>| course.into_iter().take(step as usize - 1).collect::<Vec<_>>();
     let alone = sandbox.start_run("alone", &[&["--local", "1", "--threads", "1"], &changes[..]].concat());
     let (mut alone, run_alone) = (alone, sandbox.run_dir("alone"));
     wait_for(&mut alone, &run_alone, 0, step as usize);
-    assert_eq!(until_then(run.course()), until_then(run_alone.course()));
+    let courses = run.course().into_iter().zip(run_alone.course());
+    let compared: Vec<_> = courses.take(step as usize - 1).collect();
+    assert_eq!(compared.len() as u64, step - 1);
+    for (disturbed, undisturbed) in compared {
+        assert_eq!(disturbed, undisturbed);
+    }
 }

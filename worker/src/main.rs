@@ -1,6 +1,6 @@
 //! The `worker` program.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,12 +38,15 @@ fn start(cli: &Cli) -> anyhow::Result<()> {
     process::use_blas_kernel(&cli.blas_kernel)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // Whoever has read the address may send a signal.
-    let signals = runtime.block_on(async { Signals::take() })?;
+    let (signals, late) =
+        runtime.block_on(async { Ok::<_, io::Error>((Signals::take()?, Signals::take()?)) })?;
     let listener = listen(address)?;
     logs::always("worker", listener.local_addr()?);
     match runtime.block_on(run(cli, tls, signals, listener.try_clone()?))? {
         // A thread that was given up may compute yet, with memory that a usual end would give back.
         Ended::ShutDown => leave(0),
+        // It has nothing to do: whoever wants it to end gets what they want.
+        Ended::ForKernel(_) if runtime.block_on(late.give_back()) => leave(0),
         Ended::ForKernel(kernel) => {
             runtime.shutdown_background();
             Err(process::change_kernel(&kernel, &listener).into())

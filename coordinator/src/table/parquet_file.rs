@@ -1,11 +1,14 @@
 //! Apache Parquet: text columns, columns of single-precision numbers, and lists of as many numbers in every row.
 //!
-//! Parquet knows no lists of one size; each row's list has it none the less. Rows are kept until they are a group of some
+//! Parquet knows no lists of one size; the schema of Arrow, which a file carries beside its own, does, and whoever reads files
+//! with Arrow finds columns that are matrices. Rows are kept until they are a group of some
 //! megabytes, so what is in memory does not grow with their number.
 
 use std::io::Write;
 use std::sync::Arc;
 
+use arrow_schema::{DataType, Field, Schema};
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
 use parquet::file::properties::WriterProperties;
@@ -39,11 +42,13 @@ impl ParquetFile {
         let fields = columns.iter().map(field).collect::<Result<_, _>>()?;
         let schema = Type::group_type_builder("samples").with_fields(fields).build()?;
         // Numbers repeat rarely.
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(concat!("Strata version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::SNAPPY)
             .set_dictionary_enabled(false)
             .build();
+        let arrow = Schema::new(columns.iter().map(arrow_field).collect::<Vec<_>>());
+        add_encoded_arrow_schema_to_metadata(&arrow, &mut properties);
         let writer = SerializedFileWriter::new(part, schema.into(), properties.into())?;
         let waiting = columns.iter().map(nothing).collect();
         Ok(Self { writer, columns, waiting, bytes: 0 })
@@ -145,11 +150,25 @@ fn field(column: &Column) -> parquet::errors::Result<TypePtr> {
     Ok(Arc::new(field))
 }
 
+/// The same as Arrow's schema has it.
+fn arrow_field(Column { name, kind }: &Column) -> Field {
+    let kind = match *kind {
+        ColumnKind::Text => DataType::Utf8,
+        ColumnKind::Number => DataType::Float32,
+        ColumnKind::Numbers(count) => {
+            let count = i32::try_from(count).expect("a sample has fewer features");
+            DataType::FixedSizeList(Arc::new(Field::new("element", DataType::Float32, false)), count)
+        }
+    };
+    Field::new(name, kind, false)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
 
     use ndarray::Array2;
+    use parquet::arrow::parquet_to_arrow_schema;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::RowAccessor;
 
@@ -175,6 +194,12 @@ mod tests {
         file.finish().unwrap();
         let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
         assert_eq!(reader.metadata().num_row_groups(), 3);
+        let metadata = reader.metadata().file_metadata();
+        let arrow = parquet_to_arrow_schema(metadata.schema_descr(), metadata.key_value_metadata()).unwrap();
+        let DataType::FixedSizeList(element, length) = arrow.field(2).data_type() else {
+            panic!("found {arrow}")
+        };
+        assert_eq!((element.data_type(), *length), (&DataType::Float32, 1 << 10));
         let mut rows = 0;
         for row in reader.get_row_iter(None).unwrap().map(Result::unwrap) {
             assert_eq!(

@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 /// `FILE.part`, which becomes `FILE` once it is whole. Dropped before, it is removed.
 #[derive(Debug)]
@@ -14,7 +14,17 @@ pub struct PartFile {
     part: PathBuf,
     /// Locked: nobody else writes the same file.
     file: File,
-    kept: bool,
+    state: State,
+}
+
+/// What becomes of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Growing,
+    /// Something could not be written: it can never be whole. What else is written goes nowhere, since writers of archives
+    /// finish what they have begun even where nobody wants it any more.
+    Broken,
+    Kept,
 }
 
 impl PartFile {
@@ -32,16 +42,27 @@ impl PartFile {
             Err(TryLockError::Error(error)) => return Err(error).context(part.display().to_string()),
         }
         file.set_len(0).with_context(|| part.display().to_string())?;
-        Ok(Self { path: path.to_owned(), part, file, kept: false })
+        Ok(Self { path: path.to_owned(), part, file, state: State::Growing })
     }
 
     /// The file is whole: it gets its name.
     pub fn keep(mut self) -> anyhow::Result<()> {
+        ensure!(self.state == State::Growing, "{}: not all of it could be written", self.path.display());
         self.file.sync_all().with_context(|| self.part.display().to_string())?;
         check_free(&self.path)?;
         fs::rename(&self.part, &self.path).with_context(|| self.path.display().to_string())?;
-        self.kept = true;
+        self.state = State::Kept;
         Ok(())
+    }
+
+    /// Has errors say which file they are about.
+    fn attempt<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.state = State::Broken;
+            }
+            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        })
     }
 }
 
@@ -54,23 +75,29 @@ fn check_free(path: &Path) -> anyhow::Result<()> {
 
 impl Write for PartFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        if self.state == State::Broken {
+            return Ok(bytes.len());
+        }
+        let written = self.file.write(bytes);
+        self.attempt(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        let flushed = self.file.flush();
+        self.attempt(flushed)
     }
 }
 
 impl Seek for PartFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        let place = self.file.seek(to);
+        self.attempt(place)
     }
 }
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if !self.kept {
+        if self.state != State::Kept {
             // What cannot be removed stays as what it is called: a part.
             let _ = fs::remove_file(&self.part);
         }
@@ -80,6 +107,30 @@ impl Drop for PartFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::NpzFile;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn on_a_full_disk_the_error_names_the_file_and_no_part_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.npz");
+        let full = || {
+            let mut file = PartFile::create(&path).unwrap();
+            file.file = File::options().write(true).open("/dev/full").unwrap();
+            file
+        };
+        let mut file = full();
+        let error = file.write_all(b"something").unwrap_err().to_string();
+        assert!(error.contains("out.npz: No space left on device"), "{error}");
+        file.write_all(b"what nobody wants any more").unwrap();
+        let error = file.keep().unwrap_err().to_string();
+        assert!(error.ends_with("out.npz: not all of it could be written"), "{error}");
+        let mut archive = NpzFile::begin(full());
+        let error = archive.begin_array("features").map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("out.npz: No space left on device"), "{error}");
+        drop(archive);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_file_has_its_name_once_it_is_whole_and_nothing_is_overwritten() {

@@ -26,13 +26,13 @@ pub fn convolve(conv: &Conv, padded: &Tensor, weight: &Tensor, bias: &Tensor) ->
 struct Reflection(Conv);
 
 impl Reflection {
-    /// For each row of the padded map its place there and that of the row of the map which stands in it; the same of columns.
+    /// The places of a padded axis, each with the place of the axis, of length `side`, that stands there.
     fn places(&self, side: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let padding = self.0.padding;
         (0..side + 2 * padding).map(move |place| (place, reflected(place, side, padding)))
     }
 
-    /// Calls `each` with the ranges of all padded positions and those of the positions that stand in them.
+    /// Calls `each` with where every position of the padded map begins, and where the position of the map that stands there does.
     fn positions(&self, mut each: impl FnMut(usize, usize)) {
         let MapShape { height, width, channels } = self.0.input;
         let padded_width = self.0.padded().width;
@@ -127,7 +127,8 @@ impl Convolution {
         }
     }
 
-    /// The gradients for those of some maps' results, and, unless `of_maps` is empty, those of the maps.
+    /// What the `gradient` of some maps' results adds to those of weights and biases; writes that of the maps to `of_maps`, which
+    /// holds zeros, unless it is empty.
     fn gradients(
         &self,
         maps: &[f32],

@@ -22,7 +22,7 @@ pub trait OfRows: Send + Sync + 'static {
     /// Writes the result for `row` to `out`.
     fn forward(&self, row: &[f32], out: &mut [f32]);
 
-    /// Adds to `out` the gradient of `row`, whose result is `result`, for the `gradient` of the result.
+    /// Writes to `out`, which holds zeros, the gradient of `row`, whose result is `result`, for the `gradient` of the result.
     fn backward(&self, row: &[f32], result: &[f32], gradient: &[f32], out: &mut [f32]);
 }
 

@@ -66,7 +66,7 @@ impl OfRows for Pooling {
                     match self.pool.kind {
                         PoolKind::Max => give_to_largest(cell, pooled, &mut slopes, out),
                         PoolKind::Average => {
-                            out.iter_mut().zip(&slopes).for_each(|(out, slope)| *out += slope * share)
+                            out.iter_mut().zip(&slopes).for_each(|(out, slope)| *out += slope * share);
                         }
                     }
                 }
@@ -78,7 +78,7 @@ impl OfRows for Pooling {
 /// Moves the slopes of those channels to `out` whose maximum is in this cell.
 fn give_to_largest(cell: &[f32], largest: &[f32], slopes: &mut [f32], out: &mut [f32]) {
     for (((value, largest), slope), out) in cell.iter().zip(largest).zip(slopes).zip(out) {
-        let given = if value == largest { *slope } else { 0.0 };
+        let given = if value >= largest { *slope } else { 0.0 };
         *out += given;
         *slope -= given;
     }
@@ -107,6 +107,6 @@ mod tests {
         let pooling = Pooling { pool: of, input, output: of.output(input) };
         let mut out = [0.0; 4];
         pooling.backward(&[0.0, 3.0, 3.0, 3.0], &[3.0], &[5.0], &mut out);
-        assert_eq!(out, [0.0, 5.0, 0.0, 0.0]);
+        assert_eq!(out.map(f32::to_bits), [0.0_f32, 5.0, 0.0, 0.0].map(f32::to_bits));
     }
 }

@@ -69,7 +69,7 @@ impl OfRows for Standardization {
         let mean_of_gradient = mean(gradient);
         for ((out, value), slope) in out.iter_mut().zip(row).zip(gradient) {
             let centred = f64::from(*value) - mean_of_row;
-            *out += ((f64::from(*slope) - mean_of_gradient) / divisor - centred * towards) as f32;
+            *out = ((f64::from(*slope) - mean_of_gradient) / divisor - centred * towards) as f32;
         }
     }
 }

@@ -7,18 +7,21 @@ use crate::operation::{OfRows, of_rows};
 
 /// relu(z), or of the triangle relu(z - mean over units of z): (rows, units).
 pub fn transmit(how: Transmit, mapped: &Tensor) -> Result<Tensor> {
-    match how {
-        Transmit::Triangle => of_rows(Triangle { units: mapped.dim(1)? }, mapped),
-        Transmit::Relu | Transmit::Standardized => of_rows(Relu { units: mapped.dim(1)? }, mapped),
-    }
+    let centred = match how {
+        Transmit::Triangle => true,
+        Transmit::Relu | Transmit::Standardized => false,
+    };
+    of_rows(Rectifier { units: mapped.dim(1)?, centred }, mapped)
 }
 
-struct Triangle {
+struct Rectifier {
     units: usize,
+    /// Whether the units' mean is subtracted first.
+    centred: bool,
 }
 
-impl OfRows for Triangle {
-    const NAME: &'static str = "triangle";
+impl OfRows for Rectifier {
+    const NAME: &'static str = "rectifier";
 
     fn inputs(&self) -> usize {
         self.units
@@ -29,7 +32,7 @@ impl OfRows for Triangle {
     }
 
     fn forward(&self, row: &[f32], out: &mut [f32]) {
-        let mean = row.iter().sum::<f32>() / self.units as f32;
+        let mean = if self.centred { mean(row) } else { 0.0 };
         for (out, value) in out.iter_mut().zip(row) {
             *out = (value - mean).max(0.0);
         }
@@ -37,39 +40,19 @@ impl OfRows for Triangle {
 
     fn backward(&self, _row: &[f32], result: &[f32], gradient: &[f32], out: &mut [f32]) {
         for ((out, result), slope) in out.iter_mut().zip(result).zip(gradient) {
-            *out += if *result > 0.0 { *slope } else { 0.0 };
+            *out = if *result > 0.0 { *slope } else { 0.0 };
         }
-        let mean = out.iter().sum::<f32>() / self.units as f32;
-        out.iter_mut().for_each(|out| *out -= mean);
+        if self.centred {
+            let mean = mean(out);
+            for out in out {
+                *out -= mean;
+            }
+        }
     }
 }
 
-struct Relu {
-    units: usize,
-}
-
-impl OfRows for Relu {
-    const NAME: &'static str = "relu";
-
-    fn inputs(&self) -> usize {
-        self.units
-    }
-
-    fn outputs(&self) -> usize {
-        self.units
-    }
-
-    fn forward(&self, row: &[f32], out: &mut [f32]) {
-        for (out, value) in out.iter_mut().zip(row) {
-            *out = value.max(0.0);
-        }
-    }
-
-    fn backward(&self, _row: &[f32], result: &[f32], gradient: &[f32], out: &mut [f32]) {
-        for ((out, result), slope) in out.iter_mut().zip(result).zip(gradient) {
-            *out += if *result > 0.0 { *slope } else { 0.0 };
-        }
-    }
+fn mean(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len() as f32
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! A layer: what it passes on, and what the readout reads of that, as in `scff::frozen`.
 
 use candle_core::{Result, Tensor};
-use scff::layer::{LayerMap, LayerSpec, Tensors, Transmit};
+use scff::layer::{LayerMap, LayerSpec, Tensors};
 
 use crate::activations::Activations;
 use crate::birnn::{states, summarize};
-use crate::conv::{pad, patches};
+use crate::conv::{convolve, pad};
 use crate::parameters::Parameters;
 use crate::pool::pool;
 use crate::standardize::standardize;
+use crate::transmission::transmit;
 
 /// A layer that can be differentiated.
 pub struct Layer {
@@ -51,22 +52,16 @@ impl Layer {
     fn pass_rows(&self, rows: &Tensor) -> Result<Tensor> {
         let copies = self.copies();
         let rows = if self.spec.makes_pairs() { standardize(rows, 1)? } else { rows.clone() };
-        let inputs = match &self.spec.map {
+        // Copies of a sample are mapped alike.
+        let (weight, bias) = (self.parameters.get("weight"), self.parameters.get("bias"));
+        let (weight, bias) = ((weight * copies as f64)?, (bias * copies as f64)?);
+        let mapped = match &self.spec.map {
             LayerMap::Conv(conv) => {
-                let (samples, input, padded) = (rows.dim(0)?, conv.input, conv.padded());
-                let maps = rows.reshape((samples, input.height, input.width, input.channels))?;
-                let maps = pad(conv, &maps)?.reshape((samples, padded.len()))?;
-                let maps = standardize(&maps, copies)?;
-                patches(conv, &maps.reshape((samples, padded.height, padded.width, padded.channels))?)?
+                convolve(conv, &standardize(&pad(conv, &rows)?, copies)?, &weight, &bias)?
             }
-            _ => standardize(&rows, copies)?,
+            _ => standardize(&rows, copies)?.matmul(&weight.t()?)?.broadcast_add(&bias)?,
         };
-        let mapped = inputs.matmul(&self.parameters.get("weight").t()?)?;
-        let mapped = (mapped.broadcast_add(self.parameters.get("bias"))? * copies as f64)?;
-        let activated = match self.spec.transmit {
-            Transmit::Triangle => mapped.broadcast_sub(&mapped.mean_keepdim(1)?)?.relu()?,
-            Transmit::Relu | Transmit::Standardized => mapped.relu()?,
-        };
+        let activated = transmit(self.spec.transmit, &mapped)?;
         let shape = self.spec.map.output();
         let activated = activated.reshape(((), shape.len()))?;
         match &self.spec.pool {

@@ -1,11 +1,22 @@
-//! Pooling as in `scff`, one axis after the other: windows may overlap, be padded and reach beyond the map.
+//! Pooling as in `scff`, with its gradient: windows may overlap, be padded and reach beyond the map.
 
 use std::ops::Range;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use scff::layer::{MapShape, Pool, PoolKind};
 
-use crate::activations::indices;
+use crate::operation::{OfRows, of_rows};
+
+/// (samples, elements) of maps of shape `input`, to those of the pooled maps.
+pub fn pool(pool: &Pool, input: MapShape, maps: &Tensor) -> Result<Tensor> {
+    of_rows(Pooling { pool: *pool, input, output: pool.output(input) }, maps)
+}
+
+struct Pooling {
+    pool: Pool,
+    input: MapShape,
+    output: MapShape,
+}
 
 /// The part of an axis that a window covers, and the cells that an average divides by.
 struct Window {
@@ -13,49 +24,89 @@ struct Window {
     counted: usize,
 }
 
-fn windows(pool: &Pool, side: usize, count: usize) -> Vec<Window> {
-    let Pool { size, stride, padding, .. } = *pool;
-    let window = |start: usize| {
+impl Pooling {
+    fn window(&self, place: usize, side: usize) -> Window {
+        let Pool { size, stride, padding, .. } = self.pool;
+        let start = place * stride;
         let covered = start.saturating_sub(padding)..(start + size).saturating_sub(padding).min(side);
         Window { covered, counted: (start + size).min(side + 2 * padding) - start }
-    };
-    (0..count).map(|place| window(place * stride)).collect()
-}
-
-/// (samples, elements) of maps of shape `input`, to those of the pooled maps.
-pub fn pool(pool: &Pool, input: MapShape, maps: &Tensor) -> Result<Tensor> {
-    let output = pool.output(input);
-    let samples = maps.dim(0)?;
-    let rows = windows(pool, input.height, output.height);
-    let columns = windows(pool, input.width, output.width);
-    let maps = maps.reshape((samples, input.height, input.width * input.channels))?;
-    let maps = along(pool.kind, pool.size, &maps, &rows)?;
-    let maps = maps.reshape((samples * output.height, input.width, input.channels))?;
-    along(pool.kind, pool.size, &maps, &columns)?.reshape((samples, output.len()))
-}
-
-/// (maps, side, others) to (maps, windows, others).
-fn along(kind: PoolKind, size: usize, maps: &Tensor, windows: &[Window]) -> Result<Tensor> {
-    match kind {
-        PoolKind::Max => maxima(size, maps, windows),
-        PoolKind::Average => averages(maps, windows),
     }
 }
 
-/// Where a window has fewer cells, its last one stands for those that are missing.
-fn maxima(size: usize, maps: &Tensor, windows: &[Window]) -> Result<Tensor> {
-    let cells = |offset: usize| {
-        let cell = |window: &Window| (window.covered.start + offset).min(window.covered.end - 1);
-        maps.index_select(&indices(windows.iter().map(cell))?, 1)
-    };
-    (1..size).try_fold(cells(0)?, |largest, offset| largest.maximum(&cells(offset)?))
+impl OfRows for Pooling {
+    const NAME: &'static str = "pooling";
+
+    fn inputs(&self) -> usize {
+        self.input.len()
+    }
+
+    fn outputs(&self) -> usize {
+        self.output.len()
+    }
+
+    fn forward(&self, map: &[f32], out: &mut [f32]) {
+        self.pool.apply(self.input, map, out);
+    }
+
+    /// The first of several largest cells gets all of a maximum's gradient.
+    fn backward(&self, map: &[f32], pooled: &[f32], gradient: &[f32], out: &mut [f32]) {
+        let channels = self.input.channels;
+        let mut slopes = vec![0.0; channels];
+        let windows = pooled.chunks_exact(channels).zip(gradient.chunks_exact(channels));
+        for (position, (pooled, gradient)) in windows.enumerate() {
+            let rows = self.window(position / self.output.width, self.input.height);
+            let columns = self.window(position % self.output.width, self.input.width);
+            let share = 1.0 / (rows.counted * columns.counted) as f32;
+            slopes.copy_from_slice(gradient);
+            for row in rows.covered {
+                let cells = (row * self.input.width + columns.covered.start) * channels
+                    ..(row * self.input.width + columns.covered.end) * channels;
+                let map = map[cells.clone()].chunks_exact(channels);
+                for (cell, out) in map.zip(out[cells].chunks_exact_mut(channels)) {
+                    match self.pool.kind {
+                        PoolKind::Max => give_to_largest(cell, pooled, &mut slopes, out),
+                        PoolKind::Average => {
+                            out.iter_mut().zip(&slopes).for_each(|(out, slope)| *out += slope * share);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
-fn averages(maps: &Tensor, windows: &[Window]) -> Result<Tensor> {
-    let side = maps.dim(1)?;
-    let mut shares = vec![0.0_f32; windows.len() * side];
-    for (row, window) in shares.chunks_exact_mut(side).zip(windows) {
-        row[window.covered.clone()].fill(1.0 / window.counted as f32);
+/// Moves the slopes of those channels to `out` whose maximum is in this cell.
+fn give_to_largest(cell: &[f32], largest: &[f32], slopes: &mut [f32], out: &mut [f32]) {
+    for (((value, largest), slope), out) in cell.iter().zip(largest).zip(slopes).zip(out) {
+        let given = if value >= largest { *slope } else { 0.0 };
+        *out += given;
+        *slope -= given;
     }
-    Tensor::from_vec(shares, (windows.len(), side), &Device::Cpu)?.broadcast_matmul(maps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::tests::{check_gradients, distinct};
+
+    #[test]
+    fn gradients_are_finite_differences() {
+        let input = MapShape { height: 7, width: 6, channels: 2 };
+        for kind in [PoolKind::Max, PoolKind::Average] {
+            for (size, stride, padding) in [(4, 2, 1), (2, 2, 0), (3, 3, 1)] {
+                let of = Pool { kind, size, stride, padding };
+                check_gradients(&[distinct(2, input.len())], |inputs| pool(&of, input, &inputs[0]).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_gradient_goes_to_one_of_equal_cells() {
+        let input = MapShape { height: 2, width: 2, channels: 1 };
+        let of = Pool { kind: PoolKind::Max, size: 2, stride: 2, padding: 0 };
+        let pooling = Pooling { pool: of, input, output: of.output(input) };
+        let mut out = [0.0; 4];
+        pooling.backward(&[0.0, 3.0, 3.0, 3.0], &[3.0], &[5.0], &mut out);
+        assert_eq!(out.map(f32::to_bits), [0.0_f32, 5.0, 0.0, 0.0].map(f32::to_bits));
+    }
 }

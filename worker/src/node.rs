@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::WireError;
 use proto::dial::Dialer;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -90,10 +89,7 @@ impl Node {
 
     /// The first message of a call, for which nobody waits long; nothing where there is none.
     pub async fn first<T>(&self, requests: &mut Streaming<T>) -> Result<Option<T>, Refusal> {
-        let late = |_| {
-            let found = format!("nothing within {} s", self.greeting.as_secs());
-            WireError::new("request", found, "`begin` first")
-        };
+        let late = |_| Refusal::Late { waited: self.greeting };
         Ok(tokio::time::timeout(self.greeting, requests.message()).await.map_err(late)??)
     }
 

@@ -26,6 +26,12 @@ pub enum Refusal {
         /// What is wrong.
         problem: String,
     },
+    /// A call was made, and nothing came.
+    #[error("it said nothing for {} s, expected `begin` first", waited.as_secs())]
+    Late {
+        /// How long was waited.
+        waited: Duration,
+    },
     /// A layer is needed that is not here.
     #[error("run `{run}`: layer {layer} is not hosted on this worker")]
     NotHosted {
@@ -193,6 +199,8 @@ impl From<Refusal> for Status {
             Refusal::Field(_) | Refusal::Bytes { .. } | Refusal::NoKernel { .. } => {
                 (Reason::Malformed, false)
             }
+            // Who was suspended, or whose network was, does better the next time.
+            Refusal::Late { .. } => (Reason::Silent, true),
             Refusal::NotHosted { layer, .. } => (Reason::NotHosted { layer }, true),
             Refusal::Unchained { .. } => (Reason::Malformed, true),
             Refusal::Busy { run, layer } => (Reason::Busy { run: run.to_string(), layer }, true),

@@ -115,10 +115,10 @@ fn a_call_that_does_not_say_what_it_wants_is_refused() {
     let worker = sandbox.worker(&["--threads", "1", "--greeting", "1"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for path in ["/strata.v1.Worker/Train", "/strata.v1.Worker/Transform", "/strata.v1.Worker/HostLayer"] {
-        let says = "found nothing within 1 s";
-        let call = Call { name: "silence", path, headers: &[], body: vec![], over: false, status: 3, says };
+        let says = "it said nothing for 1 s";
+        let call = Call { name: "silence", path, headers: &[], body: vec![], over: false, status: 14, says };
         let (status, message) = runtime.block_on(make(&worker.address, &call));
-        assert_eq!(status, 3, "{path}: {message}");
+        assert_eq!(status, 14, "{path}: {message}");
         assert!(message.contains("1%20s") || message.contains(says), "{message}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::address::Address;
 use proto::dial::Dialer;
-use proto::refusal::Reason;
+use proto::refusal::{Reason, Refused};
 use proto::wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,6 +37,22 @@ async fn who_says_nothing_is_let_go() {
     slow.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     closed(slow).await;
     assert_serves(&server).await;
+}
+
+/// A coordinator that is stopped before it has said what it wants does better the next time.
+#[tokio::test]
+async fn a_call_that_says_nothing_may_be_made_again() {
+    let limits = Limits { greeting: Duration::from_millis(100), ..Limits::default() };
+    let server = server_with(limits).await;
+    let mut client = server.client().await;
+    let status = match soon(client.train(tokio_stream::pending())).await {
+        Ok(replies) => soon(replies.into_inner().message()).await.unwrap_err(),
+        Err(status) => status,
+    };
+    let refused = Refused::read(&status);
+    assert_eq!((refused.reason, refused.passing), (Reason::Silent, true), "{status}");
+    let stage = Stage::plain();
+    Training::ready(&mut client, &stage).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 //! with the norm over a sample's positions; means are over pairs and their positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
 //! channels of a layer together: it is what shards of a layer exchange, and the only thing.
 
-use std::ops::AddAssign;
+use std::ops::{Add, AddAssign};
 
 use multiversion::multiversion;
 use ndarray::Array2;
@@ -27,33 +27,9 @@ pub struct LossParameters {
     pub lambda: f32,
 }
 
-/// Sums of squared ReLU outputs over one channel block each, not yet a mean: (blocks, pairs * positions).
-///
-/// Shards of a layer exchange these. Blocks are added in channel order, whoever owns them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PartialGoodness(pub Array2<f32>);
-
 /// Goodness of every pair: (pairs, positions).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Goodness(pub Array2<f32>);
-
-impl PartialGoodness {
-    /// The goodness of `channels` channels in all, for `pairs` pairs.
-    pub fn total(&self, channels: usize, pairs: usize) -> Goodness {
-        let mut sums = vec![0.0; self.0.ncols()];
-        self.add_to(&mut sums);
-        Goodness::of_sums(sums, channels, pairs)
-    }
-
-    /// Adds the blocks to those of lower channels, in order: so the sums have the same bits however blocks are shared out.
-    pub fn add_to(&self, sums: &mut [f32]) {
-        for block in self.0.outer_iter() {
-            for (sum, value) in sums.iter_mut().zip(block) {
-                *sum += value;
-            }
-        }
-    }
-}
 
 impl Goodness {
     /// Of the sums over all blocks of `channels` channels, (pairs * positions).
@@ -98,6 +74,15 @@ impl AddAssign for Loss {
         self.penalty += other.penalty;
         self.goodness_pos += other.goodness_pos;
         self.goodness_neg += other.goodness_neg;
+    }
+}
+
+impl Add for Loss {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }
 

@@ -15,7 +15,9 @@ use proto::wire::train_reply::Reply;
 use proto::{WireError, wire};
 use scff::batch::{SampleKey, Step};
 use scff::samples::Samples;
-use scff::train::{Half, PairedSamples, Partial, Sharing, StepReport, Sums, TrainingLayer, TrainingStage};
+use scff::train::{
+    Half, PairedSamples, Partial, Progress, Sharing, StepReport, Sums, TrainingLayer, TrainingStage,
+};
 
 use crate::cache::Cache;
 use crate::compute::Compute;
@@ -104,8 +106,8 @@ impl Trainer {
         if state.step.0 > STEPS {
             return Err(WireError::new("state.step", state.step.0, format_args!("at most {STEPS}")).into());
         }
-        let (spec, own) = (plan.spec.clone(), plan.share.own.clone());
-        let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, Some(own))
+        let (spec, shard) = (plan.spec.clone(), plan.shard());
+        let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, Some(shard))
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
         let cache = Cache::new(plan.kept_bytes);
@@ -171,20 +173,28 @@ impl Trainer {
         let links = self.plan.share.below.len() as u64;
         let forwarded_bytes = links * forwarded_bytes(batch);
         let half = Halfway { step, input, passed_on, waited, forwarded_bytes };
-        let zeros = partial.zeros();
+        let numbers = partial.numbers();
         match self.plan.share.link {
             Link::First | Link::Middle => {
-                let arriving = ArrivingSums::new(step.0, zeros.numbers.len());
+                let arriving = ArrivingSums::new(step.0, numbers);
                 Ok(self.go_on(Doing::Adding(Box::new((half, partial)), arriving)))
             }
-            Link::Alone | Link::Last => self.add((half, partial), zeros),
+            Link::Alone => self.finish(half, partial.total()),
+            Link::Last => {
+                let zeros = Sums { numbers: vec![0.0; numbers], ..Sums::default() };
+                self.add((half, partial), zeros)
+            }
         }
     }
 
     /// Adds its own to the sums over those below.
     fn add(&mut self, (half, partial): (Halfway, Partial), mut sums: Sums) -> Result<Vec<Outgoing>, Refusal> {
-        partial.add_to(&mut sums);
-        drop(partial);
+        let own = partial.node_sums();
+        for node in own.numbers.outer_iter() {
+            sums.numbers.iter_mut().zip(node).for_each(|(sum, number)| *sum += number);
+        }
+        own.losses.iter().for_each(|loss| sums.loss += *loss);
+        drop((partial, own));
         let messages = || messages(half.step.0, &sums).into_iter();
         match self.plan.share.link {
             Link::Alone => self.finish(half, sums),
@@ -213,7 +223,9 @@ impl Trainer {
         }
         let exchanged = 4 * totals.numbers.len() as u64;
         let Self { compute, stage, .. } = self;
-        let report = compute.install(|| stage.backward(&half.input, totals));
+        let Progress::Done(report) = compute.install(|| stage.proceed(&half.input, totals)) else {
+            unreachable!("a step has one round")
+        };
         if !stage.layer().is_finite() {
             return Err(self.plan.not_finite("a weight", half.step));
         }

@@ -132,7 +132,8 @@ pub fn exchanged_bytes(plan: &Plan, stage: &Stage) -> [u64; 2] {
         Sharing::Channels => Sharing::Samples,
         Sharing::Samples => Sharing::Channels,
     };
-    [stage.hyperparameters.sharing, other].map(|sharing| 4 * sharing.exchanged(&stage.spec, pairs) as u64)
+    [stage.hyperparameters.sharing, other]
+        .map(|sharing| 4 * sharing.exchanged(&stage.spec, pairs).total() as u64)
 }
 
 /// Samples of others that whoever has this share of a batch must map too, for they are partners of its own.

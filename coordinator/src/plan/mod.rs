@@ -14,6 +14,7 @@ use scff::batch::{LayerIndex, Step};
 use scff::layer::{CHANNELS, LayerSpec};
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
+use scff::train::Sharing;
 
 use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, WireFormat};
 use source::{Augmentation, DataSource, Layout, Lengths, Shape, TrainingSamples};
@@ -160,7 +161,11 @@ impl Plan {
 
     /// What those who share a stage's layer divide, as far as it can be divided, in order.
     pub fn parts(&self, stage: &Stage) -> Vec<Range<usize>> {
-        stage.hyperparameters.sharing.parts(&stage.spec, self.batch)
+        let sharing = stage.hyperparameters.sharing;
+        match sharing {
+            Sharing::Channels => sharing.channel_parts(&stage.spec),
+            Sharing::Samples => sharing.sample_parts(&stage.spec, self.batch),
+        }
     }
 
     /// Bytes of an activation at a stage's cut point, on the wire and kept; of sequences, of the longest.

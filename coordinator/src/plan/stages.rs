@@ -138,7 +138,7 @@ fn unlearnable(
 fn smaller(layer: &LayerConfig, config: &Config, spec: &LayerSpec) -> Sharing {
     let pairs = config.training.batch as usize * (1 + layer.negatives as usize);
     let [channels, samples] =
-        [Sharing::Channels, Sharing::Samples].map(|sharing| sharing.exchanged(spec, pairs));
+        [Sharing::Channels, Sharing::Samples].map(|sharing| sharing.exchanged(spec, pairs).total());
     let possible = Sharing::Samples.is_possible(spec, config.data.views == 2);
     if possible && samples < channels { Sharing::Samples } else { Sharing::Channels }
 }

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
 use crate::frozen::FrozenLayer;
-use crate::goodness::{
-    Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, sequence_loss_and_gradient,
-};
+use crate::goodness::{Goodness, Loss, LossParameters, loss_and_gradient, sequence_loss_and_gradient};
 use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
 use crate::optimizer::{OptimizerParameters, Update};
 use crate::pair::PairedRows;
@@ -20,8 +18,9 @@ use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::input::Paired;
+use super::partial::{Partial, Progress, Round, Sums};
 use super::recurrent::RecurrentLayer;
-use super::sharing::{Partial, Sharing, Sums};
+use super::sharing::{Shard, Sharing};
 
 /// How a layer learns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,10 +47,12 @@ pub struct StepReport {
 /// A layer in training, with its optimiser's state.
 ///
 /// It may be a shard, which owns some of the channels or of each batch's samples: then what [`Self::begin_step`] gives is
-/// added to that of the others before [`Self::end_step`].
+/// added to that of the others before [`Self::proceed`].
 pub struct TrainingLayer {
     pub(super) spec: LayerSpec,
-    /// All (`None`), unless it is a shard that owns some of them.
+    /// Which of the layer's channel parts it owns.
+    channel_parts: Range<usize>,
+    /// Which samples of each batch: all (`None`), unless it is a shard that owns some of them.
     samples: Option<Range<usize>>,
     hyperparameters: Hyperparameters,
     step: Step,
@@ -77,27 +78,27 @@ impl TrainingLayer {
         Self::shard(spec, hyperparameters, state, None)
     }
 
-    /// The same for a shard that owns a part: channels of whole blocks, or, where samples are shared, some of each batch's.
-    /// `state` is that of the whole layer.
+    /// The same for a shard that owns whole parts. `state` is that of the whole layer.
     pub fn shard(
         spec: LayerSpec,
         hyperparameters: Hyperparameters,
         state: &LayerState,
-        part: Option<Range<usize>>,
+        shard: Option<Shard>,
     ) -> Result<Self, ShapeError> {
-        assert!(hyperparameters.sharing.suits(&spec), "a layer that can be shared so");
-        let (channels, samples) = match (hyperparameters.sharing, part) {
-            (Sharing::Channels, Some(part)) => (ChannelRange { start: part.start, end: part.end }, None),
-            (_, samples) => (spec.channels(), samples),
-        };
+        let sharing = hyperparameters.sharing;
+        assert!(sharing.suits(&spec), "a layer that can be shared so");
         state.check(&spec.map)?;
-        let blocks = match hyperparameters.sharing {
-            Sharing::Channels => spec.blocks(),
-            Sharing::Samples => vec![spec.channels()],
-        };
-        let blocks: Vec<_> = blocks.into_iter().filter(|block| channels.contains(*block)).collect();
-        let owned: usize = blocks.iter().map(|block| block.len()).sum();
-        assert_eq!(owned, channels.len(), "a shard owns whole blocks");
+        let (channels, samples) =
+            shard.map_or((0..spec.map.channels(), None), |shard| (shard.channels, Some(shard.samples)));
+        let parts = sharing.channel_parts(&spec);
+        let place = |channel| parts.partition_point(|part| part.start < channel);
+        let channel_parts = place(channels.start)..place(channels.end);
+        let blocks: Vec<_> = parts[channel_parts.clone()]
+            .iter()
+            .map(|part| ChannelRange { start: part.start, end: part.end })
+            .collect();
+        let owned = blocks.first().zip(blocks.last()).map(|(first, last)| first.start..last.end);
+        assert_eq!(owned, Some(channels), "a shard owns whole blocks");
         let kind = match spec.map {
             LayerMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
             LayerMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
@@ -105,7 +106,7 @@ impl TrainingLayer {
                 Kind::Recurrent(Box::new(RecurrentLayer::new(birnn, spec.block, &blocks, state)))
             }
         };
-        Ok(Self { spec, samples, hyperparameters, step: state.step, kind })
+        Ok(Self { spec, channel_parts, samples, hyperparameters, step: state.step, kind })
     }
 
     /// What is fixed about the layer.
@@ -126,8 +127,13 @@ impl TrainingLayer {
     /// One training step on the pairs of a batch.
     pub fn step<'a>(&mut self, input: impl Into<Paired<'a>>) -> StepReport {
         let input = input.into();
-        let sums = self.begin_step(input).total();
-        self.end_step(input, sums)
+        let mut partial = self.begin_step(input);
+        loop {
+            match self.proceed(input, partial.total()) {
+                Progress::Exchange(next) => partial = next,
+                Progress::Done(report) => return report,
+            }
+        }
     }
 
     /// First half of a step: what is to be added to that of the others who share the layer.
@@ -144,21 +150,27 @@ impl TrainingLayer {
     ) -> (Partial, Samples) {
         let input = input.into();
         let partial = match (input, self.sharing()) {
-            (Paired::Sequences(input), _) => Partial::Goodness(self.recurrent().forward(input)),
-            (Paired::Rows(input), Sharing::Channels) => Partial::Goodness(self.goodness(input)),
+            (Paired::Sequences(input), _) => {
+                let squares = self.recurrent().forward(input);
+                self.partial_goodness(squares)
+            }
+            (Paired::Rows(input), Sharing::Channels) => {
+                let squares = self.goodness(input);
+                self.partial_goodness(squares)
+            }
             (Paired::Rows(input), Sharing::Samples) => {
                 let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
                 let (spec, loss) = (self.spec.clone(), self.hyperparameters.loss);
                 let (partial, passed_on) = self.conv().walk((&spec, &loss), input, &own, pairs);
-                return (Partial::Gradient(partial), passed_on.into());
+                return (partial, passed_on.into());
             }
         };
         (partial, self.pass_on(input, pairs))
     }
 
-    /// Second half of a step, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: what
-    /// remains up to the update.
-    pub fn end_step<'a>(&mut self, input: impl Into<Paired<'a>>, sums: Sums) -> StepReport {
+    /// What follows, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: another round of
+    /// sums, or what remains up to the update.
+    pub fn proceed<'a>(&mut self, input: impl Into<Paired<'a>>, sums: Sums) -> Progress {
         let optimizer = self.hyperparameters.optimizer;
         let update = optimizer.update(self.step);
         let loss = match (input.into(), self.sharing()) {
@@ -171,7 +183,7 @@ impl TrainingLayer {
         };
         let report = StepReport { step: self.step, learning_rate: optimizer.learning_rate(self.step), loss };
         self.step = Step(self.step.0 + 1);
-        report
+        Progress::Done(report)
     }
 
     /// The gradients of rows and the update, of sums of squares: (pairs * positions).
@@ -201,8 +213,13 @@ impl TrainingLayer {
         loss
     }
 
-    /// Partial goodness: (own channel blocks, pairs * positions).
-    fn goodness(&mut self, input: &PairedRows) -> PartialGoodness {
+    fn partial_goodness(&self, squares: Array2<f32>) -> Partial {
+        let parts = self.sharing().channel_parts(&self.spec).len();
+        Partial::of_parts(Round::Goodness, parts, self.channel_parts.clone(), (squares, Vec::new()))
+    }
+
+    /// Sums of squares: (own channel blocks, pairs * positions).
+    fn goodness(&mut self, input: &PairedRows) -> Array2<f32> {
         let positions = self.spec.map.output().positions();
         let numbers = input.pairs().len() * positions;
         let mut partial;
@@ -217,7 +234,7 @@ impl TrainingLayer {
             }
             Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }
-        PartialGoodness(partial)
+        partial
     }
 
     fn goodness_of(&self, sums: Vec<f32>, input: &PairedRows) -> Goodness {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::input::PairedSamples;
 use super::layer::{StepReport, TrainingLayer};
-use super::sharing::{Partial, Sharing, Sums};
+use super::partial::{Partial, Progress, Sums};
+use super::sharing::Sharing;
 use crate::frozen::FrozenLayer;
 use crate::samples::Samples;
 
@@ -66,8 +67,13 @@ impl TrainingStage {
         shifts: &[usize],
         pass_on: PassOn,
     ) -> (StepReport, Samples) {
-        let Half { input, partial, passed_on } = self.forward(samples.into(), two_views, shifts, pass_on);
-        (self.backward(&input, partial.total()), passed_on)
+        let Half { input, mut partial, passed_on } = self.forward(samples.into(), two_views, shifts, pass_on);
+        loop {
+            match self.proceed(&input, partial.total()) {
+                Progress::Exchange(next) => partial = next,
+                Progress::Done(report) => return (report, passed_on),
+            }
+        }
     }
 
     /// The first half of a step, as far as nothing of others who share the layer is needed.
@@ -100,9 +106,9 @@ impl TrainingStage {
         Half { input, partial, passed_on }
     }
 
-    /// The second half, on the `input` of the first and the sums over all who share the layer.
-    pub fn backward(&mut self, input: &PairedSamples, sums: Sums) -> StepReport {
-        self.layer.end_step(input, sums)
+    /// What follows, on the `input` of the first half and the sums over all who share the layer.
+    pub fn proceed(&mut self, input: &PairedSamples, sums: Sums) -> Progress {
+        self.layer.proceed(input, sums)
     }
 
     /// The layer in training.

@@ -2,10 +2,10 @@
 
 use ndarray::Axis;
 use scff::batch::Step;
-use scff::goodness::{Loss, LossParameters};
+use scff::goodness::{Goodness, Loss, LossParameters};
 use scff::layer::{LayerSpec, LayerState, Tensor, Tensors};
 use scff::optimizer::OptimizerParameters;
-use scff::train::{Hyperparameters, Paired, Partial, Sharing, TrainingLayer};
+use scff::train::{Hyperparameters, Paired, Round, Sharing, TrainingLayer};
 
 use crate::fixture::Fixture;
 
@@ -50,12 +50,13 @@ fn check_steps(
     input: Paired<'_>,
     check: &impl Fn(&str, &Tensors),
 ) {
-    if let Partial::Goodness(goodness) = layer.begin_step(input) {
+    let partial = layer.begin_step(input);
+    if partial.round == Round::Goodness {
         let (pairs, positives) = match input {
             Paired::Rows(input) => (input.pairs().len(), input.positives()),
             Paired::Sequences(input) => (input.pairs().len(), input.positives()),
         };
-        let goodness = goodness.total(layer.spec().map.channels(), pairs);
+        let goodness = Goodness::of_sums(partial.total().numbers, layer.spec().map.channels(), pairs);
         let (positive, negative) = goodness.0.view().split_at(Axis(0), positives);
         fixture.check("g_pos", positive);
         fixture.check("g_neg", negative);

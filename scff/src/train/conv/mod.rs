@@ -24,7 +24,8 @@ pub(super) use self::walk::rows_of_a_call;
 use self::walk::{Batch, Found};
 use self::winograd::Winograd;
 use super::block::{Block, Mapped};
-use super::sharing::{PartialGradient, Sharing};
+use super::partial::{Partial, Round};
+use super::sharing::Sharing;
 use crate::goodness::{LossParameters, Objective};
 use crate::layer::{Algorithm, ChannelRange, Conv, LayerSpec, LayerState};
 use crate::matrix::matrix;
@@ -93,20 +94,18 @@ impl ConvLayer {
         input: &PairedRows,
         own: &Range<usize>,
         passed_on: usize,
-    ) -> (PartialGradient, Array2<f32>) {
+    ) -> (Partial, Array2<f32>) {
         let [block] = self.blocks.as_slice() else {
             unreachable!("whoever shares samples has all channels in one block")
         };
         let objective =
             Objective { positives: input.positives(), pairs: input.pairs().len(), parameters: *loss };
         let batch = Batch { spec, conv: &self.conv, block, input, objective };
-        let groups = Sharing::Samples.parts(spec, input.rows().nrows());
-        let within = |group: &Range<usize>| own.contains(&group.start);
-        let groups: Vec<_> = groups.into_iter().filter(within).collect();
-        let Found { gradients, mut losses, passed_on } = batch.walk(&groups, passed_on);
-        losses.sort_by_key(|(pair, _)| (input.pairs()[*pair].first, *pair));
-        let losses = losses.into_iter().map(|(_, loss)| loss).collect();
-        (PartialGradient { gradients, losses }, passed_on)
+        let groups = Sharing::Samples.sample_parts(spec, input.rows().nrows());
+        let place = |sample| groups.partition_point(|group| group.start < sample);
+        let within = place(own.start)..place(own.end);
+        let Found { gradients, losses, passed_on } = batch.walk(&groups[within.clone()], passed_on);
+        (Partial::of_parts(Round::Gradient, groups.len(), within, (gradients, losses)), passed_on)
     }
 
     /// Updates the parameters with a gradient: numbers as in [`Self::walk`].

@@ -50,8 +50,8 @@ pub(super) struct Batch<'a> {
 pub(super) struct Found {
     /// (groups, numbers): weights as (fan-in, channels), biases and w.
     pub(super) gradients: Array2<f32>,
-    /// Of each pair whose first half is an own sample, with its index.
-    pub(super) losses: Vec<(usize, Loss)>,
+    /// Of the pairs whose first half is in each group.
+    pub(super) losses: Vec<Loss>,
     /// What is passed on for the first pairs.
     pub(super) passed_on: Array2<f32>,
 }
@@ -87,7 +87,22 @@ impl Batch<'_> {
             groups.iter().zip(gradients).for_each(|(group, gradient)| walk.group(group.clone(), gradient));
         });
         let losses = walks.into_iter().flat_map(|(walk, ..)| walk.losses).collect();
-        Found { gradients, losses, passed_on: rows }
+        Found { gradients, losses: self.losses_of(groups, losses), passed_on: rows }
+    }
+
+    /// The sum of each group's losses, in the order of its samples and their pairs.
+    fn losses_of(&self, groups: &[Range<usize>], mut losses: Vec<(usize, Loss)>) -> Vec<Loss> {
+        let first = |pair: usize| self.input.pairs()[pair].first;
+        losses.sort_by_key(|(pair, _)| (first(*pair), *pair));
+        let mut rest = losses.into_iter().peekable();
+        let of_group = |group: &Range<usize>| {
+            let mut sum = Loss::default();
+            while let Some((_, loss)) = rest.next_if(|(pair, _)| group.contains(&first(*pair))) {
+                sum += loss;
+            }
+            sum
+        };
+        groups.iter().map(of_group).collect()
     }
 }
 

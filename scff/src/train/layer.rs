@@ -18,7 +18,7 @@ use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::input::Paired;
-use super::partial::{Partial, Progress, Round, Sums};
+use super::partial::{Partial, Progress, Round, StepReport, Sums};
 use super::recurrent::RecurrentLayer;
 use super::sharing::{Shard, Sharing};
 
@@ -31,17 +31,6 @@ pub struct Hyperparameters {
     pub optimizer: OptimizerParameters,
     /// What those divide who share it.
     pub sharing: Sharing,
-}
-
-/// What one step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Which step it was.
-    pub step: Step,
-    /// The learning rate it used.
-    pub learning_rate: f64,
-    /// The loss before the update.
-    pub loss: Loss,
 }
 
 /// A layer in training, with its optimiser's state.

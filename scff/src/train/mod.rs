@@ -31,8 +31,8 @@ mod trial;
 
 pub use check::{HyperparameterError, HyperparameterField};
 pub use input::{Paired, PairedSamples};
-pub use layer::{Hyperparameters, StepReport, TrainingLayer};
-pub use partial::{NodeSums, Partial, Progress, Round, Sums};
+pub use layer::{Hyperparameters, TrainingLayer};
+pub use partial::{NodeSums, Partial, Progress, Round, StepReport, Sums};
 pub use sharing::{Exchanged, Shard, Sharing};
 pub use stage::{Half, PassOn, TrainingStage};
 pub use trial::ProductTrial;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, aview1};
 
-use super::layer::StepReport;
+use crate::batch::Step;
 use crate::finite::all_finite;
 use crate::goodness::Loss;
 use crate::sum_tree::{Addend, add_up, nodes, total};
@@ -56,6 +56,17 @@ pub enum Progress {
     Exchange(Partial),
     /// The end of the step.
     Done(StepReport),
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Which step it was.
+    pub step: Step,
+    /// The learning rate it used.
+    pub learning_rate: f64,
+    /// The loss before the update.
+    pub loss: Loss,
 }
 
 impl Sums {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::input::PairedSamples;
-use super::layer::{StepReport, TrainingLayer};
-use super::partial::{Partial, Progress, Sums};
+use super::layer::TrainingLayer;
+use super::partial::{Partial, Progress, StepReport, Sums};
 use super::sharing::Sharing;
 use crate::frozen::FrozenLayer;
 use crate::samples::Samples;

@@ -9,10 +9,12 @@ use source::{Lengths, Shape};
 
 use super::work::passed_on;
 use super::{
-    Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers, exchanged_bytes,
+    Estimate, Exchanged, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers,
+    exchanged,
 };
 use crate::config::TrainingSchedule;
-use crate::plan::{Plan, Stage};
+use crate::grid::Grid;
+use crate::plan::{Member, Plan, Stage};
 use scff::train::{PassOn, Sharing};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
@@ -165,19 +167,21 @@ const WORTH_NAMING: f64 = 0.8;
 /// What workers that share each layer divide, and what they exchange.
 fn sharing(text: &mut String, plan: &Plan) {
     let mut row = |cells: [&str; 5]| {
-        let [layer, shares, parts, goodness, gradient] = cells;
-        writeln!(text, "{layer:<10} {shares:>9} {parts:>6} {goodness:>21} {gradient:>21}").expect("text");
+        let [layer, rows, columns, goodness, gradient] = cells;
+        writeln!(text, "{layer:<10} {rows:>12} {columns:>13} {goodness:>21} {gradient:>21}").expect("text");
     };
-    row(["\nlayer     ", "shared by", "parts", "goodness, bytes/step", "gradient, bytes/step"]);
+    row(["\nlayer     ", "sample parts", "channel parts", "goodness, bytes/step", "gradient, bytes/step"]);
     for stage in &plan.stages {
-        let [chosen, other] = exchanged_bytes(plan, stage).map(|bytes| bytes.to_string());
-        let (shared, goodness, gradient) = match stage.hyperparameters.sharing {
-            Sharing::Channels => ("channels", format!("{chosen} *"), other),
-            Sharing::Samples => ("samples", other, format!("{chosen} *")),
-        };
-        row([&stage.spec.name, shared, &plan.parts(stage).len().to_string(), &goodness, &gradient]);
+        let Grid { rows, columns } = plan.parts(stage).finest();
+        let Exchanged { goodness, gradient } = exchanged(plan, stage);
+        let bytes = |bytes: f64| if bytes == 0.0 { "-".to_owned() } else { bytes.to_string() };
+        let name = &stage.spec.name;
+        row([name, &rows.to_string(), &columns.to_string(), &bytes(goodness), &bytes(gradient)]);
     }
-    text.push_str("* is what they exchange, over each link both ways.\n");
+    text.push_str(
+        "Workers in R rows of samples and C columns of channels each send 2 (C - 1) / C of their row's goodness and\n\
+         2 (R - 1) / R of their column's gradient.\n",
+    );
 }
 
 /// Steps a second of each layer for each number of workers, and what limits them.
@@ -185,32 +189,19 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
     writeln!(
         text,
         "\n{:<10} {:>8} {:>7} {:>9} {:>11}  limited by",
-        "layer", "workers", "shards", "steps/s", "efficiency"
+        "layer", "workers", "grid", "steps/s", "efficiency"
     )
     .expect("text");
     for phase in &plan.phases {
         for member in &phase.members {
             for (workers, _) in estimates {
-                let GroupStep { shards, seconds, efficiency, limit } =
-                    GroupStep::new(plan, member, rates, *workers);
-                let limit = match limit {
-                    _ if efficiency >= WORTH_NAMING => "",
-                    Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
-                        "layers that train together are not shared"
-                    }
-                    Limit::Parts => "its parts: not as many, or they do not divide",
-                    Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
-                        Sharing::Channels => {
-                            "what each does for itself: lowering, standardising, loss, pair prefix"
-                        }
-                        Sharing::Samples => "what each does for itself: standardising, partners, updates",
-                    },
-                    Limit::Exchange => "sums on their way, and waiting for each other",
-                };
-                let name = &plan.stage(member).spec.name;
+                let step = GroupStep::new(plan, member, rates, *workers);
+                let GroupStep { grid, seconds, efficiency, limit } = step;
+                let limit = if efficiency >= WORTH_NAMING { "" } else { words(limit, plan, member) };
+                let (name, grid) = (&plan.stage(member).spec.name, grid.to_string());
                 writeln!(
                     text,
-                    "{name:<10} {:>8} {shards:>7} {:>9.2} {:>10.0}%  {limit}",
+                    "{name:<10} {:>8} {grid:>7} {:>9.2} {:>10.0}%  {limit}",
                     workers.count,
                     seconds.recip(),
                     100.0 * efficiency
@@ -220,6 +211,21 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
         }
     }
     text.push('\n');
+}
+
+/// What limits the workers that share a layer, in words.
+fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
+    match limit {
+        Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
+            "layers that train together are not shared"
+        }
+        Limit::Parts => "its parts: not as many, or they do not divide",
+        Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
+            Sharing::Channels => "what each does for itself: lowering, standardising, loss, pair prefix",
+            Sharing::Samples => "what each does for itself: standardising, partners, updates",
+        },
+        Limit::Exchange => "sums on their way, and waiting for each other",
+    }
 }
 
 /// What bounds the estimates, and what they rest on.

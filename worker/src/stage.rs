@@ -124,6 +124,8 @@ impl StagePlan {
         let parts = match sharing {
             Sharing::Channels => sharing.channel_parts(&spec),
             Sharing::Samples => sharing.sample_parts(&spec, size),
+            // A chain has one round, a grid two.
+            Sharing::Grid => vec![0..spec.map.channels()],
         };
         let share = Share::parse(begin.group, &parts)?;
         if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {
@@ -155,7 +157,7 @@ impl StagePlan {
         let (own, channels, samples) =
             (self.share.own.clone(), 0..self.spec.map.channels(), 0..self.shape.size);
         match self.hyperparameters.sharing {
-            Sharing::Channels => Shard { channels: own, samples },
+            Sharing::Channels | Sharing::Grid => Shard { channels: own, samples },
             Sharing::Samples => Shard { channels, samples: own },
         }
     }

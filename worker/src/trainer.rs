@@ -216,15 +216,16 @@ impl Trainer {
     fn finish(&mut self, half: Halfway, totals: Sums) -> Result<Vec<Outgoing>, Refusal> {
         if !totals.is_finite() {
             let what = match self.plan.hyperparameters.sharing {
-                Sharing::Channels => "goodness",
+                Sharing::Channels | Sharing::Grid => "goodness",
                 Sharing::Samples => "a gradient or the loss",
             };
             return Err(self.plan.not_finite(what, half.step));
         }
         let exchanged = 4 * totals.numbers.len() as u64;
         let Self { compute, stage, .. } = self;
-        let Progress::Done(report) = compute.install(|| stage.proceed(&half.input, totals)) else {
-            unreachable!("a step has one round")
+        let report = match compute.install(|| stage.proceed(&half.input, totals)) {
+            Progress::Done(report) => report,
+            Progress::Exchange(partial) => return self.finish(half, partial.total()),
         };
         if !stage.layer().is_finite() {
             return Err(self.plan.not_finite("a weight", half.step));
@@ -555,7 +556,7 @@ mod tests {
             let states: Vec<_> =
                 parts.iter().map(|part| decode_state(&part.part, &specs).unwrap().0).collect();
             match self.sharing {
-                Sharing::Channels => Ok((LayerState::assemble(&states), reports)),
+                Sharing::Channels | Sharing::Grid => Ok((LayerState::assemble(&states), reports)),
                 Sharing::Samples => {
                     assert!(states.iter().all(|state| *state == states[0]), "all come to the same state");
                     Ok((states[0].clone(), reports))

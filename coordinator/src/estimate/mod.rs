@@ -130,7 +130,7 @@ pub fn exchanged_bytes(plan: &Plan, stage: &Stage) -> [u64; 2] {
     let pairs = plan.pairs_per_step(stage) as usize;
     let other = match stage.hyperparameters.sharing {
         Sharing::Channels => Sharing::Samples,
-        Sharing::Samples => Sharing::Channels,
+        Sharing::Samples | Sharing::Grid => Sharing::Channels,
     };
     [stage.hyperparameters.sharing, other]
         .map(|sharing| 4 * sharing.exchanged(&stage.spec, pairs).total() as u64)

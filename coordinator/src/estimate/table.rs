@@ -8,12 +8,10 @@ use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
-use super::{
-    Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers, exchanged_bytes,
-};
+use super::{Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
 use crate::plan::{Plan, Stage};
-use scff::train::{PassOn, Sharing};
+use scff::train::{Exchanged, PassOn, Sharing};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
 pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Estimate)]) -> String {
@@ -170,10 +168,13 @@ fn sharing(text: &mut String, plan: &Plan) {
     };
     row(["\nlayer     ", "shared by", "parts", "goodness, bytes/step", "gradient, bytes/step"]);
     for stage in &plan.stages {
-        let [chosen, other] = exchanged_bytes(plan, stage).map(|bytes| bytes.to_string());
+        let Exchanged { goodness, gradient } =
+            Sharing::Grid.exchanged(&stage.spec, plan.pairs_per_step(stage) as usize);
+        let [goodness, gradient] = [goodness, gradient].map(|numbers| (4 * numbers).to_string());
         let (shared, goodness, gradient) = match stage.hyperparameters.sharing {
-            Sharing::Channels => ("channels", format!("{chosen} *"), other),
-            Sharing::Samples => ("samples", other, format!("{chosen} *")),
+            Sharing::Channels => ("channels", format!("{goodness} *"), gradient),
+            Sharing::Samples => ("samples", goodness, format!("{gradient} *")),
+            Sharing::Grid => ("grid", format!("{goodness} *"), format!("{gradient} *")),
         };
         row([&stage.spec.name, shared, &plan.parts(stage).len().to_string(), &goodness, &gradient]);
     }
@@ -200,7 +201,7 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
                     }
                     Limit::Parts => "its parts: not as many, or they do not divide",
                     Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
-                        Sharing::Channels => {
+                        Sharing::Channels | Sharing::Grid => {
                             "what each does for itself: lowering, standardising, loss, pair prefix"
                         }
                         Sharing::Samples => "what each does for itself: standardising, partners, updates",

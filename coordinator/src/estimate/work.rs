@@ -133,7 +133,7 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
     let losses = pairs * z.positions() as f64;
     let updates = spec.map.parameters() as f64;
     match stage.hyperparameters.sharing {
-        Sharing::Channels => {
+        Sharing::Channels | Sharing::Grid => {
             shared.updates = updates;
             repeated.bytes += lowered;
             repeated.losses = losses;

@@ -284,7 +284,7 @@ impl Listener {
             return Err(broken(&"states of another step or layer").into());
         }
         let state = match self.stage.hyperparameters.sharing {
-            Sharing::Channels if states.len() > 1 => LayerState::assemble(&states),
+            Sharing::Channels | Sharing::Grid if states.len() > 1 => LayerState::assemble(&states),
             _ => {
                 if states.iter().any(|state| *state != states[0]) {
                     return Err(broken(&"workers that share samples have come to differ").into());

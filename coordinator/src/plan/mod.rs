@@ -165,6 +165,8 @@ impl Plan {
         match sharing {
             Sharing::Channels => sharing.channel_parts(&stage.spec),
             Sharing::Samples => sharing.sample_parts(&stage.spec, self.batch),
+            // A chain has one round, a grid two.
+            Sharing::Grid => vec![0..stage.spec.map.channels()],
         }
     }
 

@@ -247,16 +247,16 @@ pub(crate) fn halves(
 /// The rows that pairs need, in order, and the pairs of these.
 fn keep(rows: Array2<f32>, pairs: &mut [(usize, usize)]) -> Array2<f32> {
     let mut needed = vec![false; rows.nrows()];
-    pairs.iter().for_each(|&(first, second)| (needed[first], needed[second]) = (true, true));
+    for &(first, second) in &*pairs {
+        (needed[first], needed[second]) = (true, true);
+    }
     let kept: Vec<usize> = (0..rows.nrows()).filter(|&row| needed[row]).collect();
     if kept.len() == rows.nrows() {
         return rows;
     }
-    let place = |row: &mut usize| *row = kept.partition_point(|kept| kept < row);
-    pairs.iter_mut().for_each(|(first, second)| {
-        place(first);
-        place(second);
-    });
+    for row in pairs.iter_mut().flat_map(|(first, second)| [first, second]) {
+        *row = kept.partition_point(|kept| kept < row);
+    }
     rows.select(Axis(0), &kept)
 }
 

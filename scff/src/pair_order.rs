@@ -101,6 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of parts that has one")]
     fn pairs_of_a_group_stand_together_positives_first() {
         let whole = PairOrder::whole(3, 1);
         assert_eq!(whole.pairs().collect::<Vec<_>>(), [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);

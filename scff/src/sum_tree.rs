@@ -146,6 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of nodes that has one")]
     fn nodes_of_consecutive_parts_are_few_and_together_all_of_them() {
         assert_eq!(nodes(16, &(0..16)), [0..16]);
         assert_eq!(nodes(16, &(4..8)), [4..8]);
@@ -169,6 +170,7 @@ mod tests {
 
     /// Whoever adds up which parts first.
     #[test]
+    #[expect(clippy::float_cmp, reason = "they are the same to the last bit")]
     fn every_way_of_sharing_parts_out_gives_the_same_bits() {
         for parts in [1, 2, 3, 5, 8, 13] {
             let length = NUMBERS + 3;

@@ -125,7 +125,7 @@ impl StagePlan {
             Sharing::Channels => sharing.channel_parts(&spec),
             Sharing::Samples => sharing.sample_parts(&spec, size),
             // A chain has one round, a grid two.
-            Sharing::Grid => vec![0..spec.map.channels()],
+            Sharing::Grid => std::iter::once(0..spec.map.channels()).collect(),
         };
         let share = Share::parse(begin.group, &parts)?;
         if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {

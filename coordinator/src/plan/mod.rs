@@ -166,7 +166,7 @@ impl Plan {
             Sharing::Channels => sharing.channel_parts(&stage.spec),
             Sharing::Samples => sharing.sample_parts(&stage.spec, self.batch),
             // A chain has one round, a grid two.
-            Sharing::Grid => vec![0..stage.spec.map.channels()],
+            Sharing::Grid => std::iter::once(0..stage.spec.map.channels()).collect(),
         }
     }
 

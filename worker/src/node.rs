@@ -14,6 +14,7 @@ use crate::compute::Compute;
 use crate::hosted::Hosted;
 use crate::kernels::Kernels;
 use crate::machine::Machine;
+use crate::meetings::{Meetings, Visit};
 use crate::meters::Meters;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -39,6 +40,8 @@ pub struct Node {
     pub identity: u64,
     /// The place for its one training session.
     pub slot: Slot,
+    /// Where those who share a layer with it find its sessions.
+    pub meetings: Meetings<Visit>,
     /// What it can compute with.
     pub kernels: Kernels,
     /// What it says of calls that it does not serve.
@@ -78,6 +81,7 @@ impl Node {
             meters,
             identity,
             slot: Slot::new(),
+            meetings: Meetings::new(),
             kernels,
             complaints: Complaints::default(),
             streams: TaskTracker::new(),
@@ -88,11 +92,15 @@ impl Node {
         }
     }
 
-    /// The first message of a call, for which nobody waits long; nothing where there is none.
-    pub async fn first<T>(&self, requests: &mut Streaming<T>) -> Result<Option<T>, Refusal> {
+    /// The first message of a call, which is `expected`, and for which nobody waits long; nothing where there is none.
+    pub async fn first<T>(
+        &self,
+        requests: &mut Streaming<T>,
+        expected: &'static str,
+    ) -> Result<Option<T>, Refusal> {
         let late = |_| {
             let found = format!("nothing within {} s", self.greeting.as_secs());
-            WireError::new("request", found, "`begin` first")
+            WireError::new("request", found, expected)
         };
         Ok(tokio::time::timeout(self.greeting, requests.message()).await.map_err(late)??)
     }

@@ -10,12 +10,12 @@ use proto::{WireError, limits, required, wire};
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
-use scff::train::{Hyperparameters, PassOn, Shard, Sharing};
+use scff::train::{Hyperparameters, PassOn};
 
-use crate::group::{Link, Share};
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
 use crate::run::RunName;
+use crate::share::Share;
 
 /// How much memory there is.
 #[derive(Clone, Copy, Debug)]
@@ -121,14 +121,9 @@ impl StagePlan {
         let length = check_elements(&spec, &prefix, elements)?;
         let shape = BatchShape { size, two_views: begin.two_views, length, precision, feed };
         let sharing = hyperparameters.sharing;
-        let parts = match sharing {
-            Sharing::Channels => sharing.channel_parts(&spec),
-            Sharing::Samples => sharing.sample_parts(&spec, size),
-            // A chain has one round, a grid two.
-            Sharing::Grid => std::iter::once(0..spec.map.channels()).collect(),
-        };
-        let share = Share::parse(begin.group, &parts)?;
-        if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {
+        let (channels, samples) = (sharing.channel_parts(&spec), sharing.sample_parts(&spec, size));
+        let share = Share::parse(begin.group, begin.place, &channels, &samples)?;
+        if !share.is_alone() && (begin.live || pass_on != PassOn::Nothing) {
             let found = "a group for layers that train at the same time";
             return Err(WireError::new("group", found, "one worker for each").into());
         }
@@ -150,16 +145,6 @@ impl StagePlan {
         };
         plan.check_memory(1)?;
         Ok(plan)
-    }
-
-    /// What is trained here.
-    pub fn shard(&self) -> Shard {
-        let (own, channels, samples) =
-            (self.share.own.clone(), 0..self.spec.map.channels(), 0..self.shape.size);
-        match self.hyperparameters.sharing {
-            Sharing::Channels | Sharing::Grid => Shard { channels: own, samples },
-            Sharing::Samples => Shard { channels, samples: own },
-        }
     }
 
     /// Memory of the machine, in bytes.

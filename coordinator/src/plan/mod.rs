@@ -4,22 +4,21 @@ mod data;
 mod error;
 mod phases;
 mod layers;
+mod parts;
 mod selection;
 mod stages;
-
-use std::ops::Range;
 
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
 use scff::layer::{CHANNELS, LayerSpec};
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
-use scff::train::Sharing;
 
 use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, WireFormat};
 use source::{Augmentation, DataSource, Layout, Lengths, Shape, TrainingSamples};
 
 pub use error::PlanError;
+pub use parts::Parts;
 pub use phases::{Member, Phase};
 pub use selection::{selection, source};
 pub use stages::Stage;
@@ -159,15 +158,9 @@ impl Plan {
         !self.phases[phase..].iter().any(trains) && self.phases[..phase].iter().any(trains)
     }
 
-    /// What those who share a stage's layer divide, as far as it can be divided, in order.
-    pub fn parts(&self, stage: &Stage) -> Vec<Range<usize>> {
-        let sharing = stage.hyperparameters.sharing;
-        match sharing {
-            Sharing::Channels => sharing.channel_parts(&stage.spec),
-            Sharing::Samples => sharing.sample_parts(&stage.spec, self.batch),
-            // A chain has one round, a grid two.
-            Sharing::Grid => std::iter::once(0..stage.spec.map.channels()).collect(),
-        }
+    /// What of a stage's layer cannot be divided any further.
+    pub fn parts(&self, stage: &Stage) -> Parts {
+        Parts::of(stage.hyperparameters.sharing, &stage.spec, self.batch)
     }
 
     /// Bytes of an activation at a stage's cut point, on the wire and kept; of sequences, of the longest.

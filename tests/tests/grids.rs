@@ -3,8 +3,7 @@
 use strata_tests::{Process, RunDir, Sandbox, Worker, until, weights};
 
 /// A convolution that takes pairs, in 16 parts of samples and 16 of channels; two layers about it, in another way each.
-const GRID: [&str; 6] =
-    ["--set", "layers.1.sharing=grid", "--set", "layers.1.block=2", "--set", "layers.2.epochs=1"];
+const GRID: [&str; 4] = ["--set", "layers.1.block=2", "--set", "layers.2.epochs=1"];
 
 fn workers(sandbox: &Sandbox, count: usize) -> Vec<Worker> {
     (0..count).map(|_| sandbox.worker(&["--threads", "1"])).collect()

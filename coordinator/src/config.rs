@@ -15,6 +15,7 @@ use scff::train::Sharing;
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::{Path, Segment};
 
+use crate::grid::Grid;
 use crate::mistyped;
 
 /// A configuration file.
@@ -117,13 +118,14 @@ pub struct LayerConfig {
     /// `makes`: pairs are made of single samples (every first layer; algorithm 2). `takes`: the pairs of the
     /// layer below (algorithm 1).
     pub pairs: PairSource,
-    /// How many workers share the layer: a number, or "auto" for as many as there are. Only layers that train alone are
+    /// How many workers share the layer at most: a number, a grid of workers such as "2x3", for two rows that divide the samples of
+    /// each batch and three columns that divide channels, or "auto" for as many as there are. Only layers that train alone are
     /// shared [default: what --shards says].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<Shards>,
-    /// What workers that share the layer divide: its "channels", or the "samples" of each batch. Part of what fixes the bits,
-    /// with one worker too [default: "samples" for convolutions that make pairs and whose gradient is smaller than their
-    /// goodness].
+    /// What workers that share the layer divide: its "channels", the "samples" of each batch, or both ("grid"). Part of what
+    /// fixes the bits, with one worker too [default: "grid" for convolutions that take pairs, "samples" for those that make
+    /// pairs and whose gradient is smaller than their goodness].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
     /// What is passed on.
@@ -165,6 +167,8 @@ pub enum Shards {
     Auto,
     /// So many at most.
     AtMost(u16),
+    /// Those of a grid, or of a smaller one where there are not as many or the layer has not as many parts.
+    Within(Grid),
 }
 
 impl std::str::FromStr for Shards {
@@ -174,7 +178,11 @@ impl std::str::FromStr for Shards {
         match text.parse() {
             Ok(number) if number > 0 => Ok(Self::AtMost(number)),
             _ if text == "auto" => Ok(Self::Auto),
-            _ => Err(format!("found `{text}`, expected a number of workers, 1 or more, or `auto`")),
+            _ => text.parse().map(Self::Within).map_err(|()| {
+                format!(
+                    "found `{text}`, expected a number of workers, 1 or more, a grid such as `2x3`, or `auto`"
+                )
+            }),
         }
     }
 }
@@ -184,6 +192,7 @@ impl Serialize for Shards {
         match self {
             Self::Auto => serializer.serialize_str("auto"),
             Self::AtMost(number) => serializer.serialize_u16(*number),
+            Self::Within(grid) => serializer.collect_str(grid),
         }
     }
 }
@@ -514,11 +523,18 @@ mod tests {
         };
         assert_eq!(shards("4").unwrap(), Some(Shards::AtMost(4)));
         assert_eq!(shards("auto").unwrap(), Some(Shards::Auto));
-        let error = shards("0").unwrap_err().to_string();
-        assert!(error.contains("layers[0].shards: found `0`, expected a number of workers"), "{error}");
-        let set = ["layers.0.shards=3", "layers.1.shards=auto"].map(str::to_owned);
-        let config = parse("iris.toml", TEXT, &set).unwrap();
-        assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
+        assert_eq!(shards("2x3").unwrap(), Some(Shards::Within(Grid { rows: 2, columns: 3 })));
+        for wrong in ["0", "0x3", "2x", "x"] {
+            let error = shards(wrong).unwrap_err().to_string();
+            let expected = format!("layers[0].shards: found `{wrong}`, expected a number of workers");
+            assert!(error.contains(&expected), "{error}");
+        }
+        for set in
+            [["layers.0.shards=3", "layers.1.shards=auto"], ["layers.0.shards=2x3", "layers.1.shards=1x4"]]
+        {
+            let config = parse("iris.toml", TEXT, &set.map(str::to_owned)).unwrap();
+            assert_eq!(parse("again", &config.to_toml(), &[]).unwrap(), config);
+        }
     }
 
     #[test]

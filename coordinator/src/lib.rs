@@ -18,6 +18,8 @@ mod mistyped;
 
 pub mod retries;
 
+pub mod grid;
+
 pub mod config;
 
 pub mod plan;

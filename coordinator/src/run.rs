@@ -14,9 +14,11 @@ use source::DataSet;
 
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
+use crate::estimate::{Network, Rates, grids};
 use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
+use crate::grid::Grids;
 use crate::location::Location;
 use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
@@ -111,21 +113,19 @@ impl Run {
         }
     }
 
-    /// A stage as the schedule sees it.
-    fn task(&self, stage: &Stage) -> Task {
-        let parts = self.sitting.plan.parts(stage).len();
-        let shards = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
-            Shards::AtMost(number) => parts.min(usize::from(number)),
-            Shards::Auto if self.local => 1,
-            Shards::Auto => parts,
+    /// A layer in training as the schedule sees it.
+    fn task(&self, member: &Member) -> Task {
+        let plan = &self.sitting.plan;
+        let stage = plan.stage(member);
+        let grids = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
+            Shards::Auto if self.local => Grids::one(),
+            shards => grids(plan, member, &Rates::usual(plan.stages.len()), Network::USUAL, shards),
         };
-        Task { layer: stage.layer, operations: self.sitting.plan.operations(stage), shards }
+        Task { layer: stage.layer, operations: plan.operations(stage), grids }
     }
 
     async fn go(mut self) -> anyhow::Result<Summary> {
-        let tasks = |phase: &Phase| {
-            phase.members.iter().map(|member| self.task(self.sitting.plan.stage(member))).collect::<Vec<_>>()
-        };
+        let tasks = |phase: &Phase| phase.members.iter().map(|member| self.task(member)).collect::<Vec<_>>();
         let mut schedule =
             Schedule::new(self.sitting.plan.phases.iter().map(tasks).collect(), self.retries.tries);
         let frozen = self.sitting.frozen.iter().flatten().count();
@@ -273,14 +273,16 @@ impl Run {
         let training = layers(&|layer| phase.members.iter().any(|member| member.layer == layer));
         let frozen = layers(&|layer| plan.frozen_before(layer, index));
         dir.rewind_metrics(&frozen, &training, start)?;
+        let grid = |(member, group): (&Member, &Vec<WorkerId>)| self.task(member).grids.best(group.len());
         let assignment = Assignment {
+            grids: phase.members.iter().zip(groups).map(grid).collect(),
             groups: groups.iter().map(|group| self.sitting.workers(group)).collect(),
             transformers: self.sitting.workers(transformers),
         };
         events.tell(&phase_started(plan, phase, &assignment, start))?;
         // Worth stopping for where the layer could be shared by more than share it.
         let wanted = match (&phase.members[..], groups) {
-            ([member], [group]) => group.len() < self.task(plan.stage(member)).shards,
+            ([member], [group]) => group.len() < self.task(member).grids.most(),
             _ => false,
         };
         let newcomer = if wanted { cluster.newcomer() } else { Box::pin(std::future::pending()) };

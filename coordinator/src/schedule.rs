@@ -5,6 +5,7 @@
 
 use scff::batch::{LayerIndex, Step};
 
+use crate::grid::Grids;
 use crate::worker_id::WorkerId;
 
 /// What happened.
@@ -69,14 +70,14 @@ pub enum Command {
 const GATHER: Command = Command::Gather { failures: 0 };
 
 /// A layer in training during a phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// The layer.
     pub layer: LayerIndex,
     /// Operations of one of its steps.
     pub operations: u64,
-    /// How many workers may share it.
-    pub shards: usize,
+    /// How workers may share it.
+    pub grids: Grids,
 }
 
 /// The course of a run.
@@ -145,10 +146,10 @@ impl Schedule {
 /// Who trains what. A single layer k goes to the k-th worker, round and round, and to those after it if they may share it.
 /// Of several layers, the longest goes first, to whoever has least to do.
 pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
-    if let [Task { layer, shards, .. }] = tasks {
-        let first = layer.0 as usize;
-        let group =
-            (0..workers.len().min((*shards).max(1))).map(|place| workers[(first + place) % workers.len()]);
+    if let [task] = tasks {
+        let first = task.layer.0 as usize;
+        let count = task.grids.best(workers.len()).workers();
+        let group = (0..count).map(|place| workers[(first + place) % workers.len()]);
         return vec![group.collect()];
     }
     let mut loads = vec![0; workers.len()];
@@ -166,6 +167,7 @@ pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::Grid;
 
     const TRIES: u32 = 5;
 
@@ -178,7 +180,12 @@ mod tests {
     }
 
     fn task(layer: u32, operations: u64) -> Task {
-        Task { layer: LayerIndex(layer), operations, shards: 1 }
+        Task { layer: LayerIndex(layer), operations, grids: Grids::one() }
+    }
+
+    /// A row of as many as there are, and so many at most.
+    fn columns(most: usize) -> Grids {
+        Grids((1..=most).rev().map(|columns| Grid { rows: 1, columns }).collect())
     }
 
     /// Two layers, one after the other.
@@ -213,7 +220,7 @@ mod tests {
     #[test]
     fn a_layer_is_shared_by_as_many_workers_as_may() {
         let shared = |layer, shards, workers: &[u64]| {
-            let task = Task { shards, ..task(layer, 1) };
+            let task = Task { grids: columns(shards), ..task(layer, 1) };
             match Schedule::new(vec![vec![task]], TRIES).assign(&ids(workers)) {
                 Command::Train { groups, transformers, .. } => (groups.concat(), transformers),
                 other => panic!("{other:?}"),
@@ -222,6 +229,18 @@ mod tests {
         assert_eq!(shared(0, 2, &[0, 1, 2]), (ids(&[0, 1]), ids(&[2])));
         assert_eq!(shared(2, 2, &[0, 1, 2]), (ids(&[2, 0]), ids(&[1])));
         assert_eq!(shared(1, 9, &[0, 1, 2]), (ids(&[1, 2, 0]), ids(&[0, 1, 2])));
+    }
+
+    #[test]
+    fn who_makes_no_good_grid_transforms() {
+        let grids = [(2, 3), (3, 2), (2, 2), (1, 2), (1, 1)].map(|(rows, columns)| Grid { rows, columns });
+        let task = Task { grids: Grids(grids.to_vec()), ..task(0, 1) };
+        let chosen = [9, 6, 5, 3, 1].map(|workers| task.grids.best(workers));
+        assert_eq!(chosen, [grids[0], grids[0], grids[2], grids[3], grids[4]]);
+        assert_eq!(task.grids.most(), 6);
+        let command = Schedule::new(vec![vec![task]], TRIES).assign(&ids(&[0, 1, 2, 3, 4]));
+        let Command::Train { groups, transformers, .. } = command else { panic!("{command:?}") };
+        assert_eq!((groups.concat(), transformers), (ids(&[0, 1, 2, 3]), ids(&[4])));
     }
 
     #[test]
@@ -245,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_come_takes_part() {
-        let task = Task { shards: 4, ..task(0, 1) };
+        let task = Task { grids: columns(4), ..task(0, 1) };
         let mut schedule = Schedule::new(vec![vec![task]], TRIES);
         schedule.handle(Outcome::Started { over: 0 });
         let groups = |command| match command {

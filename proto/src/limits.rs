@@ -2,6 +2,8 @@
 
 /// Large payloads are cut into messages of about this size: smaller ones halve the rate, larger ones gain nothing.
 pub const PAYLOAD_BYTES: usize = 1 << 20;
+/// The largest message that those who share a layer send each other: a payload, losses of the nodes of a tree, and its head.
+pub const SLICE_BYTES: usize = PAYLOAD_BYTES + (16 << 10);
 /// No message may be larger: a row of activations and its head.
 pub const MESSAGE_BYTES: usize = 64 << 20;
 /// The first message of a call says what is wanted, and may not be larger.

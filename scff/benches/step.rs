@@ -139,7 +139,7 @@ fn time_steps(
         let partial = layer.begin_step(&pairs);
         let sums = partial.total();
         let forward = Instant::now();
-        black_box(layer.end_step(&pairs, sums));
+        black_box(layer.proceed(&pairs, sums));
         let end = Instant::now();
         for (phase, span) in
             phases.iter_mut().zip([end - start, paired - start, forward - paired, end - forward])

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use scff::batch::{Epoch, Step};
 use scff::frozen::{FrozenLayer, ROWS_PER_CALL, features, transform};
-use scff::goodness::{LossParameters, PartialGoodness};
+use scff::goodness::LossParameters;
 use scff::layer::{
     Algorithm, Conv, Dense, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Tensors,
     Transmit,
@@ -15,10 +15,12 @@ use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::readout::{Features, ReadoutSpec, train};
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::{Hyperparameters, Partial, PassOn, Sharing, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, PassOn, Progress, Shard, Sharing, TrainingLayer, TrainingStage};
 
 use crate::same_bits::{check_all_under_every_kernel, check_the_same};
 
+#[path = "common/members.rs"]
+mod members;
 #[path = "common/same_bits.rs"]
 mod same_bits;
 
@@ -214,8 +216,8 @@ fn check_block(algorithm: Algorithm) {
     let input = PairedRows::make(rows(1, 20, map.inputs()), &map, false, &[3]);
     let mut whole = fresh(map, PairSource::Makes, None, 16);
     let parameters = whole.state().parameters;
-    let partial = goodness(&mut whole, &input);
-    for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
+    let partial = whole.begin_step(&input);
+    for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.addends().outer_iter()) {
         let mut alone = fresh(by(algorithm, (8, 16, channels.len(), 3, 16, 20)), PairSource::Makes, None, 16);
         let parameters = Tensors::linear(
             parameters.weight().slice_axis(Axis(0), channels.slice()).to_owned(),
@@ -223,7 +225,7 @@ fn check_block(algorithm: Algorithm) {
         );
         let state = LayerState { parameters, ..alone.state() };
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
-        assert_eq!(goodness(&mut alone, &input).0.row(0), expected, "{channels:?}");
+        assert_eq!(alone.begin_step(&input).addends().row(0), expected, "{channels:?}");
     }
 }
 
@@ -239,7 +241,10 @@ fn check_shards(
     let start = layer.state();
     let mut whole = TrainingLayer::new(spec.clone(), hyperparameters, &start).unwrap();
     let reports: Vec<_> = (0..3).map(|step| whole.step(&input(step))).collect();
-    let parts = sharing.parts(spec, input(0).rows().nrows());
+    let batch = input(0).rows().nrows();
+    let (channels, samples) = (0..spec.map.channels(), 0..batch);
+    let by_channels = sharing == Sharing::Channels;
+    let parts = if by_channels { sharing.channel_parts(spec) } else { sharing.sample_parts(spec, batch) };
     for split in splits {
         assert_eq!(split.iter().sum::<usize>(), parts.len());
         let mut first = 0;
@@ -248,27 +253,31 @@ fn check_shards(
             first += count;
             range
         });
+        let shard = |own| {
+            if by_channels {
+                Shard { channels: own, samples: samples.clone() }
+            } else {
+                Shard { channels: channels.clone(), samples: own }
+            }
+        };
         let mut shards: Vec<_> = ranges
-            .map(|range| TrainingLayer::shard(spec.clone(), hyperparameters, &start, Some(range)).unwrap())
+            .map(|own| TrainingLayer::shard(spec.clone(), hyperparameters, &start, Some(shard(own))).unwrap())
             .collect();
         for step in 0..3 {
             let input = input(step);
             let partials: Vec<_> = shards.iter_mut().map(|shard| shard.begin_step(&input)).collect();
-            let mut sums = partials[0].zeros();
-            assert_eq!(sums.numbers.len(), sharing.exchanged(spec, input.pairs().len()));
-            for partial in &partials {
-                partial.add_to(&mut sums);
-            }
+            let sums = members::sums(&partials.iter().collect::<Vec<_>>());
+            assert_eq!(sums.numbers.len(), sharing.exchanged(spec, input.pairs().len()).total());
             for shard in &mut shards {
-                assert_eq!(shard.end_step(&input, sums.clone()), reports[step as usize], "{split:?}");
+                let Progress::Done(report) = shard.proceed(&input, sums.clone()) else { panic!("one round") };
+                assert_eq!(report, reports[step as usize], "{split:?}");
             }
         }
         let states: Vec<_> = shards.iter().map(TrainingLayer::state).collect();
-        match sharing {
-            Sharing::Channels => assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}"),
-            Sharing::Samples => {
-                assert!(states.into_iter().all(|state| state == whole.state()), "{split:?}");
-            }
+        if by_channels {
+            assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}");
+        } else {
+            assert!(states.into_iter().all(|state| state == whole.state()), "{split:?}");
         }
     }
 }
@@ -391,8 +400,8 @@ fn a_block_does_not_depend_on_the_blocks_beside_it() {
         PairedRows::make(rows(1, batch, inputs), &dense((batch, inputs, outputs, block)), false, &[3]);
     let mut whole = layer((batch, inputs, outputs, block), PairSource::Makes);
     let parameters = whole.state().parameters;
-    let partial = goodness(&mut whole, &input);
-    for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.0.outer_iter()) {
+    let partial = whole.begin_step(&input);
+    for (channels, expected) in whole.spec().blocks().into_iter().zip(partial.addends().outer_iter()) {
         let mut alone = layer((batch, inputs, channels.len(), block), PairSource::Makes);
         let parameters = Tensors::linear(
             parameters.weight().slice_axis(Axis(0), channels.slice()).to_owned(),
@@ -400,7 +409,7 @@ fn a_block_does_not_depend_on_the_blocks_beside_it() {
         );
         let state = LayerState { parameters, ..alone.state() };
         alone = TrainingLayer::new(alone.spec().clone(), HYPERPARAMETERS, &state).unwrap();
-        assert_eq!(goodness(&mut alone, &input).0.row(0), expected, "{channels:?}");
+        assert_eq!(alone.begin_step(&input).addends().row(0), expected, "{channels:?}");
     }
 }
 
@@ -431,13 +440,6 @@ fn fresh(map: LayerMap, pairs: PairSource, pool: Option<Pool>, block: usize) -> 
     let spec = LayerSpec { name: "layer".into(), map, pairs, transmit, pool, readout_pool, block };
     let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
     TrainingLayer::new(spec, HYPERPARAMETERS, &LayerState::initial(&map, &mut random)).unwrap()
-}
-
-fn goodness(layer: &mut TrainingLayer, input: &PairedRows) -> PartialGoodness {
-    match layer.begin_step(input) {
-        Partial::Goodness(goodness) => goodness,
-        Partial::Gradient(_) => panic!("channels are shared"),
-    }
 }
 
 fn rows(salt: u64, count: usize, elements: usize) -> Array2<f32> {

@@ -14,10 +14,12 @@ use scff::optimizer::OptimizerParameters;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, symmetric};
 use scff::sequence_pair::PairedSequences;
 use scff::sequences::Sequences;
-use scff::train::{Hyperparameters, PassOn, Sharing, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, PassOn, Progress, Shard, Sharing, TrainingLayer, TrainingStage};
 
 use crate::same_bits::{check_all_under_every_kernel, check_the_same};
 
+#[path = "common/members.rs"]
+mod members;
 #[path = "common/same_bits.rs"]
 mod same_bits;
 
@@ -80,22 +82,21 @@ fn directions_apart_train_as_the_whole_layer_does() {
     for (shape, padding) in cases() {
         let mut whole = layer(shape, padding, PairSource::Makes);
         let (spec, start) = (whole.spec().clone(), whole.state());
-        let parts = Sharing::Channels.parts(&spec, shape.4);
+        let parts = Sharing::Channels.channel_parts(&spec);
         assert_eq!(parts, [0..shape.1, shape.1..2 * shape.1]);
         let mut shards: Vec<_> = parts
             .into_iter()
-            .map(|part| TrainingLayer::shard(spec.clone(), HYPERPARAMETERS, &start, Some(part)).unwrap())
+            .map(|channels| Shard { channels, samples: 0..shape.4 })
+            .map(|shard| TrainingLayer::shard(spec.clone(), HYPERPARAMETERS, &start, Some(shard)).unwrap())
             .collect();
         for step in 0..3 {
             let input = batch(step, shape);
             let expected = whole.step(&input);
             let partials: Vec<_> = shards.iter_mut().map(|shard| shard.begin_step(&input)).collect();
-            let mut sums = partials[0].zeros();
-            for partial in &partials {
-                partial.add_to(&mut sums);
-            }
+            let sums = members::sums(&partials.iter().collect::<Vec<_>>());
             for shard in &mut shards {
-                assert_eq!(shard.end_step(&input, sums.clone()), expected, "{shape:?}, step {step}");
+                let Progress::Done(report) = shard.proceed(&input, sums.clone()) else { panic!("one round") };
+                assert_eq!(report, expected, "{shape:?}, step {step}");
             }
         }
         let states: Vec<_> = shards.iter().map(TrainingLayer::state).collect();

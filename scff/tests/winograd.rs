@@ -3,12 +3,12 @@
 
 use ndarray::Array2;
 use scff::batch::{Epoch, Step};
-use scff::goodness::LossParameters;
+use scff::goodness::{Goodness, LossParameters};
 use scff::layer::{Algorithm, Conv, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Transmit};
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::{Hyperparameters, Partial, Sharing, TrainingLayer};
+use scff::train::{Hyperparameters, Sharing, TrainingLayer};
 
 use crate::naive::{Layer, Rows, widen};
 use crate::naive_conv::{loss_and_gradient, make_pairs};
@@ -78,8 +78,8 @@ fn goodness_loss_and_gradients_of_many_channels_are_exact_to_five_millionths() {
     let (loss, gradient) = loss_and_gradient(&slow, &slow_pairs, SAMPLES, &LOSS);
 
     let input = PairedRows::make(rows, &map, false, &[1]);
-    let Partial::Goodness(partial) = layer.begin_step(&input) else { panic!("channels are shared") };
-    check("goodness", partial.total(20, 2 * SAMPLES).0, &goodness);
+    let found = Goodness::of_sums(layer.begin_step(&input).total().numbers, 20, 2 * SAMPLES);
+    check("goodness", found.0, &goodness);
     let report = layer.step(&input);
     check("loss", [report.loss.total() as f32], &[loss]);
     // m = .1 G

@@ -77,6 +77,7 @@ type Reply<T> = Result<Response<T>, Status>;
 impl Worker for Manners {
     type TransformStream = BoxStream<wire::Rows>;
     type TrainStream = BoxStream<wire::TrainReply>;
+    type ExchangeStream = BoxStream<wire::ExchangeMessage>;
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Reply<wire::WorkerDescription> {
         Ok(Response::new(self.description.clone()))
@@ -135,5 +136,9 @@ impl Worker for Manners {
         // What else comes is taken and forgotten.
         tokio::spawn(async move { while let Ok(Some(_)) = requests.message().await {} });
         Ok(Response::new((self.train)(begin)))
+    }
+
+    async fn exchange(&self, _: Request<Streaming<wire::ExchangeMessage>>) -> Reply<Self::ExchangeStream> {
+        Err(Status::unimplemented("exchange"))
     }
 }

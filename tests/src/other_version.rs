@@ -31,6 +31,7 @@ type Reply<T> = Result<Response<T>, Status>;
 impl Worker for Stranger {
     type TransformStream = BoxStream<wire::Rows>;
     type TrainStream = BoxStream<wire::TrainReply>;
+    type ExchangeStream = BoxStream<wire::ExchangeMessage>;
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Reply<wire::WorkerDescription> {
         Ok(Response::new(self.0.clone()))
@@ -54,5 +55,9 @@ impl Worker for Stranger {
 
     async fn train(&self, _: Request<Streaming<wire::TrainRequest>>) -> Reply<Self::TrainStream> {
         Err(Status::unimplemented("train"))
+    }
+
+    async fn exchange(&self, _: Request<Streaming<wire::ExchangeMessage>>) -> Reply<Self::ExchangeStream> {
+        Err(Status::unimplemented("exchange"))
     }
 }

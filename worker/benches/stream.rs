@@ -217,6 +217,7 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
         live: false,
         pass_on: wire::PassOn::Nothing.into(),
         group: Vec::new(),
+        place: 0,
         silence_seconds: 30,
     };
     let (requests, stream) = mpsc::channel(4);

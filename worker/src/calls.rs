@@ -1,4 +1,4 @@
-//! What holds for all calls, whichever method they are of: what they say first is short, and a refusal is logged, but for that of
+//! What holds for all calls, whichever method they are of: messages are no longer than they need be, and a refusal is logged, but for that of
 //! a caller who went away before it had said anything.
 
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use proto::limits::FIRST_MESSAGE_BYTES;
+use proto::limits::{FIRST_MESSAGE_BYTES, MESSAGE_BYTES, SLICE_BYTES};
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::{Code, Status, body};
@@ -46,7 +46,8 @@ where
         let peer = peer.map(|peer| format!(" of {peer}")).unwrap_or_default();
         let (method, complaints) = (request.uri().path().to_owned(), self.complaints.clone());
         let gone = Arc::new(AtomicBool::new(false));
-        let messages = |body| body::Body::new(ShortAtFirst::new(body, gone.clone()));
+        let longest = if method.ends_with("/Exchange") { SLICE_BYTES } else { MESSAGE_BYTES };
+        let messages = |body| body::Body::new(Bounded::new(body, longest, gone.clone()));
         let answer = self.methods.call(request.map(messages));
         Box::pin(async move {
             let answer = answer.await?;
@@ -71,36 +72,57 @@ where
 }
 
 /// The messages of a call. The first one says what is wanted: room for more than that is given only to who may want it.
-struct ShortAtFirst {
+struct Bounded {
     messages: body::Body,
-    /// What has come of what stands before the first message.
+    /// What has come of what stands before the message at hand, and how many bytes of the message are missing.
     prefix: Vec<u8>,
+    missing: usize,
+    /// How long the message at hand may be, and those after it.
+    limit: usize,
+    later: usize,
     /// Whether they ended before the first one.
     gone: Arc<AtomicBool>,
 }
 
-impl ShortAtFirst {
-    fn new(messages: body::Body, gone: Arc<AtomicBool>) -> Self {
-        Self { messages, prefix: Vec::with_capacity(PREFIX), gone }
+impl Bounded {
+    fn new(messages: body::Body, later: usize, gone: Arc<AtomicBool>) -> Self {
+        let prefix = Vec::with_capacity(PREFIX);
+        Self { messages, prefix, missing: 0, limit: FIRST_MESSAGE_BYTES, later, gone }
     }
 
-    fn check(&mut self, data: &[u8]) -> Result<(), Status> {
-        let missing = PREFIX - self.prefix.len();
-        if missing == 0 {
-            return Ok(());
+    fn has_begun(&self) -> bool {
+        self.limit == self.later || self.prefix.len() == PREFIX
+    }
+
+    fn check(&mut self, mut data: &[u8]) -> Result<(), Status> {
+        while !data.is_empty() {
+            let rest = data.len().min(self.missing);
+            data = &data[rest..];
+            self.missing -= rest;
+            if self.missing > 0 {
+                break;
+            }
+            if self.prefix.len() == PREFIX {
+                self.prefix.clear();
+                self.limit = self.later;
+            }
+            let (prefix, rest) = data.split_at(data.len().min(PREFIX - self.prefix.len()));
+            self.prefix.extend_from_slice(prefix);
+            data = rest;
+            let Ok([_, length @ ..]) = <[u8; PREFIX]>::try_from(self.prefix.as_slice()) else { break };
+            let length = u32::from_be_bytes(length) as usize;
+            if length > self.limit {
+                let which = if self.limit == self.later { "a too large" } else { "a first" };
+                let message = format!("{which} message of {length} bytes, expected at most {}", self.limit);
+                return Err(Status::invalid_argument(message));
+            }
+            self.missing = length;
         }
-        self.prefix.extend_from_slice(&data[..missing.min(data.len())]);
-        let Ok([_, length @ ..]) = <[u8; PREFIX]>::try_from(self.prefix.as_slice()) else { return Ok(()) };
-        let length = u32::from_be_bytes(length) as usize;
-        if length <= FIRST_MESSAGE_BYTES {
-            return Ok(());
-        }
-        let message = format!("a first message of {length} bytes, expected at most {FIRST_MESSAGE_BYTES}");
-        Err(Status::invalid_argument(message))
+        Ok(())
     }
 }
 
-impl Body for ShortAtFirst {
+impl Body for Bounded {
     type Data = Bytes;
     type Error = Status;
 
@@ -115,7 +137,7 @@ impl Body for ShortAtFirst {
                     self.check(data)?;
                 }
             }
-            None | Some(Err(_)) if self.prefix.len() < PREFIX => self.gone.store(true, Ordering::Relaxed),
+            None | Some(Err(_)) if !self.has_begun() => self.gone.store(true, Ordering::Relaxed),
             None | Some(Err(_)) => {}
         }
         Poll::Ready(frame)

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use proto::wire;
 use proto::wire::train_reply::Reply;
-use proto::wire::train_request::Request;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::busy::Busy;
 use crate::compute::{Compute, catch};
+use crate::peers::Post;
 use crate::refusal::Refusal;
 use crate::session::Instruction;
 use crate::slot::Turn;
@@ -20,12 +20,8 @@ use crate::trainer::{Event, Outgoing, Trainer, Wants};
 pub struct Channels {
     /// From the session.
     pub instructions: Receiver<Instruction>,
-    /// Totals, from the session too: they do not wait for the batches ahead of them.
-    pub totals: Receiver<wire::Sums>,
-    /// Sums, from the worker below.
-    pub below: Receiver<wire::Sums>,
-    /// To the worker below, where there is one.
-    pub down: Option<Sender<wire::TrainRequest>>,
+    /// From and to those who share the layer.
+    pub post: Post,
 }
 
 /// What the thread works with.
@@ -72,11 +68,7 @@ fn obey(
                 Outgoing::Up(reply) => {
                     let Ok(()) = replies.blocking_send(Ok(reply)) else { return Ok(()) };
                 }
-                Outgoing::Totals(sums) => {
-                    let down = channels.down.as_ref().expect("who makes totals has somebody below");
-                    let request = wire::TrainRequest { request: Some(Request::Totals(sums)) };
-                    down.blocking_send(request).map_err(|_| Refusal::Deserted)?;
-                }
+                Outgoing::Letter(letter) => channels.post.send(letter),
             }
         }
         let waiting = (system.now)();
@@ -103,11 +95,7 @@ impl Channels {
     fn receive(&mut self, wants: Wants) -> Result<Option<Event>, Refusal> {
         match wants {
             Wants::Instruction => Ok(self.instructions.blocking_recv().map(Event::Told)),
-            Wants::Totals => {
-                let totals = self.totals.blocking_recv().ok_or(Refusal::Deserted)?;
-                Ok(Some(Event::Told(Instruction::Totals(totals))))
-            }
-            Wants::Below => self.below.blocking_recv().ok_or(Refusal::Deserted).map(Event::Below).map(Some),
+            Wants::Slice(from) => self.post.receive(from).map(|slice| Some(Event::Slice(from, slice))),
         }
     }
 }

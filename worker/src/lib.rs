@@ -2,11 +2,11 @@
 //! its part of one that a group shares.
 //!
 //! Modules stand in the order in which a message travels: `incoming` lets its connection in, `calls` and `service` take it, `hosting` and `transform` answer for frozen
-//! layers, `train` runs a training stream; `session` says what that stream is doing, `group` reaches those who share the
-//! layer, `drive` runs `trainer` on a thread, and `compute` has the threads that compute.
+//! layers, `train` runs a training stream; `session` says what that stream is doing, `group` hands on to those who share the
+//! layer, `peers` exchanges sums with them, `drive` runs `trainer` on a thread, and `compute` has the threads that compute.
 //!
-//! Invariants: async code neither computes nor blocks; every channel is bounded; whatever a peer sends ends at
-//! most that peer's stream.
+//! Invariants: async code neither computes nor blocks; every channel is bounded, or what it holds is (`peers`); whatever a peer
+//! sends ends at most that peer's stream, or the session that shares a layer with it.
 
 pub mod cli;
 pub mod limits;
@@ -32,11 +32,15 @@ mod kernels;
 mod stage;
 mod session;
 mod assembly;
+mod share;
+mod circle;
 mod group;
+mod meetings;
+mod peers;
 mod drive;
 mod trainer;
+mod exchange;
 mod samples;
-mod sums;
 mod cache;
 mod busy;
 mod compute;

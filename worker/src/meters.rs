@@ -92,9 +92,18 @@ impl LayerMeters {
             Request::State(_) => "state",
             Request::Batch(_) => "batch",
             Request::Rows(_) => "rows",
-            Request::Totals(_) => "sums",
         };
         self.meters.received_bytes(kind, request.encoded_len());
+    }
+
+    /// Counts a slice of another who shares the layer.
+    pub fn received_slice(&self, message: &wire::ExchangeMessage) {
+        self.meters.received_bytes("sums", message.encoded_len());
+    }
+
+    /// Counts a slice for another who shares the layer.
+    pub fn sent_slice(&self, message: &wire::ExchangeMessage) {
+        self.meters.sent.with_label_values(&["sums"]).inc_by(message.encoded_len() as u64);
     }
 
     /// Counts a reply of a training stream that goes out.
@@ -111,7 +120,6 @@ impl LayerMeters {
             }
             Reply::State(part) => ("state", part.encoded_len()),
             Reply::Rows(rows) => ("rows", rows.encoded_len()),
-            Reply::Sums(sums) => ("sums", sums.encoded_len()),
         };
         sent.with_label_values(&[kind]).inc_by(bytes as u64);
     }

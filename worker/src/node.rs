@@ -13,6 +13,7 @@ use crate::compute::Compute;
 use crate::hosted::Hosted;
 use crate::kernels::Kernels;
 use crate::machine::Machine;
+use crate::meetings::{Meetings, Visit};
 use crate::meters::Meters;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -38,6 +39,8 @@ pub struct Node {
     pub identity: u64,
     /// The place for its one training session.
     pub slot: Slot,
+    /// Where those who share a layer with it find its sessions.
+    pub meetings: Meetings<Visit>,
     /// What it can compute with.
     pub kernels: Kernels,
     /// What it says of calls that it does not serve.
@@ -77,6 +80,7 @@ impl Node {
             meters,
             identity,
             slot: Slot::new(),
+            meetings: Meetings::new(),
             kernels,
             complaints: Complaints::default(),
             streams: TaskTracker::new(),
@@ -87,9 +91,13 @@ impl Node {
         }
     }
 
-    /// The first message of a call, for which nobody waits long; nothing where there is none.
-    pub async fn first<T>(&self, requests: &mut Streaming<T>) -> Result<Option<T>, Refusal> {
-        let late = |_| Refusal::Late { waited: self.greeting };
+    /// The first message of a call, which is `expected`, and for which nobody waits long; nothing where there is none.
+    pub async fn first<T>(
+        &self,
+        requests: &mut Streaming<T>,
+        expected: &'static str,
+    ) -> Result<Option<T>, Refusal> {
+        let late = |_| Refusal::Late { waited: self.greeting, expected };
         Ok(tokio::time::timeout(self.greeting, requests.message()).await.map_err(late)??)
     }
 

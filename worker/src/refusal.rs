@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use proto::WireError;
 use proto::refusal::{Reason, Refused, printable};
 use proto::rows::Unfit;
 use proto::state::StateError;
+use proto::{WireError, wire};
 use scff::layer::{RowLength, ShapeError};
 use tonic::{Code, Status};
 
@@ -27,10 +27,12 @@ pub enum Refusal {
         problem: String,
     },
     /// A call was made, and nothing came.
-    #[error("it said nothing for {} s, expected `begin` first", waited.as_secs())]
+    #[error("it said nothing for {} s, expected {expected}", waited.as_secs())]
     Late {
         /// How long was waited.
         waited: Duration,
+        /// What for.
+        expected: &'static str,
     },
     /// A layer is needed that is not here.
     #[error("run `{run}`: layer {layer} is not hosted on this worker")]
@@ -74,15 +76,33 @@ pub enum Refusal {
         /// What there is.
         offered: String,
     },
-    /// A worker further down the group's chain failed.
+    /// Another worker that shares the layer failed: as it says itself, or the one above it in the chain.
     #[error("worker {address}, which shares the layer: {refused}")]
-    Below {
+    Sharer {
         /// Where it listens.
         address: String,
         /// The number that it describes itself with.
         identity: u64,
         /// What it says.
         refused: Refused,
+    },
+    /// What another worker that shares the layer should send does not come. Whoever knows why is heard first.
+    #[error("worker {address}, which shares the layer: {refused}")]
+    Unheard {
+        /// Where it listens.
+        address: String,
+        /// The number that it describes itself with.
+        identity: u64,
+        /// What was heard instead.
+        refused: Refused,
+    },
+    /// Somebody wants to share a layer whom no session expects.
+    #[error("run `{run}`: nobody here expects to share layer {layer} with who calls")]
+    Uninvited {
+        /// The run.
+        run: RunName,
+        /// The layer.
+        layer: u32,
     },
     /// The rest of the group has ended.
     #[error("the group that shares the layer has ended")]
@@ -156,18 +176,30 @@ impl Refusal {
         move |error| Self::Bytes { field, problem: error.to_string() }
     }
 
-    /// What the worker below answered instead of what it was asked for. What is wrong with the layer is so for all who share it.
-    pub fn below(address: &str, identity: u64, refused: Refused) -> Self {
+    /// What another who shares the layer answered instead of what it was asked for. What is wrong with the layer is so for all.
+    pub fn sharer(shard: &wire::Shard, refused: Refused) -> Self {
         match refused.reason {
             Reason::NotFinite => Self::Stream(refused),
-            _ => Self::Below { address: address.to_owned(), identity, refused },
+            _ => Self::Sharer { address: shard.address.clone(), identity: shard.identity, refused },
         }
+    }
+
+    /// That nothing is heard of another who shares the layer, or no more.
+    pub fn unheard(shard: &wire::Shard, refused: Refused) -> Self {
+        Self::Unheard { address: shard.address.clone(), identity: shard.identity, refused }
+    }
+
+    /// Whether others may know better.
+    pub fn is_hearsay(&self) -> bool {
+        matches!(self, Self::Unheard { .. } | Self::Deserted)
     }
 
     /// Which worker is the reason, where it is another.
     fn whose(&self) -> Option<u64> {
         match self {
-            Self::Below { identity, refused, .. } => Some(refused.whose.unwrap_or(*identity)),
+            Self::Sharer { identity, refused, .. } | Self::Unheard { identity, refused, .. } => {
+                Some(refused.whose.unwrap_or(*identity))
+            }
             Self::Stream(refused) => refused.whose,
             _ => None,
         }
@@ -205,8 +237,10 @@ impl From<Refusal> for Status {
             Refusal::Unchained { .. } => (Reason::Malformed, true),
             Refusal::Busy { run, layer } => (Reason::Busy { run: run.to_string(), layer }, true),
             Refusal::Passing { run } => (Reason::Busy { run: run.to_string(), layer: 0 }, true),
-            Refusal::Below { refused, .. } | Refusal::Stream(refused) => (refused.reason, refused.passing),
-            Refusal::Deserted => (Reason::Deserted, true),
+            Refusal::Sharer { refused, .. } | Refusal::Unheard { refused, .. } | Refusal::Stream(refused) => {
+                (refused.reason, refused.passing)
+            }
+            Refusal::Deserted | Refusal::Uninvited { .. } => (Reason::Deserted, true),
             Refusal::Memory { .. } => (Reason::Memory, false),
             Refusal::NotFinite { .. } | Refusal::Unfit { .. } => (Reason::NotFinite, false),
             Refusal::Forbidden { .. } => (Reason::Forbidden, false),
@@ -223,18 +257,22 @@ impl From<Refusal> for Status {
 mod tests {
     use super::*;
 
+    fn shard(address: &str, identity: u64) -> wire::Shard {
+        wire::Shard { address: address.to_owned(), identity, ..wire::Shard::default() }
+    }
+
     #[test]
     fn what_a_worker_further_down_says_comes_up_as_it_said_it() {
         let run = RunName::parse("a".to_owned()).unwrap();
         let busy = Status::from(Refusal::Busy { run, layer: 3 });
-        let above = Refused::read(&Refusal::below("b:1", 7, Refused::read(&busy)).into());
+        let above = Refused::read(&Refusal::sharer(&shard("b:1", 7), Refused::read(&busy)).into());
         assert_eq!(above.reason, Reason::Busy { run: "a".to_owned(), layer: 3 });
         assert!(above.passing && above.message.starts_with("worker b:1, which shares the layer: "));
         assert_eq!(above.whose, Some(7));
-        let further = Refused::read(&Refusal::below("a:1", 5, above).into());
+        let further = Refused::read(&Refusal::sharer(&shard("a:1", 5), above).into());
         assert_eq!(further.whose, Some(7), "the reason is who is furthest down");
         let wrong = Status::from(Refusal::from(WireError::new("spec", "nothing", "a value")));
-        let above = Refused::read(&Refusal::below("b:1", 7, Refused::read(&wrong)).into());
+        let above = Refused::read(&Refusal::sharer(&shard("b:1", 7), Refused::read(&wrong)).into());
         assert_eq!((above.reason, above.passing), (Reason::Malformed, false));
         let (name, what) = ("dense".to_owned(), "its state");
         let diverged = Refusal::NotFinite { layer: 2, name, what, step: 7, learning_rate: 1e20 };
@@ -243,7 +281,7 @@ mod tests {
             said.contains("layer 2 (`dense`)") && said.contains("step 7, at a learning rate of 1.00e20"),
             "{said}"
         );
-        let above = Refused::read(&Refusal::below("b:1", 7, Refused::read(&diverged.into())).into());
+        let above = Refused::read(&Refusal::sharer(&shard("b:1", 7), Refused::read(&diverged.into())).into());
         assert_eq!((above.reason, above.passing, above.message), (Reason::NotFinite, false, said));
     }
 }

@@ -8,7 +8,7 @@ use proto::WireError;
 const NAME_BYTES: usize = 256;
 
 /// The name of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RunName(String);
 
 impl RunName {

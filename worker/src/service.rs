@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use proto::wire::worker_server::Worker;
 use proto::{kernels, wire};
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::activity::Call;
 use crate::node::Node;
 use crate::refusal::Refusal;
-use crate::{describe, hosting, train, transform};
+use crate::{describe, hosting, peers, train, transform};
 
 /// `strata.v1.Worker`.
 pub struct Service {
@@ -27,6 +28,7 @@ impl Service {
 impl Worker for Service {
     type TransformStream = transform::Replies;
     type TrainStream = train::Replies;
+    type ExchangeStream = BoxStream<wire::ExchangeMessage>;
 
     async fn describe(
         &self,
@@ -83,5 +85,13 @@ impl Worker for Service {
     ) -> Result<Response<Self::TrainStream>, Status> {
         let call = Call::of(&requests);
         Ok(Response::new(train::stream(Arc::clone(&self.node), requests.into_inner(), call)))
+    }
+
+    async fn exchange(
+        &self,
+        messages: Request<Streaming<wire::ExchangeMessage>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        let call = Call::of(&messages);
+        Ok(Response::new(peers::welcome(&self.node, messages.into_inner(), call).await?))
     }
 }

@@ -6,13 +6,11 @@ use proto::wire::train_request::Request;
 use proto::{WireError, required, wire};
 
 use crate::assembly::Assembly;
-use crate::group::Link;
 use crate::stage::{BatchShape, Feed};
 
 /// A session: after `begin` comes the state, then batches, each with its rows, and requests for checkpoints.
 pub struct Session {
     shape: BatchShape,
-    link: Link,
     awaiting: Awaiting,
 }
 
@@ -35,8 +33,6 @@ pub enum Instruction {
     Step(ArrivedBatch),
     /// Send the state.
     Checkpoint,
-    /// Go on with the step at hand: these are the sums over all who share the layer.
-    Totals(wire::Sums),
 }
 
 /// A batch with all the activations that came with it.
@@ -62,18 +58,13 @@ impl ArrivedBatch {
 
 impl Session {
     /// A session that has just begun and waits for the bytes of its state.
-    pub fn new(shape: BatchShape, link: Link, state: Assembly) -> Self {
-        Self { shape, link, awaiting: Awaiting::State(state) }
+    pub fn new(shape: BatchShape, state: Assembly) -> Self {
+        Self { shape, awaiting: Awaiting::State(state) }
     }
 
     /// What is to be done about a message; nothing while more messages must come.
     pub fn handle(&mut self, request: wire::TrainRequest) -> Result<Option<Instruction>, WireError> {
-        let request = match required("request", request.request)? {
-            Request::Totals(sums) if !self.link.first() && !matches!(self.awaiting, Awaiting::State(_)) => {
-                return Ok(Some(Instruction::Totals(sums)));
-            }
-            request => request,
-        };
+        let request = required("request", request.request)?;
         let (awaiting, instruction) =
             match (std::mem::replace(&mut self.awaiting, Awaiting::Anything), request) {
                 (Awaiting::State(mut state), Request::State(part)) => {
@@ -152,7 +143,6 @@ fn name(request: &Request) -> &'static str {
         Request::Batch(_) => "`batch`",
         Request::Rows(_) => "`rows`",
         Request::Checkpoint(_) => "`checkpoint`",
-        Request::Totals(_) => "`totals`",
     }
 }
 
@@ -171,7 +161,7 @@ mod tests {
     fn fed(feed: Feed) -> Session {
         let length = RowLength::Fixed(3);
         let shape = BatchShape { size: 2, two_views: false, length, precision: Precision::F16, feed };
-        Session::new(shape, Link::Alone, Assembly::new("state_length", 4, 100).unwrap())
+        Session::new(shape, Assembly::new("state_length", 4, 100).unwrap())
     }
 
     fn handle(session: &mut Session, request: Request) -> Result<Option<Instruction>, WireError> {
@@ -253,10 +243,6 @@ mod tests {
         assert_eq!(
             refused(vec![state(b"abcd"), batch(&[1 << 16]), batch(&[])]),
             "request: found `batch`, expected 1 more `rows` of the batch"
-        );
-        assert_eq!(
-            refused(vec![state(b"abcd"), Request::Totals(wire::Sums::default())]),
-            "request: found `totals`, expected `batch` or `checkpoint`"
         );
         assert_eq!(
             refused(vec![state(b"abcd"), batch(&[1 << 16]), rows(2)]),

@@ -12,10 +12,10 @@ use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
 use scff::train::{Hyperparameters, PassOn};
 
-use crate::group::{Link, Share};
 use crate::hosted::Hosted;
 use crate::refusal::Refusal;
 use crate::run::RunName;
+use crate::share::Share;
 
 /// How much memory there is.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +120,10 @@ impl StagePlan {
         }
         let length = check_elements(&spec, &prefix, elements)?;
         let shape = BatchShape { size, two_views: begin.two_views, length, precision, feed };
-        let share = Share::parse(begin.group, &hyperparameters.sharing.parts(&spec, size))?;
-        if share.link != Link::Alone && (begin.live || pass_on != PassOn::Nothing) {
+        let sharing = hyperparameters.sharing;
+        let (channels, samples) = (sharing.channel_parts(&spec), sharing.sample_parts(&spec, size));
+        let share = Share::parse(begin.group, begin.place, &channels, &samples)?;
+        if !share.is_alone() && (begin.live || pass_on != PassOn::Nothing) {
             let found = "a group for layers that train at the same time";
             return Err(WireError::new("group", found, "one worker for each").into());
         }

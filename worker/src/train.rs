@@ -6,7 +6,7 @@ use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use proto::{WireError, wire};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::field::{Empty, display};
@@ -18,14 +18,14 @@ use crate::drive::{Channels, Tools, drive};
 use crate::group::{Below, Up};
 use crate::meters::LayerMeters;
 use crate::node::Node;
+use crate::peers::{HOLD, Invitations, MOMENT, Peers};
 use crate::refusal::Refusal;
 use crate::session::{Instruction, Session};
 use crate::stage::StagePlan;
 
-/// Complete batches that wait for the thread.
+/// Complete batches that wait for the thread. Nobody down a chain waits for ever where these are full: whoever steps on a batch
+/// has handed it on before.
 const BATCHES_AHEAD: usize = 2;
-/// The same further down a group's chain, where nobody may wait: more than the first worker lets through.
-const BATCHES_AHEAD_BELOW: usize = 64;
 /// Replies that wait for the client.
 const REPLIES_AHEAD: usize = 4;
 
@@ -48,18 +48,28 @@ pub fn stream(node: Arc<Node>, requests: Streaming<wire::TrainRequest>, call: Ca
     let streams = node.streams.clone();
     let session = async move {
         node.meters.training.inc();
-        let refusal = tokio::select! {
-            result = converse(&node, requests, &client, &call) => result.err(),
-            () = node.closing() => Some(Refusal::Closing),
+        let mut peers = Peers::none();
+        let ended = tokio::select! {
+            result = converse(&node, requests, &client, &call, &mut peers) => result,
+            () = node.closing() => Err(Refusal::Closing),
             () = client.closed() => {
                 node.complaints.mention("the client of a training stream is gone");
-                None
+                node.meters.training.dec();
+                return;
             }
         };
         node.meters.training.dec();
-        if let Some(refusal) = refusal {
-            node.complaints.tell(&format!("a training stream ends: {refusal}"));
-            last.send(Err(refusal.into()));
+        match ended {
+            Ok(()) => {
+                drop((client, last));
+                peers.part().await;
+            }
+            Err(refusal) => {
+                node.complaints.tell(&format!("a training stream ends: {refusal}"));
+                peers.hold();
+                last.send(Err(refusal.into()));
+                let _ = timeout(HOLD, client.closed()).await;
+            }
         }
     };
     streams.spawn(session.instrument(span));
@@ -73,37 +83,32 @@ async fn converse(
     mut requests: Streaming<wire::TrainRequest>,
     client: &Client,
     call: &Call,
+    peers: &mut Peers,
 ) -> Result<(), Refusal> {
-    let Some(Request::Begin(begin)) = node.first(&mut requests).await?.and_then(|message| message.request)
-    else {
-        return Err(WireError::new("request", "no `begin`", "`begin` first").into());
+    let expected = "`begin` first";
+    let first = node.first(&mut requests, expected).await?;
+    let Some(Request::Begin(begin)) = first.and_then(|message| message.request) else {
+        return Err(WireError::new("request", "no `begin`", expected).into());
     };
     let plan = node.with_hosted(|hosted| StagePlan::parse(begin.clone(), hosted, node.budget))?;
     let span = Span::current();
     span.record("run", display(&plan.run)).record("layer", plan.layer.0);
     span.record("name", &plan.spec.name).record("attempt", plan.attempt);
-    if plan.share.link.first() {
+    if plan.share.is_first() {
         call.by_coordinator("training, but as a lower part of a group,")?;
     }
+    let invitations = Invitations::of(node, &plan);
     let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
     let taken = timeout(plan.step_limit, node.slot.take(&plan.run, plan.attempt, plan.layer)).await;
     let (seat, turn) = taken.map_err(|_| Refusal::Stuck { taken: plan.step_limit })??;
     let below = Below::open(&node.dialer, &plan.share, begin).await?;
     tracing::info!("training begins");
-    let first = plan.share.link.first();
-    let (instructions, thread_instructions) =
-        mpsc::channel(if first { BATCHES_AHEAD } else { BATCHES_AHEAD_BELOW });
-    let (totals, thread_totals) = mpsc::channel(1);
-    let (sums, thread_sums) = mpsc::channel(1);
+    let (instructions, thread_instructions) = mpsc::channel(BATCHES_AHEAD);
     let (thread_replies, replies) = mpsc::channel(1);
-    let channels = Channels {
-        instructions: thread_instructions,
-        totals: thread_totals,
-        below: thread_sums,
-        down: below.as_ref().map(Below::down),
-    };
     let meters = node.meters.of_layer(plan.layer, plan.shape.size);
-    let session = Session::new(plan.shape, plan.share.link, state);
+    let post = peers.open(node, &plan, invitations, &meters);
+    let channels = Channels { instructions: thread_instructions, post };
+    let session = Session::new(plan.shape, state);
     let (name, busy) = (format!("train-{}", plan.layer.0), node.compute.busy(plan.step_limit));
     let tools = Tools {
         compute: Arc::clone(&node.compute),
@@ -113,10 +118,11 @@ async fn converse(
     };
     let work = move || drive(plan, tools, turn, channels, &thread_replies);
     (node.system.spawn)(name, Box::new(work)).map_err(|error| Refusal::Panicked(error.to_string()))?;
-    let (down, up) = below.map(Below::split).unzip();
-    let taking_in = TakingIn { session, instructions, totals, patient: first, down, meters };
+    let down = below.as_ref().map(Below::down);
+    let up = below.map(Below::up);
+    let taking_in = TakingIn { session, instructions, down, meters };
     let ended = tokio::select! {
-        result = relay(taking_in, requests, replies, up, sums, client) => result,
+        result = relay(taking_in, requests, replies, up, client) => result,
         () = seat.evicted() => Err(Refusal::Preempted),
         taken = busy.stuck() => Err(Refusal::Stuck { taken }),
     };
@@ -130,7 +136,6 @@ async fn relay(
     requests: Streaming<wire::TrainRequest>,
     mut replies: mpsc::Receiver<Result<Reply, Refusal>>,
     up: Option<Up>,
-    sums: mpsc::Sender<wire::Sums>,
     client: &Client,
 ) -> Result<(), Refusal> {
     let meters = taking_in.meters.clone();
@@ -138,6 +143,10 @@ async fn relay(
     let giving_out = async {
         let own = async {
             while let Some(reply) = replies.recv().await {
+                if reply.as_ref().is_err_and(Refusal::is_hearsay) {
+                    // Meanwhile those below may say better.
+                    sleep(MOMENT).await;
+                }
                 let reply = reply?;
                 meters.sent(&reply);
                 let reply = wire::TrainReply { reply: Some(reply) };
@@ -149,7 +158,7 @@ async fn relay(
         };
         let of_those_below = async {
             match up {
-                Some(up) => hand_up(up, sums, client).await,
+                Some(up) => hand_up(up, client).await,
                 None => Ok(()),
             }
         };
@@ -165,15 +174,10 @@ async fn relay(
     taken_in
 }
 
-/// Sums of those below go to the thread, their states to the client; that they are ready and take steps is no news to it.
-async fn hand_up(mut up: Up, sums: mpsc::Sender<wire::Sums>, client: &Client) -> Result<(), Refusal> {
+/// States of those below go to the client; that they are ready and take steps is no news to it.
+async fn hand_up(mut up: Up, client: &Client) -> Result<(), Refusal> {
     while let Some(reply) = up.next().await? {
         match reply.reply {
-            Some(Reply::Sums(partial)) => {
-                if sums.send(partial).await.is_err() {
-                    break;
-                }
-            }
             Some(Reply::State(_)) => {
                 if client.send(Ok(reply)).await.is_err() {
                     break;
@@ -189,10 +193,6 @@ async fn hand_up(mut up: Up, sums: mpsc::Sender<wire::Sums>, client: &Client) ->
 struct TakingIn {
     session: Session,
     instructions: mpsc::Sender<Instruction>,
-    totals: mpsc::Sender<wire::Sums>,
-    /// Whether it waits for the thread. Further down a chain nobody may: totals come after the batches ahead of them. There
-    /// the first worker's patience keeps them few.
-    patient: bool,
     /// To the worker below.
     down: Option<mpsc::Sender<wire::TrainRequest>>,
     meters: LayerMeters,
@@ -207,18 +207,7 @@ impl TakingIn {
                 let _ = down.send(request.clone()).await;
             }
             let Some(instruction) = self.session.handle(request)? else { continue };
-            let taken = match instruction {
-                Instruction::Totals(sums) => self.totals.send(sums).await.is_ok(),
-                instruction if self.patient => self.instructions.send(instruction).await.is_ok(),
-                instruction => match self.instructions.try_send(instruction) {
-                    Ok(()) => true,
-                    Err(mpsc::error::TrySendError::Closed(_)) => false,
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        let expected = format!("at most {BATCHES_AHEAD_BELOW} ahead of the totals");
-                        return Err(WireError::new("request", "another batch", expected).into());
-                    }
-                },
-            };
+            let taken = self.instructions.send(instruction).await.is_ok();
             if !taken {
                 // The thread has ended, and its last reply says why.
                 return std::future::pending().await;

@@ -14,21 +14,24 @@
 //! Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
+mod group_step;
 mod memory;
+mod network;
 mod numbers;
 mod rates;
 mod table;
 mod work;
 
 use scff::readout::ReadoutSpec;
-use scff::train::{PassOn, Sharing};
 
-use crate::config::Shards;
-use crate::plan::{Member, Phase, Plan, Stage};
+use crate::grid::Grids;
+use crate::plan::{Member, Phase, Plan};
 use crate::schedule::{Task, assign};
 
 pub use arrivals::{activations, arrivals};
+pub use group_step::{Exchanged, GroupStep, Limit, exchanged, grids};
 pub use memory::working_bytes;
+pub use network::{Network, Workers};
 pub use numbers::{LayerNumbers, Numbers};
 pub use rates::{LayerRates, Rates};
 pub use table::table;
@@ -40,108 +43,9 @@ const SEND: f64 = 2e-9;
 const READ_OUT: f64 = 1.7e-9;
 /// Features that a thread of the readout takes at a time.
 const READOUT_BLOCK: usize = 1024;
-/// Seconds for handing sums from one process to the next.
-const HOP: f64 = 150e-6;
-/// Seconds that those who share a layer wait for each other in a step, for no two take equally long.
-const WAIT: f64 = 1e-3;
 /// Samples whose effective rank is computed, at most, and operations a second of LAPACK on one thread.
 const RANKED: f64 = 1000.0;
 const RANKING: f64 = 20e9;
-
-/// What lies between machines.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Network {
-    /// Bytes a second that a machine can send.
-    pub bytes_per_second: f64,
-    /// Seconds there and back.
-    pub round_trip: f64,
-}
-
-/// Machines like the one whose rates were measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Workers {
-    /// How many.
-    pub count: usize,
-    /// What each may fill with kept activations, in bytes.
-    pub cache_bytes: u64,
-    /// What lies between them.
-    pub network: Network,
-}
-
-/// A step of a layer that workers share.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupStep {
-    /// How many share it.
-    pub shards: usize,
-    /// Seconds of a step.
-    pub seconds: f64,
-    /// How much faster it is than on one, divided by how many there are.
-    pub efficiency: f64,
-    /// What most of the rest is lost to.
-    pub limit: Limit,
-}
-
-/// What keeps workers from being as many times faster as there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// There are not as many parts, or they do not divide.
-    Parts,
-    /// Each does for itself what is not divided.
-    Repeated,
-    /// Sums of goodness, or gradients, on their way, and waiting for each other.
-    Exchange,
-}
-
-impl GroupStep {
-    /// A member's step on `workers`.
-    pub fn new(plan: &Plan, member: &Member, rates: &Rates, workers: Workers) -> Self {
-        let stage = plan.stage(member);
-        let step = work::step_seconds(plan, member, rates);
-        let parts = plan.parts(stage).len();
-        let most = match stage.shards {
-            Some(Shards::AtMost(most)) => parts.min(usize::from(most)),
-            Some(Shards::Auto) | None => parts,
-        };
-        let alone = member.live || member.pass_on != PassOn::Nothing;
-        let shards = if alone { 1 } else { workers.count.min(most) };
-        let share = parts.div_ceil(shards) as f64 / parts as f64;
-        let [exchanged, _] = exchanged_bytes(plan, stage);
-        let Network { bytes_per_second, round_trip } = workers.network;
-        // Up the chain and down again, link by link.
-        let links = (shards - 1) as f64;
-        let wait = if shards > 1 { WAIT } else { 0.0 };
-        let exchange = wait + 2.0 * links * (round_trip / 2.0 + exchanged as f64 / bytes_per_second + HOP);
-        let partners = if shards > 1 { partners(plan, stage, share) * step.partner } else { 0.0 };
-        let repeated = step.repeated + partners;
-        let seconds = share * step.shared + repeated + exchange;
-        let count = workers.count as f64;
-        let lost = [
-            (Limit::Parts, (share - 1.0 / count) * step.shared),
-            (Limit::Repeated, (1.0 - 1.0 / count) * step.repeated + partners),
-            (Limit::Exchange, exchange),
-        ];
-        let most = lost.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other)).expect("three");
-        Self { shards, seconds, efficiency: step.total() / seconds / count, limit: most.0 }
-    }
-}
-
-/// Bytes that each link of a chain carries one way in a step, as the layer is shared, and as it would be the other way.
-pub fn exchanged_bytes(plan: &Plan, stage: &Stage) -> [u64; 2] {
-    let pairs = plan.pairs_per_step(stage) as usize;
-    let other = match stage.hyperparameters.sharing {
-        Sharing::Channels => Sharing::Samples,
-        Sharing::Samples => Sharing::Channels,
-    };
-    [stage.hyperparameters.sharing, other].map(|sharing| 4 * sharing.exchanged(&stage.spec, pairs) as u64)
-}
-
-/// Samples of others that whoever has this share of a batch must map too, for they are partners of its own.
-fn partners(plan: &Plan, stage: &Stage, share: f64) -> f64 {
-    let own = share * plan.batch as f64;
-    let others = plan.batch as f64 - own;
-    // One at either end by the first negatives, and those of further negatives anywhere.
-    (2.0 + 2.0 * own * (stage.negatives - 1) as f64).min(others)
-}
 
 /// What a run takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,8 +108,8 @@ impl PhaseEstimate {
             .members
             .iter()
             .zip(&steps)
-            .map(|(member, step)| (plan.stage(member), step.shards))
-            .map(|(stage, shards)| Task { layer: stage.layer, operations: plan.operations(stage), shards })
+            .map(|(member, step)| (plan.stage(member), Grids(vec![step.grid])))
+            .map(|(stage, grids)| Task { layer: stage.layer, operations: plan.operations(stage), grids })
             .collect();
         // The one with most to do holds the others up. What is passed on goes over the head node.
         let groups = assign(&tasks, &(0..workers.count).collect::<Vec<_>>());
@@ -376,6 +280,7 @@ mod fixture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::Grid;
 
     const GIB: u64 = 1 << 30;
     const GIGABIT: Network = Network { bytes_per_second: 125e6, round_trip: 0.2e-3 };
@@ -466,15 +371,15 @@ mod tests {
             GroupStep::new(&plan, &plan.phases[layer].members[0], &rates(3), workers)
         };
         let [two, four, eight] = [2, 4, 8].map(|count| step(2, count));
-        assert_eq!([two.shards, four.shards, eight.shards], [2, 4, 4]);
+        assert_eq!([two, four, eight].map(|step| step.grid.columns), [2, 4, 4]);
         assert!(two.efficiency > 0.9 && four.efficiency > 0.8, "{two:?} {four:?}");
         assert_eq!((eight.limit, eight.seconds), (Limit::Parts, four.seconds));
         // Layer 1 is shared by samples, and exchanges a gradient.
-        assert_eq!(exchanged_bytes(&plan, &plan.stages[0]), [4 * 96 * 77, 4 * 200 * 1024]);
+        let gradient = f64::from(4 * 96 * 77);
+        assert_eq!(exchanged(&plan, &plan.stages[0]), Exchanged { goodness: 0.0, gradient });
         let [two, four, sixteen] = [2, 4, 16].map(|count| step(0, count));
         assert!(two.efficiency > 0.75 && four.efficiency > 0.5, "{two:?} {four:?}");
-        // Its steps are short, and sums go up and down a long chain.
-        assert_eq!((sixteen.shards, sixteen.limit), (16, Limit::Exchange));
+        assert_eq!(sixteen.grid, Grid { rows: 16, columns: 1 });
         let slow = Network { bytes_per_second: 1e6, ..GIGABIT };
         let workers = Workers { count: 2, cache_bytes: 0, network: slow };
         let slow = GroupStep::new(&plan, &plan.phases[2].members[0], &rates(3), workers);
@@ -483,7 +388,7 @@ mod tests {
 
     #[test]
     fn the_papers_networks_divide_finely() {
-        let parts = |plan: Plan, layer: usize| plan.parts(&plan.stages[layer]).len();
+        let parts = |plan: Plan, layer: usize| plan.parts(&plan.stages[layer]).channels.len();
         assert_eq!([1, 2].map(|layer| parts(fixture::cifar_10(), layer)), [8, 16]);
         assert_eq!(parts(fixture::stl10(), 3), 64);
     }

@@ -23,8 +23,12 @@ pub struct LayerNumbers {
     pub name: String,
     /// In which phase it trains.
     pub phase: usize,
-    /// How many of the workers share it.
+    /// How many of the workers share it, ...
     pub shards: usize,
+    /// ... in so many rows of samples ...
+    pub rows: usize,
+    /// ... and columns of channels.
+    pub columns: usize,
     /// Its steps a second, on workers that do nothing else.
     pub steps_per_second: f64,
     /// How much faster it is than on one, divided by how many there are.
@@ -36,10 +40,18 @@ impl Numbers {
     pub fn new(plan: &Plan, rates: &Rates, workers: Workers, estimate: &Estimate) -> Self {
         let members = plan.phases.iter().enumerate().flat_map(|(phase, what)| {
             what.members.iter().map(move |member| {
-                let GroupStep { shards, seconds, efficiency, .. } =
+                let GroupStep { grid, seconds, efficiency, .. } =
                     GroupStep::new(plan, member, rates, workers);
                 let name = plan.stage(member).spec.name.clone();
-                LayerNumbers { name, phase, shards, steps_per_second: seconds.recip(), efficiency }
+                LayerNumbers {
+                    name,
+                    phase,
+                    shards: grid.workers(),
+                    rows: grid.rows,
+                    columns: grid.columns,
+                    steps_per_second: seconds.recip(),
+                    efficiency,
+                }
             })
         });
         Self { workers: workers.count, seconds: estimate.seconds(), layers: members.collect() }

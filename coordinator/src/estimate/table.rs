@@ -8,11 +8,9 @@ use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
-use super::{
-    Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers, exchanged_bytes,
-};
+use super::{Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
-use crate::plan::{Plan, Stage};
+use crate::plan::{Member, Plan, Stage};
 use scff::train::{PassOn, Sharing};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
@@ -164,20 +162,39 @@ const WORTH_NAMING: f64 = 0.8;
 
 /// What workers that share each layer divide, and what they exchange.
 fn sharing(text: &mut String, plan: &Plan) {
-    let mut row = |cells: [&str; 5]| {
-        let [layer, shares, parts, goodness, gradient] = cells;
-        writeln!(text, "{layer:<10} {shares:>9} {parts:>6} {goodness:>21} {gradient:>21}").expect("text");
+    let mut row = |cells: [&str; 6]| {
+        let [layer, shared, samples, channels, goodness, gradient] = cells;
+        writeln!(text, "{layer:<10} {shared:>9} {samples:>12} {channels:>13} {goodness:>21} {gradient:>21}")
+            .expect("text");
     };
-    row(["\nlayer     ", "shared by", "parts", "goodness, bytes/step", "gradient, bytes/step"]);
+    row([
+        "\nlayer     ",
+        "shared by",
+        "sample parts",
+        "channel parts",
+        "goodness, bytes/step",
+        "gradient, bytes/step",
+    ]);
     for stage in &plan.stages {
-        let [chosen, other] = exchanged_bytes(plan, stage).map(|bytes| bytes.to_string());
-        let (shared, goodness, gradient) = match stage.hyperparameters.sharing {
-            Sharing::Channels => ("channels", format!("{chosen} *"), other),
-            Sharing::Samples => ("samples", other, format!("{chosen} *")),
-        };
-        row([&stage.spec.name, shared, &plan.parts(stage).len().to_string(), &goodness, &gradient]);
+        let sharing = stage.hyperparameters.sharing;
+        let finest = plan.parts(stage).finest();
+        // Of both rounds, whether there are both or not.
+        let numbers = Sharing::Grid.exchanged(&stage.spec, plan.pairs_per_step(stage) as usize);
+        let bytes =
+            |numbers: usize, exchanged: bool| format!("{}{}", 4 * numbers, if exchanged { " *" } else { "" });
+        row([
+            &stage.spec.name,
+            &sharing.to_string(),
+            &finest.rows.to_string(),
+            &finest.columns.to_string(),
+            &bytes(numbers.goodness, sharing != Sharing::Samples),
+            &bytes(numbers.gradient, sharing != Sharing::Channels),
+        ]);
     }
-    text.push_str("* is what they exchange, over each link both ways.\n");
+    text.push_str(
+        "* is what they exchange: in a grid of R rows and C columns each worker sends 2 (C - 1) / C of its row's goodness, and\n\
+         2 (R - 1) / R of its column's gradient.\n",
+    );
 }
 
 /// Steps a second of each layer for each number of workers, and what limits them.
@@ -185,32 +202,19 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
     writeln!(
         text,
         "\n{:<10} {:>8} {:>7} {:>9} {:>11}  limited by",
-        "layer", "workers", "shards", "steps/s", "efficiency"
+        "layer", "workers", "grid", "steps/s", "efficiency"
     )
     .expect("text");
     for phase in &plan.phases {
         for member in &phase.members {
             for (workers, _) in estimates {
-                let GroupStep { shards, seconds, efficiency, limit } =
-                    GroupStep::new(plan, member, rates, *workers);
-                let limit = match limit {
-                    _ if efficiency >= WORTH_NAMING => "",
-                    Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
-                        "layers that train together are not shared"
-                    }
-                    Limit::Parts => "its parts: not as many, or they do not divide",
-                    Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
-                        Sharing::Channels => {
-                            "what each does for itself: lowering, standardising, loss, pair prefix"
-                        }
-                        Sharing::Samples => "what each does for itself: standardising, partners, updates",
-                    },
-                    Limit::Exchange => "sums on their way, and waiting for each other",
-                };
-                let name = &plan.stage(member).spec.name;
+                let step = GroupStep::new(plan, member, rates, *workers);
+                let GroupStep { grid, seconds, efficiency, limit } = step;
+                let limit = if efficiency >= WORTH_NAMING { "" } else { words(limit, plan, member) };
+                let (name, grid) = (&plan.stage(member).spec.name, grid.to_string());
                 writeln!(
                     text,
-                    "{name:<10} {:>8} {shards:>7} {:>9.2} {:>10.0}%  {limit}",
+                    "{name:<10} {:>8} {grid:>7} {:>9.2} {:>10.0}%  {limit}",
                     workers.count,
                     seconds.recip(),
                     100.0 * efficiency
@@ -220,6 +224,24 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
         }
     }
     text.push('\n');
+}
+
+/// What limits the workers that share a layer, in words.
+fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
+    match limit {
+        Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
+            "layers that train together are not shared"
+        }
+        Limit::Parts => "its parts: not as many, or they do not divide",
+        Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
+            Sharing::Grid => {
+                "what is not divided by rows (updates) or by columns (lowering, loss, pair prefix)"
+            }
+            Sharing::Channels => "what each does for itself: lowering, standardising, loss, pair prefix",
+            Sharing::Samples => "what each does for itself: standardising, partners, updates",
+        },
+        Limit::Exchange => "sums on their way, and waiting for each other",
+    }
 }
 
 /// What bounds the estimates, and what they rest on.

@@ -47,19 +47,24 @@ impl Work {
 /// The rate of a layer's passes, in bytes a second: what is left of a measured step of it, in seconds, once its products and
 /// updates are done at their rates.
 pub fn pass_rate(plan: &Plan, stage: &Stage, step: f64, others: LayerRates, threads: usize) -> f64 {
-    let [shared, repeated, _] = training(plan, stage);
+    let step_work = training(plan, stage);
     let others = LayerRates { bytes: f64::INFINITY, ..others };
-    let left = step - shared.seconds(others, threads) - repeated.seconds(others, threads);
-    (shared.bytes + repeated.bytes) / left.max(LEAST_PASSES * step)
+    let done: f64 = step_work.all().iter().map(|work| work.seconds(others, threads)).sum();
+    let bytes: f64 = step_work.all().iter().map(|work| work.bytes).sum();
+    bytes / (step - done).max(LEAST_PASSES * step)
 }
 
 /// Seconds of a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepSeconds {
-    /// What workers that share the layer share out among them. Of channels: products, z, updates; of samples: all but
-    /// standardising and updates.
-    pub shared: f64,
-    /// What each of them does all of: the frozen layers that run on what arrives, standardising, and the rest.
+    /// What rows and columns both share out among them: products, and passes over z.
+    pub both: f64,
+    /// What only rows do, for each row has its own samples: lowering, the loss, and where pairs are taken standardising and the
+    /// frozen layers that run on what arrives.
+    pub by_rows: f64,
+    /// What only columns do, for each column has its own channels: updates, and Winograd's transforms of kernels.
+    pub by_columns: f64,
+    /// What everybody does all of.
     pub repeated: f64,
     /// Where samples are shared: mapping one sample, which each does for the partners of its own too.
     pub partner: f64,
@@ -68,7 +73,7 @@ pub struct StepSeconds {
 impl StepSeconds {
     /// Of a worker that has the layer for itself.
     pub fn total(self) -> f64 {
-        self.shared + self.repeated
+        self.both + self.by_rows + self.by_columns + self.repeated
     }
 }
 
@@ -80,14 +85,17 @@ pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds 
     let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
     let below: f64 =
         below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates.threads)).sum();
-    let [mut shared, repeated, partner] = training(plan, stage);
+    let mut work = training(plan, stage);
     let passed_on = plan.mean_share() * passed_on(plan, member) as f64;
-    shared.bytes += TRANSMIT * passed_on * stage.spec.map.output().len() as f64;
+    work.both.bytes += TRANSMIT * passed_on * stage.spec.map.output().len() as f64;
     let own = rates.layers[stage.layer.0 as usize];
+    let seconds = |work: Work| work.seconds(own, rates.threads);
     StepSeconds {
-        shared: shared.seconds(own, rates.threads),
-        repeated: STEP + below + repeated.seconds(own, rates.threads),
-        partner: partner.seconds(own, rates.threads),
+        both: seconds(work.both),
+        by_rows: below + seconds(work.by_rows),
+        by_columns: seconds(work.by_columns),
+        repeated: STEP + seconds(work.repeated),
+        partner: seconds(work.partner),
     }
 }
 
@@ -107,9 +115,24 @@ pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
     stages.map(|(stage, rate)| passing(&stage.spec, share, share).seconds(*rate, rates.threads)).sum()
 }
 
-/// A step of the layer in training: lowering and products twice, and passes over U for z of every pair. What workers share
-/// out, what each does all of, and a sample's map.
-fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
+/// A step of the layer in training, by who shares what out, as [`StepSeconds`] has it.
+struct StepWork {
+    both: Work,
+    by_rows: Work,
+    by_columns: Work,
+    repeated: Work,
+    /// A sample's map, which is not of the step itself.
+    partner: Work,
+}
+
+impl StepWork {
+    fn all(&self) -> [&Work; 4] {
+        [&self.both, &self.by_rows, &self.by_columns, &self.repeated]
+    }
+}
+
+/// Lowering and products twice, and passes over U for z of every pair.
+fn training(plan: &Plan, stage: &Stage) -> StepWork {
     let spec = &stage.spec;
     // Of sequences, each costs what its frames do.
     let share = plan.mean_share();
@@ -126,28 +149,26 @@ fn training(plan: &Plan, stage: &Stage) -> [Work; 3] {
     };
     let z = spec.map.output();
     let passes = z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
-    let [mut shared, mut repeated] = mapping(spec, rows, pairs);
-    shared.operations *= 2.0;
-    shared.bytes += passes + spectra(spec, rows);
+    let [mut both, standardized] = mapping(spec, rows, pairs);
+    both.operations *= 2.0;
+    both.bytes += passes + spectra(spec, rows);
     let lowered = lowering(spec, rows);
-    let losses = pairs * z.positions() as f64;
-    let updates = spec.map.parameters() as f64;
+    let by_rows = Work { losses: pairs * z.positions() as f64, ..standardized };
+    let kernels = 2.0 * kernel_spectra(spec);
+    let by_columns = Work { updates: spec.map.parameters() as f64, bytes: kernels, ..Work::default() };
+    let nothing = Work::default();
     match stage.hyperparameters.sharing {
-        Sharing::Channels => {
-            shared.updates = updates;
-            repeated.bytes += lowered;
-            repeated.losses = losses;
-            [shared, repeated, Work::default()]
+        Sharing::Channels | Sharing::Grid => {
+            let by_rows = Work { bytes: by_rows.bytes + lowered, ..by_rows };
+            StepWork { both, by_rows, by_columns, repeated: nothing, partner: nothing }
         }
         Sharing::Samples => {
-            // Twice: forward and backward.
-            shared.bytes += 2.0 * lowered;
-            shared.losses = losses;
-            repeated.bytes -= lowered;
-            repeated.updates = updates;
+            // Lowered twice, forward and backward, by those who have the sample; all standardise all.
+            let repeated = Work { bytes: by_rows.bytes - lowered, ..nothing };
+            let by_rows = Work { bytes: 2.0 * lowered, ..by_rows };
             let [mut partner, _] = mapping(spec, 1.0, 0.0);
             partner.bytes += lowering(spec, 1.0);
-            [shared, repeated, partner]
+            StepWork { both, by_rows, by_columns, repeated, partner }
         }
     }
 }
@@ -172,7 +193,8 @@ fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
 /// A frozen layer on so many rows that so many pairs are read from.
 fn passing(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
     let [own, repeated] = mapping(spec, rows, pairs);
-    let bytes = own.bytes + repeated.bytes + TRANSMIT * pairs * spec.map.output().len() as f64;
+    let bytes =
+        own.bytes + repeated.bytes + kernel_spectra(spec) + TRANSMIT * pairs * spec.map.output().len() as f64;
     Work { bytes, ..own }
 }
 
@@ -203,12 +225,21 @@ fn lowering(spec: &LayerSpec, rows: f64) -> f64 {
     }
 }
 
-/// What Winograd's algorithm writes and reads between its products and U, or the gradient, and of weights.
+/// What Winograd's algorithm writes and reads between its products and U, or the gradient.
 fn spectra(spec: &LayerSpec, rows: f64) -> f64 {
     match &spec.map {
         LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
-            let weights = conv.products_of_weight() * conv.input.channels * conv.channels;
-            2.0 * NUMBER * (rows * (conv.products() * conv.channels) as f64 + weights as f64)
+            2.0 * NUMBER * rows * (conv.products() * conv.channels) as f64
+        }
+        _ => 0.0,
+    }
+}
+
+/// The same of its kernels.
+fn kernel_spectra(spec: &LayerSpec) -> f64 {
+    match &spec.map {
+        LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
+            2.0 * NUMBER * (conv.products_of_weight() * conv.input.channels * conv.channels) as f64
         }
         _ => 0.0,
     }

@@ -1,10 +1,9 @@
 //! One try at a phase: opens a training stream for each member, and follows them to the end or to a failure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError};
 
-use proto::address::Address;
 use proto::wire;
 use scff::batch::Step;
 use scff::layer::RowLength;
@@ -19,6 +18,7 @@ use crate::back::Back;
 use crate::clock::{Stopwatch, nanoseconds_since_1970};
 use crate::cluster::{Newcomer, Worker, WorkerFailure};
 use crate::events::{Event, Events};
+use crate::grid::Grid;
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::plan::{Member, Phase, Plan, Stage};
@@ -28,16 +28,19 @@ use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
 
 use super::error::PhaseError;
-use super::listener::{Arrived, Listener, Sharer};
+use super::listener::{Arrived, Listener};
 use super::reporter::Reporter;
 use super::sending::{Course, PassedOn, live_batches, send};
-use super::shares::{WorkerRates, share_out};
+use super::shares::{WorkerRates, shards, sharers};
+use super::states::States;
 use super::under_way::UnderWay;
 
 /// Who does what in a phase.
 pub struct Assignment {
-    /// Who trains each member: a group of workers that share it, the first with the highest part.
+    /// Who trains each member: a group of workers that share it.
     pub groups: Vec<Vec<Worker>>,
+    /// How each group stands.
+    pub grids: Vec<Grid>,
     /// Who transforms activations for them.
     pub transformers: Vec<Worker>,
 }
@@ -125,7 +128,13 @@ impl PhaseRun<'_> {
         let bytes_sent = Arc::new(AtomicU64::new(carried.bytes_sent));
         let (requests, outgoing) = mpsc::channel(QUEUE);
         let batches = self.batches(tasks, place, below, *start, &bytes_sent);
-        let begin = self.begin(member, group, *number);
+        let (parts, grid) = (plan.parts(stage), assignment.grids[place]);
+        let shards = match grid {
+            Grid::ONE => Vec::new(),
+            grid => shards(&parts, grid, group, &self.rates),
+        };
+        let states = States::new(stage.spec.map, sharers(&parts, &shards, group));
+        let begin = self.begin(member, group, shards, *number);
         let end = Arc::new(AtomicU64::new(phase.steps.end));
         let under_way = Arc::new(UnderWay::new());
         let course = Course {
@@ -150,7 +159,6 @@ impl PhaseRun<'_> {
         let replies = opened.map_err(|_| WorkerFailure::late(trainer))?;
         let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
         let (above, passed_on) = mpsc::channel(PASSED_ON);
-        let shards = self.shards(stage, group);
         let listener = Listener {
             trainer: trainer.clone(),
             group: group.clone(),
@@ -165,15 +173,10 @@ impl PhaseRun<'_> {
             bytes_sent,
             began: Stopwatch::start(),
             seconds_before: carried.seconds,
-            shards: shards
-                .iter()
-                .zip(group)
-                .map(|(shard, worker)| sharer(plan, stage, shard, worker))
-                .collect(),
+            states,
             paces: BTreeMap::new(),
             slow_told: false,
             rates: self.rates.clone(),
-            arriving: BTreeMap::new(),
             rows: Vec::new(),
             missing: 0,
             passed_on: passed_on_rows(plan, stage, member.pass_on),
@@ -260,7 +263,7 @@ impl PhaseRun<'_> {
 
     /// Those who take part and are about to end, as they say so.
     fn leavers(&self) -> JoinSet<Worker> {
-        let Assignment { groups, transformers } = &self.assignment;
+        let Assignment { groups, transformers, .. } = &self.assignment;
         let all = groups.iter().flatten().chain(transformers);
         let distinct: BTreeMap<_, &Worker> = all.map(|worker| (worker.id, worker)).collect();
         let leaving = |worker: Worker| async move {
@@ -270,7 +273,13 @@ impl PhaseRun<'_> {
         distinct.into_values().cloned().map(leaving).collect()
     }
 
-    fn begin(&self, member: &Member, group: &[Worker], attempt: u64) -> wire::TrainBegin {
+    fn begin(
+        &self,
+        member: &Member,
+        group: &[Worker],
+        shards: Vec<wire::Shard>,
+        attempt: u64,
+    ) -> wire::TrainBegin {
         let plan = self.plan;
         let stage = plan.stage(member);
         wire::TrainBegin {
@@ -293,7 +302,8 @@ impl PhaseRun<'_> {
                 PassOn::Pairs => wire::PassOn::Pairs,
             }
             .into(),
-            group: self.shards(stage, group),
+            group: shards,
+            place: 0,
             silence_seconds: group[0].connection.silence().duration().as_secs() as u32,
         }
     }
@@ -348,36 +358,6 @@ impl PhaseRun<'_> {
         }
         batches
     }
-
-    /// Who of a group owns which channels or samples: whole parts, by how fast each has been, or else by its threads; from the
-    /// highest down.
-    fn shards(&self, stage: &Stage, group: &[Worker]) -> Vec<wire::Shard> {
-        if group.len() == 1 {
-            return Vec::new();
-        }
-        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let measured: Option<Vec<f64>> =
-            group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
-        let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
-        let parts = self.plan.parts(stage);
-        let counts = share_out(parts.len(), &measured.unwrap_or_else(threads));
-        let mut end = parts.len();
-        let shard = |(worker, count): (&Worker, usize)| {
-            let own = &parts[end - count..end];
-            end -= count;
-            let (start, end) = (own[0].start as u64, own[own.len() - 1].end as u64);
-            let Address { socket, name } = worker.address.clone();
-            wire::Shard { address: socket, name, start, end, identity: worker.id.0 }
-        };
-        group.iter().zip(counts).map(shard).collect()
-    }
-}
-
-/// Who has a shard, by where it begins.
-fn sharer(plan: &Plan, stage: &Stage, shard: &wire::Shard, worker: &Worker) -> (u64, Sharer) {
-    let own = |part: &&std::ops::Range<usize>| (shard.start..shard.end).contains(&(part.start as u64));
-    let parts = plan.parts(stage).iter().filter(own).count();
-    (shard.start, Sharer { id: worker.id, address: worker.address.clone(), parts })
 }
 
 /// How many bytes of activations each of a member's trainers keeps: what is passed on is new in every step.

@@ -1,19 +1,15 @@
 //! What comes from the trainer of a member: reports, what its steps pass on, and states.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use proto::address::Address;
 use proto::row_bytes::{RowBytes, RowLength};
 use proto::rows::Precision;
-use proto::state::decode_state;
 use proto::wire;
 use proto::wire::train_reply::Reply;
 use scff::batch::Step;
-use scff::layer::LayerState;
-use scff::train::Sharing;
 use tokio::sync::mpsc;
 
 use crate::clock::Stopwatch;
@@ -30,6 +26,7 @@ use super::error::PhaseError;
 use super::reporter::Reporter;
 use super::sending::PassedOn;
 use super::shares::WorkerRates;
+use super::states::{Sharer, States};
 use super::under_way::UnderWay;
 
 /// Seconds that a worker may say it computes for a part of a layer.
@@ -37,29 +34,11 @@ const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
 
 /// More than any number of a report.
 const LARGEST: f64 = 1e100;
-/// Room for what stands in a state besides numbers.
-const STATE_HEAD_BYTES: usize = 64 << 10;
 
 /// A member's state, as it has come.
 pub struct Arrived {
     pub place: usize,
     pub trained: TrainedLayer,
-}
-
-/// One of those who share a layer.
-pub struct Sharer {
-    pub id: WorkerId,
-    pub address: Address,
-    /// How many parts of the layer it has.
-    pub parts: usize,
-}
-
-/// A shard's state.
-pub enum Shard {
-    /// Bytes of it are missing.
-    Arriving(Vec<u8>),
-    /// It is here.
-    Whole(Box<LayerState>),
 }
 
 /// Hears a trainer's replies, and those of the others of its group.
@@ -82,15 +61,13 @@ pub struct Listener {
     pub began: Stopwatch,
     /// Seconds of training in earlier sittings.
     pub seconds_before: f64,
-    /// Who shares the layer, by where their parts begin; nobody where it is not shared.
-    pub shards: HashMap<u64, Sharer>,
-    /// How long each of them computes in a step, by the last that it said.
-    pub paces: BTreeMap<u64, Pace>,
+    /// The states that are arriving.
+    pub states: States,
+    /// How long each of those who share the layer computes in a step, by the last that it said.
+    pub paces: BTreeMap<WorkerId, Pace>,
     /// Whether it has been told that one of them is slow.
     pub slow_told: bool,
     pub rates: WorkerRates,
-    /// The states that are arriving: by step, and by where each shard begins.
-    pub arriving: BTreeMap<u64, BTreeMap<u64, Shard>>,
     /// What the step at hand passes on, as far as it has come.
     pub rows: PassedOn,
     /// Rows of it that are missing.
@@ -137,7 +114,7 @@ impl Listener {
                         return Ok(());
                     }
                 }
-                Some(Some(Reply::Sums(_)) | None) => {
+                Some(None) => {
                     return Err(WorkerFailure::protocol(&self.trainer, "a reply that says nothing").into());
                 }
                 None if self.over() => return Ok(()),
@@ -216,86 +193,30 @@ impl Listener {
         Ok(())
     }
 
-    /// Whether a part is of a state that was asked for, and no longer than that can be.
-    fn asked_for(&self, part: &wire::StatePart) -> Result<(), String> {
-        let wire::StatePart { step, length, start, part, .. } = part;
+    /// Whether a state after so many steps was asked for.
+    fn asked_for(&self, step: u64) -> Result<(), String> {
         let (taken, end) = (self.reporter.taken().0, self.end.load(Ordering::Relaxed));
         // Those further down a chain may be ahead of the report of who hands their states on.
-        let due = self.reached.0 < *step && *step <= taken + 1;
-        if !due || !(step.is_multiple_of(self.checkpoint_every) || *step == end) {
-            return Err(format!("a state after step {step} that was not asked for"));
+        let due = self.reached.0 < step && step <= taken + 1;
+        if due && (step.is_multiple_of(self.checkpoint_every) || step == end) {
+            return Ok(());
         }
-        let known = if self.shards.is_empty() { *start == 0 } else { self.shards.contains_key(start) };
-        if !known {
-            return Err(format!("the state of a shard at {start}, which nobody has"));
-        }
-        let come = match self.arriving.get(step).and_then(|shards| shards.get(start)) {
-            Some(Shard::Arriving(bytes)) => bytes.len(),
-            Some(Shard::Whole(_)) | None => 0,
-        };
-        // Weights and two moments.
-        let longest = (3 * size_of::<f32>() * self.stage.spec.map.parameters() + STATE_HEAD_BYTES) as u64;
-        let bytes = (come + part.len()) as u64;
-        if part.is_empty() || bytes > *length || *length > longest {
-            return Err(format!("{bytes} bytes of a state of {length}, which has at most {longest}"));
-        }
-        Ok(())
+        Err(format!("a state after step {step} that was not asked for"))
     }
 
     /// Takes in a part of the state; returns whether it was the last part of the last state.
     async fn state(&mut self, part: wire::StatePart) -> Result<bool, PhaseError> {
-        let broken = |error: &dyn std::fmt::Display| WorkerFailure::protocol(&self.trainer, error);
-        self.asked_for(&part).map_err(|error| broken(&error))?;
-        let shards = self.arriving.entry(part.step).or_default();
-        let shard = shards.entry(part.start).or_insert_with(|| Shard::Arriving(Vec::new()));
-        let Shard::Arriving(bytes) = shard else {
-            return Err(broken(&format_args!("the state of the shard at {} twice", part.start)).into());
-        };
-        bytes.extend_from_slice(&part.part);
-        if (bytes.len() as u64) < part.length {
-            return Ok(false);
-        }
-        let (state, _) =
-            decode_state(bytes, &self.stage.spec.map.tensors()).map_err(|error| broken(&error))?;
-        *shard = Shard::Whole(Box::new(state));
-        if let Some(Sharer { id, address, parts }) =
-            self.shards.get(&part.start).filter(|_| MEASURABLE.contains(&part.block_seconds))
+        let taken = self.asked_for(part.step).and_then(|()| self.states.take(&part));
+        let (complete, state) = taken.map_err(|error| WorkerFailure::protocol(&self.trainer, error))?;
+        if complete
+            && let Some(Sharer { id, address, parts }) =
+                self.states.sharer(&part).filter(|_| MEASURABLE.contains(&part.part_seconds))
         {
-            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, part.block_seconds);
-            let seconds = part.block_seconds * *parts as f64;
-            self.paces.insert(part.start, Pace { worker: address.clone(), seconds });
+            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, part.part_seconds);
+            let seconds = part.part_seconds * *parts as f64;
+            self.paces.insert(*id, Pace { worker: address.clone(), seconds });
         }
-        let whole = |shard: &Shard| matches!(shard, Shard::Whole(_));
-        if shards.len() < self.shards.len().max(1) || !shards.values().all(whole) {
-            return Ok(false);
-        }
-        let shards = self.arriving.remove(&part.step).expect("just there");
-        let states: Vec<LayerState> = shards
-            .into_values()
-            .filter_map(|shard| match shard {
-                Shard::Whole(state) => Some(*state),
-                Shard::Arriving(_) => None,
-            })
-            .collect();
-        let same = states
-            .iter()
-            .all(|state| state.step.0 == part.step && state.check_shard(&self.stage.spec.map).is_ok());
-        if !same {
-            return Err(broken(&"states of another step or layer").into());
-        }
-        let state = match self.stage.hyperparameters.sharing {
-            Sharing::Channels if states.len() > 1 => LayerState::assemble(&states),
-            _ => {
-                if states.iter().any(|state| *state != states[0]) {
-                    return Err(broken(&"workers that share samples have come to differ").into());
-                }
-                states.into_iter().next().expect("one")
-            }
-        };
-        state.check(&self.stage.spec.map).map_err(|error| broken(&error))?;
-        if !state.is_finite() {
-            return Err(broken(&"a state with numbers that are not finite").into());
-        }
+        let Some(state) = state else { return Ok(false) };
         let carried = Carried {
             seconds: self.seconds_before + self.began.seconds(),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),

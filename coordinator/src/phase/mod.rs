@@ -16,6 +16,8 @@ mod under_way;
 
 mod culprit;
 
+mod states;
+
 mod listener;
 
 mod attempt;

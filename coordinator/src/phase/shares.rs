@@ -1,15 +1,86 @@
-//! Who of a group gets how many of a layer's blocks.
+//! Who of a group gets which of a layer's parts.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use proto::address::Address;
+use proto::wire;
+
+use super::states::{Corner, Sharer};
+use crate::cluster::Worker;
+use crate::grid::Grid;
+use crate::plan::Parts;
 use crate::worker_id::WorkerId;
 
 /// Seconds that each worker computes for a part of a layer, by the last it said: who is slower gets fewer of the next one's.
 pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
 
+/// Who of a group owns which channels and samples: whole parts, row by row. In one row, or one column, by how fast each has been,
+/// or else by its threads. In a grid a worker's share is as large as its row times its column, so that there is no share for each
+/// one's rate: all are as even as parts allow.
+pub fn shards(parts: &Parts, grid: Grid, group: &[Worker], rates: &WorkerRates) -> Vec<wire::Shard> {
+    assert_eq!(grid.workers(), group.len(), "a worker for each place");
+    let weights = || weights(group, rates);
+    let even = |count: usize| vec![1.0; count];
+    let (of_rows, of_columns) = match grid {
+        Grid { rows: 1, columns } if columns > 1 => (even(1), weights()),
+        Grid { rows, columns: 1 } if rows > 1 => (weights(), even(1)),
+        Grid { rows, columns } => (even(rows), even(columns)),
+    };
+    let (rows, columns) = (ranges(&parts.samples, &of_rows), ranges(&parts.channels, &of_columns));
+    let places = rows.iter().flat_map(|row| columns.iter().map(move |column| (row, column)));
+    let shard = |(worker, (row, column)): (&Worker, (&Range<usize>, &Range<usize>))| {
+        let Address { socket, name } = worker.address.clone();
+        wire::Shard {
+            address: socket,
+            name,
+            start: column.start as u64,
+            end: column.end as u64,
+            first_sample: row.start as u64,
+            end_sample: row.end as u64,
+            identity: worker.id.0,
+        }
+    };
+    group.iter().zip(places).map(shard).collect()
+}
+
+/// Who has each shard.
+pub fn sharers(parts: &Parts, shards: &[wire::Shard], group: &[Worker]) -> HashMap<Corner, Sharer> {
+    let within = |parts: &[Range<usize>], start: u64, end: u64| {
+        parts.iter().filter(|part| (start..end).contains(&(part.start as u64))).count()
+    };
+    let sharer = |(shard, worker): (&wire::Shard, &Worker)| {
+        let channels = within(&parts.channels, shard.start, shard.end);
+        let samples = within(&parts.samples, shard.first_sample, shard.end_sample);
+        let sharer = Sharer { id: worker.id, address: worker.address.clone(), parts: channels * samples };
+        ((shard.start, shard.first_sample), sharer)
+    };
+    shards.iter().zip(group).map(sharer).collect()
+}
+
+/// How fast each of a group has been, or else how many threads each has.
+fn weights(group: &[Worker], rates: &WorkerRates) -> Vec<f64> {
+    let rates = rates.lock().unwrap_or_else(PoisonError::into_inner);
+    let measured: Option<Vec<f64>> =
+        group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
+    let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
+    measured.unwrap_or_else(threads)
+}
+
+/// Whole parts in proportion to `weights`, in order.
+fn ranges(parts: &[Range<usize>], weights: &[f64]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let range = |count: usize| {
+        let own = &parts[start..start + count];
+        start += count;
+        own[0].start..own[count - 1].end
+    };
+    share_out(parts.len(), weights).into_iter().map(range).collect()
+}
+
 /// Shares `count` things out in proportion to `weights`, at least one to each: the largest remainders are rounded up.
-pub fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
+fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
     assert!(count >= weights.len(), "something for everybody");
     let total: f64 = weights.iter().sum();
     let exact = |place: usize| count as f64 * weights[place] / total;

@@ -4,10 +4,9 @@ mod data;
 mod error;
 mod phases;
 mod layers;
+mod parts;
 mod selection;
 mod stages;
-
-use std::ops::Range;
 
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
@@ -19,6 +18,7 @@ use crate::config::{Config, ReadoutConfig, TrainingConfig, TrainingSchedule, Wir
 use source::{Augmentation, DataSource, Layout, Lengths, Shape, TrainingSamples};
 
 pub use error::PlanError;
+pub use parts::Parts;
 pub use phases::{Member, Phase};
 pub use selection::{selection, source};
 pub use stages::Stage;
@@ -158,9 +158,9 @@ impl Plan {
         !self.phases[phase..].iter().any(trains) && self.phases[..phase].iter().any(trains)
     }
 
-    /// What those who share a stage's layer divide, as far as it can be divided, in order.
-    pub fn parts(&self, stage: &Stage) -> Vec<Range<usize>> {
-        stage.hyperparameters.sharing.parts(&stage.spec, self.batch)
+    /// What of a stage's layer cannot be divided any further.
+    pub fn parts(&self, stage: &Stage) -> Parts {
+        Parts::of(stage.hyperparameters.sharing, &stage.spec, self.batch)
     }
 
     /// Bytes of an activation at a stage's cut point, on the wire and kept; of sequences, of the longest.

@@ -8,20 +8,23 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Step;
 use crate::frozen::FrozenLayer;
 use crate::goodness::{
-    Goodness, Loss, LossParameters, PartialGoodness, loss_and_gradient, sequence_loss_and_gradient,
+    Goodness, Loss, LossParameters, loss_and_gradient, losses_and_gradient, sequence_loss_and_gradient,
 };
 use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
 use crate::optimizer::{OptimizerParameters, Update};
 use crate::pair::PairedRows;
+use crate::pair_order::PairOrder;
 use crate::samples::Samples;
 use crate::sequence_pair::PairedSequences;
+use crate::sum_tree::nodes;
 
 use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::input::Paired;
+use super::partial::{Partial, Progress, Round, StepReport, Sums};
 use super::recurrent::RecurrentLayer;
-use super::sharing::{Partial, Sharing, Sums};
+use super::sharing::{Shard, Sharing};
 
 /// How a layer learns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,27 +37,20 @@ pub struct Hyperparameters {
     pub sharing: Sharing,
 }
 
-/// What one step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Which step it was.
-    pub step: Step,
-    /// The learning rate it used.
-    pub learning_rate: f64,
-    /// The loss before the update.
-    pub loss: Loss,
-}
-
 /// A layer in training, with its optimiser's state.
 ///
 /// It may be a shard, which owns some of the channels or of each batch's samples: then what [`Self::begin_step`] gives is
-/// added to that of the others before [`Self::end_step`].
+/// added to that of the others before [`Self::proceed`].
 pub struct TrainingLayer {
     pub(super) spec: LayerSpec,
-    /// All (`None`), unless it is a shard that owns some of them.
+    /// Which of the layer's channel parts it owns.
+    channel_parts: Range<usize>,
+    /// Which samples of each batch: all (`None`), unless it is a shard that owns some of them.
     samples: Option<Range<usize>>,
     hyperparameters: Hyperparameters,
     step: Step,
+    /// Which sums a step waits for.
+    round: Round,
     pub(super) kind: Kind,
 }
 
@@ -77,27 +73,27 @@ impl TrainingLayer {
         Self::shard(spec, hyperparameters, state, None)
     }
 
-    /// The same for a shard that owns a part: channels of whole blocks, or, where samples are shared, some of each batch's.
-    /// `state` is that of the whole layer.
+    /// The same for a shard that owns whole parts. `state` is that of the whole layer.
     pub fn shard(
         spec: LayerSpec,
         hyperparameters: Hyperparameters,
         state: &LayerState,
-        part: Option<Range<usize>>,
+        shard: Option<Shard>,
     ) -> Result<Self, ShapeError> {
-        assert!(hyperparameters.sharing.suits(&spec), "a layer that can be shared so");
-        let (channels, samples) = match (hyperparameters.sharing, part) {
-            (Sharing::Channels, Some(part)) => (ChannelRange { start: part.start, end: part.end }, None),
-            (_, samples) => (spec.channels(), samples),
-        };
+        let sharing = hyperparameters.sharing;
+        assert!(sharing.suits(&spec), "a layer that can be shared so");
         state.check(&spec.map)?;
-        let blocks = match hyperparameters.sharing {
-            Sharing::Channels => spec.blocks(),
-            Sharing::Samples => vec![spec.channels()],
-        };
-        let blocks: Vec<_> = blocks.into_iter().filter(|block| channels.contains(*block)).collect();
-        let owned: usize = blocks.iter().map(|block| block.len()).sum();
-        assert_eq!(owned, channels.len(), "a shard owns whole blocks");
+        let (channels, samples) =
+            shard.map_or((0..spec.map.channels(), None), |shard| (shard.channels, Some(shard.samples)));
+        let parts = sharing.channel_parts(&spec);
+        let place = |channel| parts.partition_point(|part| part.start < channel);
+        let channel_parts = place(channels.start)..place(channels.end);
+        let blocks: Vec<_> = parts[channel_parts.clone()]
+            .iter()
+            .map(|part| ChannelRange { start: part.start, end: part.end })
+            .collect();
+        let owned = blocks.first().zip(blocks.last()).map(|(first, last)| first.start..last.end);
+        assert_eq!(owned, Some(channels), "a shard owns whole blocks");
         let kind = match spec.map {
             LayerMap::Dense(_) => Kind::Dense(DenseLayer::new(&blocks, state)),
             LayerMap::Conv(conv) => Kind::Conv(Box::new(ConvLayer::new(conv, &blocks, state))),
@@ -105,7 +101,8 @@ impl TrainingLayer {
                 Kind::Recurrent(Box::new(RecurrentLayer::new(birnn, spec.block, &blocks, state)))
             }
         };
-        Ok(Self { spec, samples, hyperparameters, step: state.step, kind })
+        let (step, round) = (state.step, Round::Goodness);
+        Ok(Self { spec, channel_parts, samples, hyperparameters, step, round, kind })
     }
 
     /// What is fixed about the layer.
@@ -126,8 +123,13 @@ impl TrainingLayer {
     /// One training step on the pairs of a batch.
     pub fn step<'a>(&mut self, input: impl Into<Paired<'a>>) -> StepReport {
         let input = input.into();
-        let sums = self.begin_step(input).total();
-        self.end_step(input, sums)
+        let mut partial = self.begin_step(input);
+        loop {
+            match self.proceed(input, partial.total()) {
+                Progress::Exchange(next) => partial = next,
+                Progress::Done(report) => return report,
+            }
+        }
     }
 
     /// First half of a step: what is to be added to that of the others who share the layer.
@@ -144,34 +146,49 @@ impl TrainingLayer {
     ) -> (Partial, Samples) {
         let input = input.into();
         let partial = match (input, self.sharing()) {
-            (Paired::Sequences(input), _) => Partial::Goodness(self.recurrent().forward(input)),
-            (Paired::Rows(input), Sharing::Channels) => Partial::Goodness(self.goodness(input)),
+            (Paired::Sequences(input), _) => {
+                let squares = self.recurrent().forward(input);
+                self.partial_goodness(squares)
+            }
+            (Paired::Rows(input), Sharing::Channels | Sharing::Grid) => {
+                let squares = self.goodness(input);
+                self.partial_goodness(squares)
+            }
             (Paired::Rows(input), Sharing::Samples) => {
                 let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
                 let (spec, loss) = (self.spec.clone(), self.hyperparameters.loss);
                 let (partial, passed_on) = self.conv().walk((&spec, &loss), input, &own, pairs);
-                return (Partial::Gradient(partial), passed_on.into());
+                return (partial, passed_on.into());
             }
         };
+        self.round = partial.round;
         (partial, self.pass_on(input, pairs))
     }
 
-    /// Second half of a step, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: what
-    /// remains up to the update.
-    pub fn end_step<'a>(&mut self, input: impl Into<Paired<'a>>, sums: Sums) -> StepReport {
+    /// What follows, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: another round of
+    /// sums, or what remains up to the update.
+    pub fn proceed<'a>(&mut self, input: impl Into<Paired<'a>>, sums: Sums) -> Progress {
         let optimizer = self.hyperparameters.optimizer;
         let update = optimizer.update(self.step);
-        let loss = match (input.into(), self.sharing()) {
-            (Paired::Sequences(input), _) => self.learn_sequences(input, sums.numbers, &update),
-            (Paired::Rows(input), Sharing::Channels) => self.learn_rows(input, sums.numbers, &update),
-            (Paired::Rows(_), Sharing::Samples) => {
+        let loss = match (input.into(), self.sharing(), self.round) {
+            (Paired::Sequences(input), ..) => self.learn_sequences(input, sums.numbers, &update),
+            (Paired::Rows(input), Sharing::Channels, _) => self.learn_rows(input, sums.numbers, &update),
+            (Paired::Rows(_), Sharing::Samples, _) => {
+                self.conv().update_transposed(&sums.numbers, &update);
+                sums.loss
+            }
+            (Paired::Rows(input), Sharing::Grid, Round::Goodness) => {
+                self.round = Round::Gradient;
+                return Progress::Exchange(self.gradients(input, sums.numbers));
+            }
+            (Paired::Rows(_), Sharing::Grid, Round::Gradient) => {
                 self.conv().update(&sums.numbers, &update);
                 sums.loss
             }
         };
         let report = StepReport { step: self.step, learning_rate: optimizer.learning_rate(self.step), loss };
         self.step = Step(self.step.0 + 1);
-        report
+        Progress::Done(report)
     }
 
     /// The gradients of rows and the update, of sums of squares: (pairs * positions).
@@ -185,6 +202,47 @@ impl TrainingLayer {
             Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }
         loss
+    }
+
+    /// The gradients and losses of own samples, of sums of squares: (pairs * positions).
+    fn gradients(&mut self, input: &PairedRows, squares: Vec<f32>) -> Partial {
+        let (batch, _) = input.order().of_batch();
+        let (parts, own) = self.sample_parts(batch);
+        assert_eq!(
+            input.order().groups().len(),
+            own.len(),
+            "a group of pairs for each own part of the samples"
+        );
+        let goodness = self.goodness_of(squares, input);
+        let (losses, slopes) = losses_and_gradient(&goodness, input.order(), &self.hyperparameters.loss);
+        let coefficients = self.coefficients(slopes);
+        let nodes = nodes(parts.len(), &own);
+        let numbers = self.conv().gradients((input, &coefficients), &nodes);
+        Partial::of_nodes(Round::Gradient, parts.len(), nodes, numbers, |part| losses[part - own.start])
+    }
+
+    /// The parts of a batch of so many samples, and which of them it owns.
+    fn sample_parts(&self, batch: usize) -> (Vec<Range<usize>>, Range<usize>) {
+        let parts = self.sharing().sample_parts(&self.spec, batch);
+        let samples = self.samples.clone().unwrap_or(0..batch);
+        let place = |sample| parts.partition_point(|part| part.start < sample);
+        let own = place(samples.start)..place(samples.end);
+        let owned = parts[own.clone()].first().zip(parts[own.clone()].last());
+        assert_eq!(
+            owned.map(|(first, last)| first.start..last.end),
+            Some(samples),
+            "a shard owns whole parts"
+        );
+        (parts, own)
+    }
+
+    /// The order in which its pairs must stand, of a batch of so many samples; none where it takes them positives first.
+    pub(super) fn order(&self, batch: usize, shifts: &[usize]) -> Option<PairOrder> {
+        let order = || {
+            let (parts, own) = self.sample_parts(batch);
+            PairOrder::neighbouring(batch, shifts, &parts[own])
+        };
+        (self.sharing() == Sharing::Grid).then(order)
     }
 
     /// The same of sequences, of sums of squares of every frame of every pair, one pair after another.
@@ -201,8 +259,13 @@ impl TrainingLayer {
         loss
     }
 
-    /// Partial goodness: (own channel blocks, pairs * positions).
-    fn goodness(&mut self, input: &PairedRows) -> PartialGoodness {
+    fn partial_goodness(&self, squares: Array2<f32>) -> Partial {
+        let parts = self.sharing().channel_parts(&self.spec).len();
+        Partial::of_parts(Round::Goodness, parts, self.channel_parts.clone(), (squares, Vec::new()))
+    }
+
+    /// Sums of squares: (own channel blocks, pairs * positions).
+    fn goodness(&mut self, input: &PairedRows) -> Array2<f32> {
         let positions = self.spec.map.output().positions();
         let numbers = input.pairs().len() * positions;
         let mut partial;
@@ -217,7 +280,7 @@ impl TrainingLayer {
             }
             Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }
-        PartialGoodness(partial)
+        partial
     }
 
     fn goodness_of(&self, sums: Vec<f32>, input: &PairedRows) -> Goodness {

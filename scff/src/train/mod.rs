@@ -5,10 +5,11 @@
 //! 1. [`TrainingLayer::begin_step`]: the map of every row, z and relu(z) of every pair, and the partial sums
 //!    of squares of each channel block;
 //! 2. (total the partial sums: here, or across a group of workers);
-//! 3. [`TrainingLayer::end_step`]: the loss, its gradient, and the optimiser's update.
+//! 3. [`TrainingLayer::proceed`]: the loss, its gradient, and the optimiser's update.
 //!
 //! Where samples are shared instead of channels ([`Sharing`]), the first half goes on to the gradients of each worker's
-//! samples, and these are added up; the second is the update.
+//! samples, and these are added up; the second is the update. In a grid both are exchanged, one round after the other. Sums are taken in the order of a tree
+//! ([`sum_tree`](crate::sum_tree)), so anybody can add up whatever is there.
 //!
 //! Each channel block owns its weights and moments. Products are single-threaded BLAS calls of a fixed shape, cut by
 //! channel blocks and, in convolutions, by tiles of samples, so neither threads nor shards show in the result. Those of
@@ -19,6 +20,7 @@ mod conv;
 mod dense;
 mod recurrent;
 mod sharing;
+mod partial;
 
 mod check;
 mod input;
@@ -29,7 +31,8 @@ mod trial;
 
 pub use check::{HyperparameterError, HyperparameterField};
 pub use input::{Paired, PairedSamples};
-pub use layer::{Hyperparameters, StepReport, TrainingLayer};
-pub use sharing::{Partial, PartialGradient, Sharing, Sums};
+pub use layer::{Hyperparameters, TrainingLayer};
+pub use partial::{NodeSums, Partial, Progress, Round, StepReport, Sums};
+pub use sharing::{Exchanged, Shard, Sharing};
 pub use stage::{Half, PassOn, TrainingStage};
 pub use trial::ProductTrial;

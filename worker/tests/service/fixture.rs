@@ -152,6 +152,7 @@ impl Stage {
             live: false,
             pass_on: wire::PassOn::Nothing.into(),
             group: Vec::new(),
+            place: 0,
             silence_seconds: 30,
         }
     }

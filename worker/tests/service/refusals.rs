@@ -11,7 +11,7 @@ use scff::layer::{CHANNELS, ELEMENTS};
 use tonic::{Code, Status};
 
 use crate::client::{CACHE_BYTES, Training, assert_serves, host, host_requests, server, soon};
-use crate::fixture::{Stage, frozen};
+use crate::fixture::{BATCH, Stage, frozen};
 use crate::transforming::{begin, rows, samples, transform};
 
 /// Asserts that a refusal is of this kind and says so.
@@ -21,13 +21,14 @@ fn check(status: &Status, code: Code, says: &str) {
 }
 
 fn shard(start: u64, end: u64) -> wire::Shard {
-    wire::Shard { address: "127.0.0.1:1".to_owned(), start, end, ..wire::Shard::default() }
+    let end_sample = BATCH as u64;
+    wire::Shard { address: "127.0.0.1:1".to_owned(), start, end, end_sample, ..wire::Shard::default() }
 }
 
 #[tokio::test]
 async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
     type Change = fn(&mut wire::TrainBegin);
-    let field: [(&str, Change); 25] = [
+    let field: [(&str, Change); 27] = [
         ("run: found 0 bytes", |begin| begin.run.clear()),
         ("run: found 100000 bytes", |begin| begin.run = "x".repeat(100_000)),
         ("run: found a control character", |begin| begin.run = "a\nERROR b".to_owned()),
@@ -40,7 +41,7 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("hyperparameters: found nothing", |begin| begin.hyperparameters = None),
         ("hyperparameters.period", |begin| begin.hyperparameters.as_mut().unwrap().period = 0),
         ("hyperparameters.gamma", |begin| begin.hyperparameters.as_mut().unwrap().gamma = f64::NAN),
-        ("hyperparameters.sharing: found 2", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 2),
+        ("hyperparameters.sharing: found 3", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 3),
         (
             "hyperparameters.sharing: found samples, expected channels: samples only of direct convolutions",
             |begin| {
@@ -48,7 +49,15 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
             },
         ),
         ("group.start: found 1..4, expected whole parts", |begin| begin.group = vec![shard(1, 4)]),
-        ("group: found parts from 4 on", |begin| begin.group = vec![shard(4, 8)]),
+        ("group.start: found 4, expected 0, where the channels before it end", |begin| {
+            begin.group = vec![shard(4, 8)];
+        }),
+        ("group.first_sample: found 0..4, expected whole parts", |begin| {
+            begin.group = vec![wire::Shard { end_sample: 4, ..shard(0, 8) }];
+        }),
+        ("place: found 1, expected one of a group of 1", |begin| {
+            (begin.group, begin.place) = (vec![shard(0, 8)], 1);
+        }),
         ("cut_point: found 3, expected at most the layer, 2", |begin| begin.cut_point = 3),
         ("cut_point: found a layer that takes pairs", |begin| begin.cut_point = 1),
         ("spec.pairs: found a layer that takes pairs", |begin| begin.cut_point = 2),
@@ -351,7 +360,7 @@ async fn a_layer_is_not_shared_with_another_process_than_the_one_that_was_named(
     let share = |identity| {
         let stage = Stage::plain();
         let address = below.address.to_string();
-        let below = wire::Shard { address, start: 0, end: 4, identity, ..wire::Shard::default() };
+        let below = wire::Shard { address, identity, ..shard(0, 4) };
         wire::TrainBegin { group: vec![shard(4, 10), below], ..stage.begin() }
     };
     let mut client = head.client().await;

@@ -50,8 +50,8 @@ pub(super) struct Batch<'a> {
 pub(super) struct Found {
     /// (groups, numbers): weights as (fan-in, channels), biases and w.
     pub(super) gradients: Array2<f32>,
-    /// Of each pair whose first half is an own sample, with its index.
-    pub(super) losses: Vec<(usize, Loss)>,
+    /// Of the pairs whose first half is in each group.
+    pub(super) losses: Vec<Loss>,
     /// What is passed on for the first pairs.
     pub(super) passed_on: Array2<f32>,
 }
@@ -87,7 +87,22 @@ impl Batch<'_> {
             groups.iter().zip(gradients).for_each(|(group, gradient)| walk.group(group.clone(), gradient));
         });
         let losses = walks.into_iter().flat_map(|(walk, ..)| walk.losses).collect();
-        Found { gradients, losses, passed_on: rows }
+        Found { gradients, losses: self.losses_of(groups, losses), passed_on: rows }
+    }
+
+    /// The sum of each group's losses, in the order of its samples and their pairs.
+    fn losses_of(&self, groups: &[Range<usize>], mut losses: Vec<(usize, Loss)>) -> Vec<Loss> {
+        let first = |pair: usize| self.input.pairs()[pair].first;
+        losses.sort_by_key(|(pair, _)| (first(*pair), *pair));
+        let mut rest = losses.into_iter().peekable();
+        let of_group = |group: &Range<usize>| {
+            let mut sum = Loss::default();
+            while let Some((_, loss)) = rest.next_if(|(pair, _)| group.contains(&first(*pair))) {
+                sum += loss;
+            }
+            sum
+        };
+        groups.iter().map(of_group).collect()
     }
 }
 
@@ -95,6 +110,8 @@ impl Batch<'_> {
 struct Plan<'a> {
     batch: &'a Batch<'a>,
     parts: Vec<Vec<Part>>,
+    /// Of each pair.
+    positive: Vec<bool>,
     channels: Channels<'a>,
     /// b, as often as it is added.
     bias: Vec<f32>,
@@ -113,6 +130,7 @@ impl<'a> Plan<'a> {
         Self {
             batch,
             parts: parts(input),
+            positive: input.order().positive().collect(),
             channels,
             bias: channels.bias.iter().map(|bias| input.bias_factor() * bias).collect(),
             shifts: input.pairs().iter().map(|pair| channels.shift(pair, input.bias_factor())).collect(),
@@ -239,7 +257,7 @@ impl<'a> Walk<'a> {
         let count = channels.bias.len() as f32;
         let goodness: Vec<f32> = squares.into_iter().map(|sum| sum / count).collect();
         let mut slopes = vec![0.0; goodness.len()];
-        let loss = objective.of_pair(index, &goodness, &mut slopes);
+        let loss = objective.of_pair(self.plan.positive[index], &goodness, &mut slopes);
         // dL/dz_c = (2 / C) relu(z_c) dL/dg: all but relu(z_c).
         self.coefficients[index] = slopes.into_iter().map(|slope| slope * (2.0 / count)).collect();
         if !self.own.contains(&pair.first) {

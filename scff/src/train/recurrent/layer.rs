@@ -9,7 +9,6 @@ use super::walk::{Walk, Way};
 use super::weights::{Part, Weights};
 use crate::batch::Step;
 use crate::blas::product;
-use crate::goodness::PartialGoodness;
 use crate::layer::{BiRnn, ChannelRange, LayerMap, LayerState, SequencePadding};
 use crate::matrix::matrix_mut;
 use crate::optimizer::Update;
@@ -74,8 +73,8 @@ impl RecurrentLayer {
         }
     }
 
-    /// Partial goodness of every frame of every pair, one pair after another: (directions, frames of all pairs).
-    pub(in crate::train) fn forward(&mut self, input: &PairedSequences) -> PartialGoodness {
+    /// Sums of squares of every frame of every pair, one pair after another: (directions, frames of all pairs).
+    pub(in crate::train) fn forward(&mut self, input: &PairedSequences) -> Array2<f32> {
         let lengths = self.lengths(input);
         self.packs = Packed::all(&lengths, PAIRS);
         let Self { directions, packs, .. } = self;
@@ -90,7 +89,7 @@ impl RecurrentLayer {
                 }
             }
         }
-        PartialGoodness(partial)
+        partial
     }
 
     /// `coefficients`: 2/C dL/dg of every frame of every pair, one pair after another.

@@ -1,0 +1,308 @@
+//! The streams between this worker and the others of its row and column: one for each, both ways.
+//!
+//! # Who is heard when one of a group fails
+//!
+//! When a worker fails all its streams break, and whoever waits for its slices ends too, and breaks its own. Of all that is said
+//! then, only the first cause may reach the client. So there is an order:
+//!
+//! 1. What a worker finds out of itself (it is stuck, leaves, was taken over, has diverged), and what one says of the worker next
+//!    below it in the chain (it refuses, it is gone, it is silent), is certain, and goes up the chain at once, as it was said.
+//!    Every worker but the first has somebody above it, so one that dies is always reported by a neighbour; the first is
+//!    known to the client itself.
+//! 2. That slices do not come is hearsay: the other may have ended only because of a third. Whoever ends for that waits
+//!    [`MOMENT`] for something better to come up the chain.
+//! 3. Whoever ends keeps its streams open until its reason has been taken by the worker above it, for [`HOLD`] at most. So
+//!    others do not begin to wonder before the reason is on its way past them, or to the client.
+//!
+//! What is said by workers below one that has failed reaches nobody, and need not. Hearsay is still needed: where only the way
+//! between two that are no neighbours fails, nobody knows better.
+//!
+//! In the end all is quiet: a worker that is done closes its own half of each stream, and waits for the others to close theirs, so
+//! that none of its last slices is lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::dial::{Connection, Dialer};
+use proto::limits::SLICE_BYTES;
+use proto::refusal::{Reason, Refused};
+use proto::wire::exchange_message::Message;
+use proto::{WireError, wire};
+use scff::batch::LayerIndex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use tonic::codegen::BoxStream;
+
+use crate::activity::Call;
+use crate::exchange::Letter;
+use crate::group::reach;
+use crate::meetings::{Expectation, Meeting, Visit};
+use crate::meters::LayerMeters;
+use crate::node::Node;
+use crate::refusal::Refusal;
+use crate::run::RunName;
+use crate::stage::StagePlan;
+
+/// How long hearsay waits for a better reason.
+pub const MOMENT: Duration = Duration::from_millis(300);
+/// How long streams are kept open, at most, by whoever has ended.
+pub const HOLD: Duration = Duration::from_secs(2);
+/// Messages of one peer that wait for the thread; more wait in the peer's stream.
+const ROOM: usize = 2;
+
+/// What goes out to a peer. There is no bound to it, but what it holds never is more than the numbers of a round, which are
+/// there anyway: the peer has to take them before there can be another. With a bound two who wait for room at each other's
+/// would wait for ever.
+type Letters = mpsc::UnboundedReceiver<wire::ExchangeMessage>;
+
+/// Those who are expected to call, by their places: registered before anything takes long.
+pub struct Invitations(BTreeMap<usize, Expectation<Visit>>);
+
+impl Invitations {
+    /// Expects those above this worker in the list.
+    pub fn of(node: &Node, plan: &StagePlan) -> Self {
+        let share = &plan.share;
+        let expect = |place: usize| {
+            let (run, layer, attempt) = (plan.run.clone(), plan.layer, plan.attempt);
+            let caller = share.group[place].identity;
+            (place, node.meetings.expect(Meeting { run, layer, attempt, caller }))
+        };
+        Self(share.peers().filter(|place| *place < share.place).map(expect).collect())
+    }
+}
+
+/// The streams at work.
+pub struct Peers {
+    streams: JoinSet<()>,
+    over: CancellationToken,
+}
+
+/// The thread's end of them, by places in the group's list.
+pub struct Post(BTreeMap<usize, Line>);
+
+struct Line {
+    letters: mpsc::UnboundedSender<wire::ExchangeMessage>,
+    slices: mpsc::Receiver<Result<wire::Slice, Refusal>>,
+}
+
+impl Post {
+    /// Sends a letter. One that cannot be delivered is missed by nobody: its reader has ended, or is about to say so.
+    pub fn send(&self, Letter { to, slice }: Letter) {
+        let _ = self.0[&to].letters.send(wire::ExchangeMessage { message: Some(Message::Slice(slice)) });
+    }
+
+    /// Waits for what a peer sends next; for a thread.
+    pub fn receive(&mut self, from: usize) -> Result<wire::Slice, Refusal> {
+        let line = self.0.get_mut(&from).expect("a peer");
+        line.slices.blocking_recv().unwrap_or(Err(Refusal::Deserted))
+    }
+}
+
+impl Peers {
+    /// Nobody.
+    pub fn none() -> Self {
+        Self { streams: JoinSet::new(), over: CancellationToken::new() }
+    }
+
+    /// Calls those below this worker in the list, and awaits those above it.
+    pub fn open(
+        &mut self,
+        node: &Node,
+        plan: &StagePlan,
+        mut invitations: Invitations,
+        meters: &LayerMeters,
+    ) -> Post {
+        let share = &plan.share;
+        let lines = share.peers().map(|place| {
+            let (letters, outgoing) = mpsc::unbounded_channel();
+            let (incoming, slices) = mpsc::channel(ROOM);
+            let peer = share.group[place].clone();
+            let opening = match invitations.0.remove(&place) {
+                Some(expectation) => Opening::Awaited(expectation, plan.step_limit),
+                None => {
+                    let introduction = wire::Introduction {
+                        run: plan.run.to_string(),
+                        layer: plan.layer.0,
+                        attempt: plan.attempt,
+                        from: node.identity,
+                        to: peer.identity,
+                    };
+                    let message = Message::Introduction(introduction);
+                    let introduced = letters.send(wire::ExchangeMessage { message: Some(message) });
+                    introduced.expect("the other end is here");
+                    Opening::Called(node.dialer.clone())
+                }
+            };
+            let (over, meters) = (self.over.clone(), meters.clone());
+            let reading = Reading { peer, incoming, over, meters };
+            self.streams.spawn(reading.run(opening, outgoing));
+            (place, Line { letters, slices })
+        });
+        Post(lines.collect())
+    }
+
+    /// Tells the thread that nothing comes any more, and keeps the streams.
+    pub fn hold(&self) {
+        self.over.cancel();
+    }
+
+    /// Returns once all have said all, or too late.
+    pub async fn part(mut self) {
+        let _ = timeout(HOLD, async { while self.streams.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// How a stream begins.
+enum Opening {
+    /// This worker calls.
+    Called(Dialer),
+    /// The other does, within so long.
+    Awaited(Expectation<Visit>, Duration),
+}
+
+/// A stream that is open, and what has to last as long.
+struct Open {
+    slices: Streaming<wire::ExchangeMessage>,
+    connection: Option<Connection>,
+    _call: Option<Call>,
+}
+
+impl Open {
+    fn refused(&self, status: &tonic::Status) -> Refused {
+        self.connection
+            .as_ref()
+            .map_or_else(|| Refused::read(status), |connection| connection.refused(status))
+    }
+}
+
+/// One stream's way in.
+struct Reading {
+    peer: wire::Shard,
+    incoming: mpsc::Sender<Result<wire::Slice, Refusal>>,
+    over: CancellationToken,
+    meters: LayerMeters,
+}
+
+impl Reading {
+    async fn run(self, opening: Opening, letters: Letters) {
+        let opened = tokio::select! {
+            opened = self.open(opening, letters) => opened,
+            () = self.over.cancelled() => return,
+        };
+        match opened {
+            Ok(open) => self.read(open).await,
+            Err(refused) => {
+                let _ = self.incoming.send(Err(Refusal::unheard(&self.peer, refused))).await;
+            }
+        }
+    }
+
+    async fn open(&self, opening: Opening, letters: Letters) -> Result<Open, Refused> {
+        let letters = UnboundedReceiverStream::new(letters);
+        let meters = self.meters.clone();
+        let letters = letters.map(move |letter| {
+            meters.sent_slice(&letter);
+            letter
+        });
+        match opening {
+            Opening::Called(dialer) => {
+                let connection = reach(&dialer, &self.peer).await?;
+                let mut client = connection.client().max_decoding_message_size(SLICE_BYTES);
+                let answer = client.exchange(letters).await.map_err(|status| connection.refused(&status))?;
+                Ok(Open { slices: answer.into_inner(), connection: Some(connection), _call: None })
+            }
+            Opening::Awaited(mut expectation, limit) => {
+                let broken = |message: String| Refused::passing(Reason::Broken, message);
+                let met = timeout(limit, expectation.met()).await;
+                let met =
+                    met.map_err(|_| broken(format!("it has not called within {} s", limit.as_secs())))?;
+                let visit = met.ok_or_else(|| broken("it is expected by another session".to_owned()))?;
+                let letters: BoxStream<wire::ExchangeMessage> = Box::pin(letters.map(Ok));
+                let Visit { slices, answer, call } = visit;
+                answer.send(letters).map_err(|_| broken("it called and is gone".to_owned()))?;
+                Ok(Open { slices, connection: None, _call: Some(call) })
+            }
+        }
+    }
+
+    /// Hands on what comes, until it ends; then, or once nobody is to hear more, keeps the stream.
+    async fn read(self, mut open: Open) {
+        let reading = async {
+            loop {
+                let slice = match open.slices.message().await {
+                    Ok(Some(message)) => {
+                        self.meters.received_slice(&message);
+                        self.slice(message)
+                    }
+                    Ok(None) => {
+                        let ended = Refused::passing(Reason::Broken, "it has ended its stream".to_owned());
+                        Err(Refusal::unheard(&self.peer, ended))
+                    }
+                    Err(status) => Err(Refusal::unheard(&self.peer, open.refused(&status))),
+                };
+                let ended = slice.is_err();
+                // Nobody takes it where the thread has done its part.
+                let _ = self.incoming.send(slice).await;
+                if ended {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = reading => return,
+            () = self.over.cancelled() => {}
+        }
+        drop(self.incoming);
+        std::future::pending::<()>().await;
+    }
+
+    fn slice(&self, message: wire::ExchangeMessage) -> Result<wire::Slice, Refusal> {
+        match message.message {
+            Some(Message::Slice(slice)) => Ok(slice),
+            other => {
+                let found = if other.is_some() { "another introduction" } else { "nothing" };
+                let message = WireError::new("message", found, "a `slice`").to_string();
+                let refused = Refused { reason: Reason::Malformed, passing: false, message, whose: None };
+                Err(Refusal::sharer(&self.peer, refused))
+            }
+        }
+    }
+}
+
+/// Takes a caller to the session that expects it; returns what that has to say. A caller whom nobody expects is refused.
+pub async fn welcome(
+    node: &Arc<Node>,
+    mut messages: Streaming<wire::ExchangeMessage>,
+    call: Call,
+) -> Result<BoxStream<wire::ExchangeMessage>, Refusal> {
+    let expected = "an `introduction` first";
+    let first = node.first(&mut messages, expected).await?;
+    let Some(Message::Introduction(introduction)) = first.and_then(|message| message.message) else {
+        return Err(WireError::new("message", "no `introduction`", expected).into());
+    };
+    let wire::Introduction { run, layer, attempt, from, to } = introduction;
+    let (run, layer) = (RunName::parse(run)?, LayerIndex(layer));
+    if to != node.identity {
+        return Err(WireError::new("introduction.to", to, node.identity).into());
+    }
+    let (answer, letters) = oneshot::channel();
+    let meeting = Meeting { run, layer, attempt, caller: from };
+    let visit = Visit { slices: messages, answer, call };
+    let met = async {
+        node.meetings.visit(&meeting, visit).await;
+        letters.await.ok()
+    };
+    tokio::select! {
+        met = timeout(node.dialer.silence.duration(), met) => {
+            let Meeting { run, layer, .. } = meeting;
+            met.ok().flatten().ok_or(Refusal::Uninvited { run, layer: layer.0 })
+        }
+        () = node.closing() => Err(Refusal::Closing),
+    }
+}

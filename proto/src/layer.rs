@@ -220,6 +220,7 @@ impl From<&Hyperparameters> for wire::Hyperparameters {
         let sharing = match sharing {
             Sharing::Channels => wire::Sharing::Channels,
             Sharing::Samples => wire::Sharing::Samples,
+            Sharing::Grid => wire::Sharing::Grid,
         };
         Self {
             theta_pos: loss.theta_pos,
@@ -253,8 +254,9 @@ pub fn hyperparameters(
     let sharing = match wire::Sharing::try_from(sharing) {
         Ok(wire::Sharing::Channels) => Sharing::Channels,
         Ok(wire::Sharing::Samples) => Sharing::Samples,
+        Ok(wire::Sharing::Grid) => Sharing::Grid,
         Err(_) => {
-            let expected = "CHANNELS (0) or SAMPLES (1)";
+            let expected = "CHANNELS (0), SAMPLES (1) or GRID (2)";
             return Err(WireError::new("hyperparameters.sharing", sharing, expected));
         }
     };

@@ -25,6 +25,7 @@ use scff::layer::{
 };
 use scff::optimizer::{OptimizerParameters, Update};
 use scff::pair::PairedRows;
+use scff::pair_order::PairOrder;
 use scff::seed::{NO_LAYER, Purpose, Seed};
 use scff::train::{Hyperparameters, ProductTrial, Sharing, TrainingLayer, TrainingStage};
 
@@ -81,7 +82,7 @@ const LAYERS: [Subject; 3] = [
         transmit: Transmit::Triangle,
         block: 48,
         algorithm: Algorithm::Winograd,
-        sharing: Sharing::Channels,
+        sharing: Sharing::Grid,
         least_share: 1.10,
     },
     Subject {
@@ -345,7 +346,9 @@ impl Subject {
         } else {
             let slow = rows.outer_iter().map(|row| take_pair(&narrow.conv(), &widen(row))).collect();
             let activations = scff::pair::PairActivations { rows, positives: SAMPLES };
-            (PairedRows::take(activations, &map), slow)
+            let parts = self.sharing.sample_parts(&narrow.spec(), SAMPLES);
+            let order = PairOrder::neighbouring(SAMPLES, &[1], &parts);
+            (PairedRows::take(activations, &map).in_order(order), slow)
         };
         let mut layer = narrow.layer();
         let twin = Layer::new(&layer.state().parameters);

@@ -5,7 +5,7 @@
 //! mean log(1 + exp(theta_pos - g_pos)) + mean log(1 + exp(g_neg - theta_neg)) + lambda * mean ||g_pos||_2
 //!
 //! with the norm over a sample's positions; means are over pairs and their positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
-//! channels of a layer together: it is what shards of a layer exchange, and the only thing.
+//! channels of a layer together: it is what those exchange who have different channels, and the only thing.
 
 use std::ops::{Add, AddAssign};
 
@@ -14,6 +14,7 @@ use ndarray::Array2;
 use ndarray::parallel::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::pair_order::PairOrder;
 use crate::softplus::{LANES, NOTHING, Softplus};
 
 /// Thresholds and penalty of a layer's loss.
@@ -92,11 +93,20 @@ pub fn loss_and_gradient(
     positives: usize,
     loss: &LossParameters,
 ) -> (Loss, Array2<f32>) {
-    let mut gradient = Array2::zeros(goodness.0.dim());
-    let pairs = goodness.0.outer_iter().map(|row| row.to_slice().expect("rows are contiguous"));
-    let slots = gradient.outer_iter_mut().map(|row| row.into_slice().expect("a fresh array is contiguous"));
-    let loss = of_batch(pairs.zip(slots).collect(), positives, loss);
-    (loss, gradient)
+    let pairs = goodness.0.nrows();
+    let objective = Objective { positives, negatives: pairs - positives, parameters: *loss };
+    let (losses, gradient) = objective.of_pairs(goodness, (0..pairs).map(|pair| pair < positives));
+    (in_order(&losses), gradient)
+}
+
+/// The losses of groups of a batch's pairs, and dL/dg of all that are there: (pairs, positions).
+pub(crate) fn losses_and_gradient(
+    goodness: &Goodness,
+    order: &PairOrder,
+    loss: &LossParameters,
+) -> (Vec<Loss>, Array2<f32>) {
+    let (losses, gradient) = Objective::new(order, loss).of_pairs(goodness, order.positive());
+    (order.groups().map(|group| in_order(&losses[group])).collect(), gradient)
 }
 
 /// The loss of a batch of pairs of sequences, and dL/dg: each of so many frames, one pair after another.
@@ -112,48 +122,71 @@ pub fn sequence_loss_and_gradient(
     let mut gradient = vec![0.0; goodness.len()];
     let (mut g, mut slots) = (goodness, gradient.as_mut_slice());
     let mut pairs = Vec::with_capacity(lengths.len());
-    for &length in lengths {
+    for (pair, &length) in lengths.iter().enumerate() {
         let (own, slot);
         (own, g) = g.split_at(length);
         (slot, slots) = std::mem::take(&mut slots).split_at_mut(length);
-        pairs.push((own, slot));
+        pairs.push((pair < positives, own, slot));
     }
-    let loss = of_batch(pairs, positives, loss);
+    let objective = Objective { positives, negatives: lengths.len() - positives, parameters: *loss };
+    let loss = in_order(&objective.losses(pairs));
     (loss, gradient)
 }
 
-/// The sum of each pair's part of the loss; its goodness, and where dL/dg is written.
-fn of_batch(pairs: Vec<(&[f32], &mut [f32])>, positives: usize, loss: &LossParameters) -> Loss {
-    let objective = Objective { positives, pairs: pairs.len(), parameters: *loss };
-    let positions = pairs.first().map_or(1, |(g, _)| g.len().max(1));
-    // A few thousand exponentials make a task.
-    let together = (TASK / positions).max(1);
-    let of_pair = |(pair, (g, gradient))| objective.of_pair(pair, g, gradient);
-    let of_pairs: Vec<Loss> = pairs.into_par_iter().enumerate().with_min_len(together).map(of_pair).collect();
-    // In the order of pairs, whoever computed them.
-    let mut total = Loss::default();
-    for pair in of_pairs {
-        total += pair;
-    }
-    total
+/// The sum of losses, in their order, whoever computed them.
+fn in_order(losses: &[Loss]) -> Loss {
+    losses.iter().fold(Loss::default(), |sum, loss| sum + *loss)
 }
 
-/// What the loss of a batch is of its pairs, of which the first are positive.
+/// What the loss of a batch is of its pairs.
 #[derive(Clone, Copy)]
 pub(crate) struct Objective {
-    pub(crate) positives: usize,
-    pub(crate) pairs: usize,
-    pub(crate) parameters: LossParameters,
+    /// Positive pairs of the batch.
+    positives: usize,
+    /// Its negative pairs.
+    negatives: usize,
+    parameters: LossParameters,
 }
 
 impl Objective {
+    /// Of a batch some of whose pairs stand in `order`.
+    pub(crate) fn new(order: &PairOrder, loss: &LossParameters) -> Self {
+        let (positives, negatives) = order.of_batch();
+        Self { positives, negatives, parameters: *loss }
+    }
+
     /// A pair's part of the loss, and dL/dg, of its goodness: (positions).
-    pub(crate) fn of_pair(&self, pair: usize, g: &[f32], gradient: &mut [f32]) -> Loss {
-        if pair < self.positives {
+    pub(crate) fn of_pair(&self, positive: bool, g: &[f32], gradient: &mut [f32]) -> Loss {
+        if positive {
             positive_pair(g, gradient, self.positives as f64, &self.parameters)
         } else {
-            negative_pair(g, gradient, (self.pairs - self.positives) as f64, &self.parameters)
+            negative_pair(g, gradient, self.negatives as f64, &self.parameters)
         }
+    }
+
+    /// Each pair's part, and dL/dg of all: (pairs, positions).
+    fn of_pairs(
+        &self,
+        goodness: &Goodness,
+        positive: impl Iterator<Item = bool>,
+    ) -> (Vec<Loss>, Array2<f32>) {
+        let mut gradient = Array2::zeros(goodness.0.dim());
+        let pairs = goodness.0.outer_iter().map(|row| row.to_slice().expect("rows are contiguous"));
+        let slots =
+            gradient.outer_iter_mut().map(|row| row.into_slice().expect("a fresh array is contiguous"));
+        let pairs = positive.zip(pairs).zip(slots).map(|((positive, g), slot)| (positive, g, slot));
+        let losses = self.losses(pairs.collect());
+        (losses, gradient)
+    }
+
+    /// Each pair's part; of each whether it is positive, its goodness, and where dL/dg is written.
+    fn losses(&self, pairs: Vec<(bool, &[f32], &mut [f32])>) -> Vec<Loss> {
+        let positions = pairs.first().map_or(1, |(_, g, _)| g.len().max(1));
+        // A few thousand exponentials make a task.
+        let together = (TASK / positions).max(1);
+        let of_pair =
+            |(positive, g, gradient): (bool, &[f32], &mut [f32])| self.of_pair(positive, g, gradient);
+        pairs.into_par_iter().with_min_len(together).map(of_pair).collect()
     }
 }
 

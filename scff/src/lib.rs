@@ -6,7 +6,8 @@
 //! 1. [`batch`]: which sample variants meet in a step; [`seed`]: all randomness, as pure functions of (seed, purpose,
 //!    layer, epoch, step);
 //! 2. [`layer`]: what a layer is; [`samples`]: what it reads, rows or [`sequences`] of different lengths; [`normalize`],
-//!    [`pair`] and [`sequence_pair`]: standardised rows or sequences, and the pairs that it reads from them;
+//!    [`pair`] and [`sequence_pair`]: standardised rows or sequences, and the pairs that it reads from them, in a
+//!    [`pair_order`];
 //! 3. [`goodness`]: what it maximises and minimises, and its gradient; [`optimizer`]: AdamW and the step schedule;
 //! 4. [`train`]: a layer that learns; [`sum_tree`]: sums over those who share one; [`frozen`]: one that no longer does;
 //! 5. [`readout`]: the linear classifier that measures frozen features, and [`logistic`], one for few labels; [`analysis`]:
@@ -22,6 +23,7 @@ pub mod layer;
 pub mod sequences;
 pub mod samples;
 pub mod normalize;
+pub mod pair_order;
 pub mod pair;
 pub mod sequence_pair;
 

@@ -10,11 +10,14 @@
 //! pairs that the row is part of. A layer of algorithm 1 takes whole pairs from below: each is one row, with
 //! z = U + b. Both are a list of [`Pair`]s over rows, and everything above this module treats them alike.
 
+use std::ops::Range;
+
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::layer::LayerMap;
 use crate::normalize::{Counting, EPSILON, Moments, moments, standardize, standardize_rows};
+use crate::pair_order::PairOrder;
 
 /// One pair: z = `scale` * (U[first] + U[second]) - `offset` * w + bias factor * b.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,12 +32,12 @@ pub struct Pair {
     pub offset: f32,
 }
 
-/// Rows, standardised, and the pairs that are read from them: positives first, then negatives.
+/// Rows, standardised, and the pairs that are read from them.
 #[derive(Clone, Debug)]
 pub struct PairedRows {
     rows: Array2<f32>,
     pairs: Vec<Pair>,
-    positives: usize,
+    order: PairOrder,
     bias_factor: f32,
 }
 
@@ -44,9 +47,23 @@ impl PairedRows {
     /// `rows`: (B, elements) where both halves of a pair are the same view, else (2B, elements), first halves
     /// before second halves. Rows are standardised here. Positive pair i is (i, i), negative pair i of shift k
     /// is (i, (i + k) mod B).
-    pub fn make(mut rows: Array2<f32>, map: &LayerMap, two_views: bool, shifts: &[usize]) -> Self {
+    pub fn make(rows: Array2<f32>, map: &LayerMap, two_views: bool, shifts: &[usize]) -> Self {
         let batch = if two_views { rows.nrows() / 2 } else { rows.nrows() };
-        assert!(!two_views || rows.nrows() == 2 * batch, "two views come in equal numbers");
+        Self::make_in_order(rows, map, two_views, shifts, PairOrder::whole(batch, shifts.len()))
+    }
+
+    /// The same of the pairs that are in `order`, of all rows of the batch. Rows that they do not need are left out.
+    pub fn make_in_order(
+        rows: Array2<f32>,
+        map: &LayerMap,
+        two_views: bool,
+        shifts: &[usize],
+        order: PairOrder,
+    ) -> Self {
+        let (batch, _) = order.of_batch();
+        assert_eq!(rows.nrows(), if two_views { 2 * batch } else { batch }, "a row for each sample and view");
+        let mut halves: Vec<_> = halves(&order, two_views, shifts).collect();
+        let mut rows = keep(rows, &mut halves);
         let counting = Counting::of(map);
         let count = 2.0 * counting.count(rows.ncols());
         let moments: Vec<Moments> = rows
@@ -58,18 +75,38 @@ impl PairedRows {
                 moments(row, &counting)
             })
             .collect();
-        let pairs = partners(batch, two_views, shifts);
-        let pairs = pairs.map(|(first, second)| join(count, &moments, first, second)).collect();
-        Self { rows, pairs, positives: batch, bias_factor: 2.0 }
+        let pairs = halves.into_iter().map(|(first, second)| join(count, &moments, first, second)).collect();
+        Self { rows, pairs, order, bias_factor: 2.0 }
     }
 
     /// Takes the pairs that the layer below passed on (algorithm 1) for `map` to read: each row is a pair,
     /// standardised alone (padded).
+    ///
+    /// # Panics
+    ///
+    /// Where there are not as many negative pairs of each positive one.
     pub fn take(activations: PairActivations, map: &LayerMap) -> Self {
-        let PairActivations { mut rows, positives } = activations;
+        let PairActivations { rows, positives } = activations;
+        let negatives = (rows.nrows() / positives.max(1)).saturating_sub(1);
+        Self::take_in_order(rows, map, PairOrder::whole(positives, negatives))
+    }
+
+    /// The same of pairs that stand in `order`.
+    pub fn take_in_order(mut rows: Array2<f32>, map: &LayerMap, order: PairOrder) -> Self {
+        assert_eq!(rows.nrows(), order.count(), "a row for each pair");
         standardize_rows(&mut rows, &Counting::of(map));
         let pairs = (0..rows.nrows()).map(whole).collect();
-        Self { rows, pairs, positives, bias_factor: 1.0 }
+        Self { rows, pairs, order, bias_factor: 1.0 }
+    }
+
+    /// Taken pairs, those of them that are in another order; they stand positives first.
+    #[must_use]
+    pub fn in_order(self, order: PairOrder) -> Self {
+        assert!(self.order.is_whole() && self.order.of_batch() == order.of_batch(), "pairs of one batch");
+        let (batch, _) = order.of_batch();
+        let places: Vec<usize> = order.pairs().map(|(sample, turn)| turn * batch + sample).collect();
+        let rows = self.rows.select(Axis(0), &places);
+        Self { pairs: (0..rows.nrows()).map(whole).collect(), rows, order, ..self }
     }
 
     /// The same samples seen alone, as a frozen layer sees them: pairs (i, i) for a layer that makes pairs,
@@ -83,11 +120,12 @@ impl PairedRows {
     }
 
     /// The same pairs, of rows that stand in another order: each is followed by the one that it makes its first negative pair
-    /// with, as far as that goes. So whoever owns consecutive rows needs few others.
+    /// with, as far as that goes. So whoever owns consecutive rows needs few others. Of pairs that stand positives first.
     #[must_use]
     pub fn neighbouring(mut self) -> Self {
+        assert!(self.order.is_whole(), "pairs that stand positives first");
         let mut partners = vec![None; self.rows.nrows()];
-        for pair in self.pairs[self.positives..].iter().rev() {
+        for pair in self.pairs[self.positives()..].iter().rev() {
             partners[pair.first] = pair.second;
         }
         let mut places = vec![None; partners.len()];
@@ -119,14 +157,27 @@ impl PairedRows {
         self.rows.view()
     }
 
-    /// All pairs, positives first.
+    /// The pairs.
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
     }
 
+    /// Their order, which is positives first where nothing else is asked for.
+    pub fn order(&self) -> &PairOrder {
+        &self.order
+    }
+
+    /// The rows of each group of pairs, where rows are pairs; else all, for pairs of any group may need them.
+    pub(crate) fn groups(&self) -> Vec<Range<usize>> {
+        if self.pairs.iter().any(|pair| pair.second.is_some()) {
+            return std::iter::once(0..self.rows.nrows()).collect();
+        }
+        self.order.groups().collect()
+    }
+
     /// How many of the pairs are positive.
     pub fn positives(&self) -> usize {
-        self.positives
+        self.order.samples()
     }
 
     /// How often the bias is added: 2 where pairs are made, 1 where they are taken.
@@ -175,20 +226,38 @@ impl PairActivations {
     }
 }
 
-/// The rows of the halves of each pair of a batch, as [`PairedRows::make`] says.
-pub(crate) fn partners(
-    batch: usize,
+/// The rows of the halves of each pair, as [`PairedRows::make`] says.
+pub(crate) fn halves(
+    order: &PairOrder,
     two_views: bool,
     shifts: &[usize],
 ) -> impl Iterator<Item = (usize, usize)> {
+    let (batch, _) = order.of_batch();
+    for &shift in shifts {
+        let possible = (1..batch).contains(&shift);
+        assert!(possible, "a shift of {shift} makes no negative pairs in a batch of {batch}");
+    }
     let second_half = if two_views { batch } else { 0 };
-    std::iter::once(&0).chain(shifts).enumerate().flat_map(move |(place, &shift)| {
-        assert!(
-            place == 0 || (1..batch).contains(&shift),
-            "a shift of {shift} makes no negative pairs in a batch of {batch}"
-        );
-        (0..batch).map(move |i| (i, second_half + (i + shift) % batch))
+    order.pairs().map(move |(sample, turn)| {
+        let shift = turn.checked_sub(1).map_or(0, |negative| shifts[negative]);
+        (sample, second_half + (sample + shift) % batch)
     })
+}
+
+/// The rows that pairs need, in order, and the pairs of these.
+fn keep(rows: Array2<f32>, pairs: &mut [(usize, usize)]) -> Array2<f32> {
+    let mut needed = vec![false; rows.nrows()];
+    for &(first, second) in &*pairs {
+        (needed[first], needed[second]) = (true, true);
+    }
+    let kept: Vec<usize> = (0..rows.nrows()).filter(|&row| needed[row]).collect();
+    if kept.len() == rows.nrows() {
+        return rows;
+    }
+    for row in pairs.iter_mut().flat_map(|(first, second)| [first, second]) {
+        *row = kept.partition_point(|kept| kept < row);
+    }
+    rows.select(Axis(0), &kept)
 }
 
 /// `count`: elements of both halves, padded.

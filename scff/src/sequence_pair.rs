@@ -5,7 +5,8 @@
 //! not standardised again: their frames are. A pair has as many frames as the shorter of its halves, for where only one is
 //! left there is nothing to compare.
 
-use crate::pair::partners;
+use crate::pair::halves;
+use crate::pair_order::PairOrder;
 use crate::sequences::Sequences;
 
 /// One pair: e = x of `first` + x of `second`.
@@ -30,7 +31,8 @@ impl PairedSequences {
     pub fn make(sequences: Sequences, two_views: bool, shifts: &[usize]) -> Self {
         let batch = if two_views { sequences.count() / 2 } else { sequences.count() };
         assert!(!two_views || sequences.count() == 2 * batch, "two views come in equal numbers");
-        let pairs = partners(batch, two_views, shifts);
+        let order = PairOrder::whole(batch, shifts.len());
+        let pairs = halves(&order, two_views, shifts);
         let pairs = pairs.map(|(first, second)| SequencePair { first, second: Some(second) }).collect();
         Self { sequences, pairs, positives: batch }
     }

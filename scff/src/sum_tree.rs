@@ -87,6 +87,36 @@ pub fn total<T: Copy>(sums: &[(Range<usize>, T)], add: impl Fn(T, T) -> T + Copy
     of(first.start..last.end, sums, add)
 }
 
+/// The sum over a node of what `leaf` makes of each of its parts, one after the other: at any time there are no more sums than
+/// the tree is deep. `add` adds the second to the first.
+pub fn sum<T>(node: Range<usize>, leaf: &impl Fn(usize) -> T, add: &impl Fn(&mut T, T)) -> T {
+    if node.len() == 1 {
+        return leaf(node.start);
+    }
+    let middle = middle(node.start, node.len());
+    let mut first = sum(node.start..middle, leaf, add);
+    add(&mut first, sum(middle..node.end, leaf, add));
+    first
+}
+
+/// The same on all threads: there are no more sums than the tree is deep, for each of them.
+pub fn sum_in_parallel<T: Send>(
+    node: Range<usize>,
+    leaf: &(impl Fn(usize) -> T + Sync),
+    add: &(impl Fn(&mut T, T) + Sync),
+) -> T {
+    if node.len() == 1 {
+        return leaf(node.start);
+    }
+    let middle = middle(node.start, node.len());
+    let (mut first, second) = rayon::join(
+        || sum_in_parallel(node.start..middle, leaf, add),
+        || sum_in_parallel(middle..node.end, leaf, add),
+    );
+    add(&mut first, second);
+    first
+}
+
 /// The node that `addends` make up, as (first, count).
 fn whole(addends: &[Addend<'_>]) -> (usize, usize) {
     let (Some(first), Some(last)) = (addends.first(), addends.last()) else { panic!("a sum of nothing") };
@@ -116,6 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of nodes that has one")]
     fn nodes_of_consecutive_parts_are_few_and_together_all_of_them() {
         assert_eq!(nodes(16, &(0..16)), [0..16]);
         assert_eq!(nodes(16, &(4..8)), [4..8]);
@@ -139,6 +170,7 @@ mod tests {
 
     /// Whoever adds up which parts first.
     #[test]
+    #[expect(clippy::float_cmp, reason = "they are the same to the last bit")]
     fn every_way_of_sharing_parts_out_gives_the_same_bits() {
         for parts in [1, 2, 3, 5, 8, 13] {
             let length = NUMBERS + 3;
@@ -168,6 +200,9 @@ mod tests {
                     let firsts: Vec<_> =
                         nodes.iter().zip(&sums).map(|(node, sum)| (node.clone(), sum[0])).collect();
                     assert_eq!(total(&firsts, |one, other| one + other), expected[0]);
+                    let (leaf, add) = (|part: usize| leaves[part][0], |one: &mut f32, other| *one += other);
+                    assert_eq!(sum(0..parts, &leaf, &add), expected[0]);
+                    assert_eq!(sum_in_parallel(0..parts, &leaf, &add), expected[0]);
                 }
             }
         }

@@ -243,10 +243,8 @@ fn check_shards(
     let reports: Vec<_> = (0..3).map(|step| whole.step(&input(step))).collect();
     let batch = input(0).rows().nrows();
     let (channels, samples) = (0..spec.map.channels(), 0..batch);
-    let parts = match sharing {
-        Sharing::Channels => sharing.channel_parts(spec),
-        Sharing::Samples => sharing.sample_parts(spec, batch),
-    };
+    let by_channels = sharing == Sharing::Channels;
+    let parts = if by_channels { sharing.channel_parts(spec) } else { sharing.sample_parts(spec, batch) };
     for split in splits {
         assert_eq!(split.iter().sum::<usize>(), parts.len());
         let mut first = 0;
@@ -255,9 +253,12 @@ fn check_shards(
             first += count;
             range
         });
-        let shard = |own| match sharing {
-            Sharing::Channels => Shard { channels: own, samples: samples.clone() },
-            Sharing::Samples => Shard { channels: channels.clone(), samples: own },
+        let shard = |own| {
+            if by_channels {
+                Shard { channels: own, samples: samples.clone() }
+            } else {
+                Shard { channels: channels.clone(), samples: own }
+            }
         };
         let mut shards: Vec<_> = ranges
             .map(|own| TrainingLayer::shard(spec.clone(), hyperparameters, &start, Some(shard(own))).unwrap())
@@ -273,11 +274,10 @@ fn check_shards(
             }
         }
         let states: Vec<_> = shards.iter().map(TrainingLayer::state).collect();
-        match sharing {
-            Sharing::Channels => assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}"),
-            Sharing::Samples => {
-                assert!(states.into_iter().all(|state| state == whole.state()), "{split:?}");
-            }
+        if by_channels {
+            assert_eq!(LayerState::assemble(&states), whole.state(), "{split:?}");
+        } else {
+            assert!(states.into_iter().all(|state| state == whole.state()), "{split:?}");
         }
     }
 }

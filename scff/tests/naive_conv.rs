@@ -9,6 +9,7 @@ use scff::layer::{
 };
 use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
+use scff::pair_order::PairOrder;
 use scff::seed::{NO_LAYER, Purpose, Seed, below, distinct_shifts, symmetric};
 use scff::train::{Hyperparameters, Sharing, TrainingLayer};
 
@@ -190,10 +191,16 @@ fn check_step(case: &Case, source: PairSource, input: &PairedRows, slow_pairs: &
     let slow = Layer::new(&case.state().parameters);
     let (loss, gradient) = loss_and_gradient(&slow, slow_pairs, case.batch, &case.loss);
     let spec = case.spec(source);
-    for sharing in [Sharing::Channels, Sharing::Samples].into_iter().filter(|sharing| sharing.suits(&spec)) {
+    let ways = [Sharing::Channels, Sharing::Samples, Sharing::Grid].into_iter();
+    for sharing in ways.filter(|sharing| sharing.suits(&spec)) {
         let hyperparameters = Hyperparameters { loss: case.loss, optimizer, sharing };
         let mut layer = TrainingLayer::new(spec.clone(), hyperparameters, &case.state()).unwrap();
-        let report = layer.step(input);
+        let report = if sharing == Sharing::Grid {
+            let parts = sharing.sample_parts(&spec, case.batch);
+            layer.step(&input.clone().in_order(PairOrder::neighbouring(case.batch, &case.shifts, &parts)))
+        } else {
+            layer.step(input)
+        };
         check("loss", &[report.loss.total() as f32], &[loss]);
         // m = .1 G
         let moments = layer.state().first_moments;

@@ -8,12 +8,8 @@ use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
-use super::{
-    Estimate, Exchanged, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers,
-    exchanged,
-};
+use super::{Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
-use crate::grid::Grid;
 use crate::plan::{Member, Plan, Stage};
 use scff::train::{PassOn, Sharing};
 
@@ -166,21 +162,38 @@ const WORTH_NAMING: f64 = 0.8;
 
 /// What workers that share each layer divide, and what they exchange.
 fn sharing(text: &mut String, plan: &Plan) {
-    let mut row = |cells: [&str; 5]| {
-        let [layer, rows, columns, goodness, gradient] = cells;
-        writeln!(text, "{layer:<10} {rows:>12} {columns:>13} {goodness:>21} {gradient:>21}").expect("text");
+    let mut row = |cells: [&str; 6]| {
+        let [layer, shared, samples, channels, goodness, gradient] = cells;
+        writeln!(text, "{layer:<10} {shared:>9} {samples:>12} {channels:>13} {goodness:>21} {gradient:>21}")
+            .expect("text");
     };
-    row(["\nlayer     ", "sample parts", "channel parts", "goodness, bytes/step", "gradient, bytes/step"]);
+    row([
+        "\nlayer     ",
+        "shared by",
+        "sample parts",
+        "channel parts",
+        "goodness, bytes/step",
+        "gradient, bytes/step",
+    ]);
     for stage in &plan.stages {
-        let Grid { rows, columns } = plan.parts(stage).finest();
-        let Exchanged { goodness, gradient } = exchanged(plan, stage);
-        let bytes = |bytes: f64| if bytes == 0.0 { "-".to_owned() } else { bytes.to_string() };
-        let name = &stage.spec.name;
-        row([name, &rows.to_string(), &columns.to_string(), &bytes(goodness), &bytes(gradient)]);
+        let sharing = stage.hyperparameters.sharing;
+        let finest = plan.parts(stage).finest();
+        // Of both rounds, whether there are both or not.
+        let numbers = Sharing::Grid.exchanged(&stage.spec, plan.pairs_per_step(stage) as usize);
+        let bytes =
+            |numbers: usize, exchanged: bool| format!("{}{}", 4 * numbers, if exchanged { " *" } else { "" });
+        row([
+            &stage.spec.name,
+            &sharing.to_string(),
+            &finest.rows.to_string(),
+            &finest.columns.to_string(),
+            &bytes(numbers.goodness, sharing != Sharing::Samples),
+            &bytes(numbers.gradient, sharing != Sharing::Channels),
+        ]);
     }
     text.push_str(
-        "Workers in R rows of samples and C columns of channels each send 2 (C - 1) / C of their row's goodness and\n\
-         2 (R - 1) / R of their column's gradient.\n",
+        "* is what they exchange: in a grid of R rows and C columns each worker sends 2 (C - 1) / C of its row's goodness, and\n\
+         2 (R - 1) / R of its column's gradient.\n",
     );
 }
 
@@ -221,6 +234,9 @@ fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
         }
         Limit::Parts => "its parts: not as many, or they do not divide",
         Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
+            Sharing::Grid => {
+                "what is not divided by rows (updates) or by columns (lowering, loss, pair prefix)"
+            }
             Sharing::Channels => "what each does for itself: lowering, standardising, loss, pair prefix",
             Sharing::Samples => "what each does for itself: standardising, partners, updates",
         },

@@ -158,7 +158,7 @@ fn training(plan: &Plan, stage: &Stage) -> StepWork {
     let by_columns = Work { updates: spec.map.parameters() as f64, bytes: kernels, ..Work::default() };
     let nothing = Work::default();
     match stage.hyperparameters.sharing {
-        Sharing::Channels => {
+        Sharing::Channels | Sharing::Grid => {
             let by_rows = Work { bytes: by_rows.bytes + lowered, ..by_rows };
             StepWork { both, by_rows, by_columns, repeated: nothing, partner: nothing }
         }

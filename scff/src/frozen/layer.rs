@@ -5,12 +5,11 @@ use std::sync::Arc;
 use multiversion::multiversion;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use rayon::slice::ParallelSliceMut;
 
 use super::winograd::WinogradMap;
 use crate::blas::{product, product_row_by_row, row_period};
-use crate::layer::{
-    Algorithm, BIAS_HH, BIAS_IH, Conv, LayerMap, LayerSpec, ShapeError, Tensors, Tiles, Transmit,
-};
+use crate::layer::{Algorithm, BIAS_HH, BIAS_IH, LayerMap, LayerSpec, ShapeError, Tensors, Transmit};
 use crate::matrix::{matrix, matrix_mut};
 use crate::optimizer::weight_sums;
 use crate::pair::{Pair, PairActivations, PairedRows, outputs};
@@ -72,18 +71,17 @@ impl FrozenLayer {
     /// A layer that makes pairs sees a sample as the pair (i, i). Not of a recurrent layer, which reads sequences.
     pub fn transform(&self, samples: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut result = Array2::zeros((samples.nrows(), self.spec.outputs()));
-        let together = self.samples_per_call();
+        let (together, length) = (self.samples_per_call(), self.spec.map.output().len());
         result
             .axis_chunks_iter_mut(Axis(0), together)
             .into_par_iter()
             .zip(samples.axis_chunks_iter(Axis(0), together))
             .for_each(|(mut result, samples)| {
-                let mut rows = Array2::zeros((together, samples.ncols()));
-                rows.slice_mut(s![..samples.nrows(), ..]).assign(&samples);
-                let input = PairedRows::alone(rows, &self.spec.map, self.spec.makes_pairs());
-                let (mapped, stride) = self.map_alike(input.rows());
+                let input = PairedRows::alone(samples.to_owned(), &self.spec.map, self.spec.makes_pairs());
+                let mut mapped = buffer(samples.nrows() * length);
+                self.map_call(input.rows(), &mut mapped);
                 for (pair, mut out) in input.pairs().iter().zip(result.outer_iter_mut()) {
-                    let mapped = &mapped[pair.first * stride..][..self.spec.map.output().len()];
+                    let mapped = &mapped[pair.first * length..][..length];
                     let second = pair.second.map(|_| mapped);
                     let out = out.as_slice_mut().expect("contiguous");
                     transmit(&self.spec, self.constants(), pair, mapped, second, out);
@@ -102,53 +100,73 @@ impl FrozenLayer {
         }
     }
 
-    /// U of some samples, each with the same bits wherever it stands; and how many numbers lie from one sample's to the
-    /// next's.
-    fn map_alike(&self, rows: ArrayView2<'_, f32>) -> (Vec<f32>, usize) {
+    /// U of at most as many samples as there are in a call, (samples, positions, channels), each with the same bits wherever it
+    /// stands and whatever else is there.
+    fn map_call(&self, samples: ArrayView2<'_, f32>, mapped: &mut [f32]) {
+        let together = self.samples_per_call();
+        if samples.nrows() == together {
+            return self.map_alike(samples, mapped);
+        }
+        let mut rows = Array2::zeros((together, samples.ncols()));
+        rows.slice_mut(s![..samples.nrows(), ..]).assign(&samples);
+        let mut all = buffer(together * self.spec.map.output().len());
+        self.map_alike(rows.view(), &mut all);
+        mapped.copy_from_slice(&all[..mapped.len()]);
+    }
+
+    /// The same of exactly as many.
+    fn map_alike(&self, rows: ArrayView2<'_, f32>, mapped: &mut [f32]) {
         let weight = self.parameters.weight();
         let channels = weight.nrows();
         let LayerMap::Conv(conv) = self.spec.map else {
-            let mut mapped = vec![0.0; rows.nrows() * channels];
-            product_row_by_row(rows, weight, &mut matrix_mut(&mut mapped, channels));
-            return (mapped, channels);
+            return product_row_by_row(rows, weight, &mut matrix_mut(mapped, channels));
         };
         // Every sample begins where BLAS begins anew.
         let period = row_period().unwrap_or(1);
         let alike = if row_period().is_some() { product } else { product_row_by_row };
         if let Some(winograd) = &self.winograd {
-            let mut mapped = vec![0.0; rows.nrows() * conv.output().len()];
-            winograd.map(weight, rows, (alike, period), &mut mapped);
-            return (mapped, conv.output().len());
+            return winograd.map(weight, rows, (alike, period), mapped);
         }
-        let stride = conv.output().positions().next_multiple_of(period);
-        let mut patches = vec![0.0; rows.nrows() * stride * conv.fan_in()];
+        let positions = conv.output().positions();
+        let stride = if rows.nrows() > 1 { positions.next_multiple_of(period) } else { positions };
+        let mut patches = buffer(rows.nrows() * stride * conv.fan_in());
         for (row, patches) in rows.outer_iter().zip(patches.chunks_exact_mut(stride * conv.fan_in())) {
-            let patches = &mut patches[..conv.output().positions() * conv.fan_in()];
+            let (patches, rest) = patches.split_at_mut(positions * conv.fan_in());
             conv.patches(row.to_slice().expect("rows are contiguous"), patches);
+            rest.fill(0.0);
         }
-        let mut mapped = vec![0.0; rows.nrows() * stride * channels];
         let patches = matrix(&patches, conv.fan_in());
-        alike(patches, weight, &mut matrix_mut(&mut mapped, channels));
-        (mapped, stride * channels)
+        if stride == positions {
+            return alike(patches, weight, &mut matrix_mut(mapped, channels));
+        }
+        let mut apart = buffer(patches.nrows() * channels);
+        alike(patches, weight, &mut matrix_mut(&mut apart, channels));
+        let samples =
+            apart.chunks_exact(stride * channels).zip(mapped.chunks_exact_mut(positions * channels));
+        samples.for_each(|(apart, mapped)| mapped.copy_from_slice(&apart[..mapped.len()]));
     }
 
-    /// What the layer passes on for the pairs of a batch.
+    /// What the layer passes on for pairs of a batch, in their order: of a convolution, for each with the same bits whichever
+    /// others there are, so that those who share a batch come to what one alone does.
     pub fn transform_pairs(&self, input: &PairedRows) -> PairActivations {
-        let mut mapped = buffer(input.rows().nrows() * self.spec.map.output().len());
+        let length = self.spec.map.output().len();
+        let mut mapped = buffer(input.rows().nrows() * length);
         match &self.spec.map {
             LayerMap::Dense(_) => {
                 self.map_blocks(input.rows(), &mut matrix_mut(&mut mapped, self.spec.map.channels()));
             }
-            LayerMap::Conv(conv) => match &self.winograd {
-                Some(winograd) => {
-                    winograd.map_batch(self.parameters.weight(), input.rows(), product, &mut mapped);
-                }
-                None => self.map_tiles(conv, input.rows(), &mut mapped),
-            },
+            LayerMap::Conv(_) => {
+                let together = self.samples_per_call();
+                let calls = input.rows();
+                let calls = calls.axis_chunks_iter(Axis(0), together).into_par_iter();
+                calls.zip(mapped.par_chunks_mut(together * length)).for_each(|(rows, mapped)| {
+                    self.map_call(rows, mapped);
+                });
+            }
             LayerMap::BiRnn(_) => panic!("a recurrent layer reads sequences"),
         }
         let mut rows = Array2::zeros((input.pairs().len(), self.spec.outputs()));
-        let row = |row: usize| &mapped[row * self.spec.map.output().len()..][..self.spec.map.output().len()];
+        let row = |row: usize| &mapped[row * length..][..length];
         rows.outer_iter_mut().into_par_iter().zip(input.pairs()).for_each(|(mut out, pair)| {
             let out = out.as_slice_mut().expect("contiguous");
             transmit(&self.spec, self.constants(), pair, row(pair.first), pair.second.map(row), out);
@@ -164,24 +182,6 @@ impl FrozenLayer {
             .into_par_iter()
             .zip(weight.axis_chunks_iter(Axis(0), self.spec.block))
             .for_each(|(mut mapped, weight)| product(rows, weight, &mut mapped));
-    }
-
-    /// U of convolved rows, (rows, positions, channels), tile by tile.
-    fn map_tiles(&self, conv: &Conv, rows: ArrayView2<'_, f32>, mapped: &mut [f32]) {
-        let sample = conv.output().len();
-        let tiles = Tiles::new(conv, rows.nrows());
-        let mut work = Vec::new();
-        let mut rest = mapped;
-        for tile in tiles.tiles() {
-            let (part, others) = rest.split_at_mut(tile.len() * sample);
-            work.push((part, tile));
-            rest = others;
-        }
-        work.into_par_iter().for_each(|(out, tile)| {
-            let patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
-            let patches = matrix(&patches, conv.fan_in());
-            product(patches, self.parameters.weight(), &mut matrix_mut(out, conv.channels));
-        });
     }
 
     fn constants(&self) -> Constants<'_> {

@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 use rayon::prelude::*;
 
 use crate::layer::{ChannelRange, Conv};
-use crate::winograd::{CHANNELS, Chunks, Spectra, Tiling, evenly, kernels};
+use crate::winograd::{CHANNELS, Spectra, Tiling, evenly, kernels};
 
 /// Tiles of one call when samples are transformed.
 const TILES_PER_CALL: usize = 192;
@@ -56,21 +56,6 @@ impl WinogradMap {
             });
             let maps = mapped.par_chunks_exact_mut(output.len());
             self.tiling.outputs((&products, apart), maps, (channels.start, output.channels));
-        }
-    }
-
-    /// U of the rows of a batch: (rows, positions, channels).
-    pub(super) fn map_batch(
-        &self,
-        weight: ArrayView2<'_, f32>,
-        rows: ArrayView2<'_, f32>,
-        product: Product,
-        mapped: &mut [f32],
-    ) {
-        let sample = self.conv.output().len();
-        for chunk in Chunks::new(&self.tiling, rows.nrows()).iter() {
-            let mapped = &mut mapped[chunk.start * sample..chunk.end * sample];
-            self.map(weight, rows.slice(s![chunk, ..]), (product, 1), mapped);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use crate::layer::LayerSpec;
 
 use super::layer::Hyperparameters;
+use super::sharing::Sharing;
 
 /// Hyper-parameters that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +54,18 @@ impl Hyperparameters {
         check(not_negative(decay), Field::WeightDecay, decay, "0 or more")?;
         check(positive(optimizer.gamma), Field::Gamma, optimizer.gamma, "a positive number")?;
         check(optimizer.period > 0, Field::Period, optimizer.period, "1 or more steps")?;
-        let expected = "channels: samples only of direct convolutions that make pairs of one view";
-        check(sharing.is_possible(spec, two_views), Field::Sharing, "samples", expected)?;
+        check(sharing.is_possible(spec, two_views), Field::Sharing, sharing, expected_of(sharing))?;
         Ok(self)
+    }
+}
+
+/// What may stand where a layer cannot be shared so.
+fn expected_of(sharing: Sharing) -> &'static str {
+    match sharing {
+        Sharing::Channels | Sharing::Samples => {
+            "channels: samples only of direct convolutions that make pairs of one view"
+        }
+        Sharing::Grid => "channels: a grid only of convolutions that take pairs",
     }
 }
 
@@ -100,7 +110,6 @@ mod tests {
     use crate::goodness::LossParameters;
     use crate::layer::{Algorithm, Conv, Dense, LayerMap, MapShape, PairSource, Transmit};
     use crate::optimizer::OptimizerParameters;
-    use crate::train::Sharing;
 
     const GOOD: Hyperparameters = Hyperparameters {
         loss: LossParameters { theta_pos: -1.0, theta_neg: 0.0, lambda: 0.0 },
@@ -141,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_shared_only_of_convolutions_that_make_pairs_of_one_view() {
+    fn samples_are_shared_only_of_convolutions() {
         let input = MapShape { height: 3, width: 3, channels: 1 };
         let map =
             LayerMap::Conv(Conv { input, channels: 2, kernel: 3, padding: 0, algorithm: Algorithm::Direct });
@@ -159,6 +168,12 @@ mod tests {
         ] {
             let error = samples.checked(&spec, two_views).unwrap_err().to_string();
             assert!(error.starts_with("sharing: found samples, expected channels"), "{error}");
+        }
+        let grid = Hyperparameters { sharing: Sharing::Grid, ..GOOD };
+        assert_eq!(grid.checked(&conv(PairSource::Takes), true), Ok(grid));
+        for spec in [conv(PairSource::Makes), dense()] {
+            let error = grid.checked(&spec, false).unwrap_err().to_string();
+            assert!(error.starts_with("sharing: found grid, expected channels: a grid only of"), "{error}");
         }
     }
 }

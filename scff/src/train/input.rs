@@ -3,6 +3,7 @@
 use crate::frozen::FrozenLayer;
 use crate::layer::LayerSpec;
 use crate::pair::{PairActivations, PairedRows};
+use crate::pair_order::PairOrder;
 use crate::samples::Samples;
 use crate::sequence_pair::{PairedSequences, SequenceActivations};
 
@@ -25,10 +26,20 @@ pub enum Paired<'a> {
 }
 
 impl PairedSamples {
-    /// Makes the pairs of a batch of samples for a layer of `spec`: see [`PairedRows::make`].
-    pub(super) fn make(samples: Samples, spec: &LayerSpec, two_views: bool, shifts: &[usize]) -> Self {
+    /// Makes the pairs of a batch of samples for a layer of `spec`: see [`PairedRows::make`]. Those of rows may be fewer, in
+    /// another order.
+    pub(super) fn make(
+        samples: Samples,
+        spec: &LayerSpec,
+        two_views: bool,
+        shifts: &[usize],
+        order: Option<PairOrder>,
+    ) -> Self {
         match samples {
-            Samples::Rows(rows) => Self::Rows(PairedRows::make(rows, &spec.map, two_views, shifts)),
+            Samples::Rows(rows) => Self::Rows(match order {
+                Some(order) => PairedRows::make_in_order(rows, &spec.map, two_views, shifts, order),
+                None => PairedRows::make(rows, &spec.map, two_views, shifts),
+            }),
             Samples::Sequences(sequences) => {
                 Self::Sequences(PairedSequences::make(sequences, two_views, shifts))
             }
@@ -47,7 +58,17 @@ impl PairedSamples {
         }
     }
 
-    /// What a frozen layer passes on for the pairs, positives first.
+    /// The same pairs as a layer below has passed them on, for a layer of `spec` that takes them.
+    pub(super) fn passed_on(&self, pairs: Samples, spec: &LayerSpec) -> Self {
+        match (self, pairs) {
+            (Self::Rows(input), Samples::Rows(rows)) => {
+                Self::Rows(PairedRows::take_in_order(rows, &spec.map, input.order().clone()))
+            }
+            (_, pairs) => Self::take(pairs, self.positives(), spec),
+        }
+    }
+
+    /// What a frozen layer passes on for the pairs, in their order.
     pub(super) fn through(&self, layer: &FrozenLayer) -> Samples {
         match self {
             Self::Rows(input) => layer.transform_pairs(input).rows.into(),
@@ -68,6 +89,14 @@ impl PairedSamples {
         match self {
             Self::Rows(input) => input.pairs().len(),
             Self::Sequences(input) => input.pairs().len(),
+        }
+    }
+
+    /// See [`PairedRows::in_order`].
+    pub(super) fn in_order(self, order: PairOrder) -> Self {
+        match self {
+            Self::Rows(input) => Self::Rows(input.in_order(order)),
+            Self::Sequences(_) => self,
         }
     }
 

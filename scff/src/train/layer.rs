@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Step;
 use crate::frozen::FrozenLayer;
-use crate::goodness::{Goodness, Loss, LossParameters, loss_and_gradient, sequence_loss_and_gradient};
+use crate::goodness::{
+    Goodness, Loss, LossParameters, loss_and_gradient, losses_and_gradient, sequence_loss_and_gradient,
+};
 use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
 use crate::optimizer::{OptimizerParameters, Update};
 use crate::pair::PairedRows;
+use crate::pair_order::PairOrder;
 use crate::samples::Samples;
 use crate::sequence_pair::PairedSequences;
+use crate::sum_tree::nodes;
 
 use super::block::{Block, Linear};
 use super::conv::ConvLayer;
@@ -45,6 +49,8 @@ pub struct TrainingLayer {
     samples: Option<Range<usize>>,
     hyperparameters: Hyperparameters,
     step: Step,
+    /// Which sums a step waits for.
+    round: Round,
     pub(super) kind: Kind,
 }
 
@@ -95,7 +101,8 @@ impl TrainingLayer {
                 Kind::Recurrent(Box::new(RecurrentLayer::new(birnn, spec.block, &blocks, state)))
             }
         };
-        Ok(Self { spec, channel_parts, samples, hyperparameters, step: state.step, kind })
+        let (step, round) = (state.step, Round::Goodness);
+        Ok(Self { spec, channel_parts, samples, hyperparameters, step, round, kind })
     }
 
     /// What is fixed about the layer.
@@ -143,7 +150,7 @@ impl TrainingLayer {
                 let squares = self.recurrent().forward(input);
                 self.partial_goodness(squares)
             }
-            (Paired::Rows(input), Sharing::Channels) => {
+            (Paired::Rows(input), Sharing::Channels | Sharing::Grid) => {
                 let squares = self.goodness(input);
                 self.partial_goodness(squares)
             }
@@ -154,6 +161,7 @@ impl TrainingLayer {
                 return (partial, passed_on.into());
             }
         };
+        self.round = partial.round;
         (partial, self.pass_on(input, pairs))
     }
 
@@ -162,10 +170,18 @@ impl TrainingLayer {
     pub fn proceed<'a>(&mut self, input: impl Into<Paired<'a>>, sums: Sums) -> Progress {
         let optimizer = self.hyperparameters.optimizer;
         let update = optimizer.update(self.step);
-        let loss = match (input.into(), self.sharing()) {
-            (Paired::Sequences(input), _) => self.learn_sequences(input, sums.numbers, &update),
-            (Paired::Rows(input), Sharing::Channels) => self.learn_rows(input, sums.numbers, &update),
-            (Paired::Rows(_), Sharing::Samples) => {
+        let loss = match (input.into(), self.sharing(), self.round) {
+            (Paired::Sequences(input), ..) => self.learn_sequences(input, sums.numbers, &update),
+            (Paired::Rows(input), Sharing::Channels, _) => self.learn_rows(input, sums.numbers, &update),
+            (Paired::Rows(_), Sharing::Samples, _) => {
+                self.conv().update_transposed(&sums.numbers, &update);
+                sums.loss
+            }
+            (Paired::Rows(input), Sharing::Grid, Round::Goodness) => {
+                self.round = Round::Gradient;
+                return Progress::Exchange(self.gradients(input, sums.numbers));
+            }
+            (Paired::Rows(_), Sharing::Grid, Round::Gradient) => {
                 self.conv().update(&sums.numbers, &update);
                 sums.loss
             }
@@ -186,6 +202,47 @@ impl TrainingLayer {
             Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }
         loss
+    }
+
+    /// The gradients and losses of own samples, of sums of squares: (pairs * positions).
+    fn gradients(&mut self, input: &PairedRows, squares: Vec<f32>) -> Partial {
+        let (batch, _) = input.order().of_batch();
+        let (parts, own) = self.sample_parts(batch);
+        assert_eq!(
+            input.order().groups().len(),
+            own.len(),
+            "a group of pairs for each own part of the samples"
+        );
+        let goodness = self.goodness_of(squares, input);
+        let (losses, slopes) = losses_and_gradient(&goodness, input.order(), &self.hyperparameters.loss);
+        let coefficients = self.coefficients(slopes);
+        let nodes = nodes(parts.len(), &own);
+        let numbers = self.conv().gradients((input, &coefficients), &nodes);
+        Partial::of_nodes(Round::Gradient, parts.len(), nodes, numbers, |part| losses[part - own.start])
+    }
+
+    /// The parts of a batch of so many samples, and which of them it owns.
+    fn sample_parts(&self, batch: usize) -> (Vec<Range<usize>>, Range<usize>) {
+        let parts = self.sharing().sample_parts(&self.spec, batch);
+        let samples = self.samples.clone().unwrap_or(0..batch);
+        let place = |sample| parts.partition_point(|part| part.start < sample);
+        let own = place(samples.start)..place(samples.end);
+        let owned = parts[own.clone()].first().zip(parts[own.clone()].last());
+        assert_eq!(
+            owned.map(|(first, last)| first.start..last.end),
+            Some(samples),
+            "a shard owns whole parts"
+        );
+        (parts, own)
+    }
+
+    /// The order in which its pairs must stand, of a batch of so many samples; none where it takes them positives first.
+    pub(super) fn order(&self, batch: usize, shifts: &[usize]) -> Option<PairOrder> {
+        let order = || {
+            let (parts, own) = self.sample_parts(batch);
+            PairOrder::neighbouring(batch, shifts, &parts[own])
+        };
+        (self.sharing() == Sharing::Grid).then(order)
     }
 
     /// The same of sequences, of sums of squares of every frame of every pair, one pair after another.

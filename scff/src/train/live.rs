@@ -12,7 +12,7 @@ use crate::samples::Samples;
 use crate::scratch::buffer;
 
 impl TrainingLayer {
-    /// What the layer passes on for the first `pairs` pairs of `input`, of the maps that the first half of the step on it has
+    /// What the layer passes on for the first `pairs` pairs of `input`, as they stand positives first, of the maps that the first half of the step on it has
     /// made.
     pub(super) fn pass_on(&self, input: Paired<'_>, pairs: usize) -> Samples {
         match (input, &self.kind) {
@@ -42,7 +42,9 @@ impl TrainingLayer {
         }
         let length = self.spec.map.output().len();
         let mut rows = Array2::zeros((pairs, self.spec.outputs()));
-        rows.outer_iter_mut().into_par_iter().zip(input.pairs()).for_each(|(mut out, pair)| {
+        let order = input.order().positives_first();
+        rows.outer_iter_mut().into_par_iter().zip(order).for_each(|(mut out, pair)| {
+            let pair = &input.pairs()[pair];
             let mut halves = buffer(2 * length);
             let (first, second) = halves.split_at_mut(length);
             gather(mapped, self.spec.map.channels(), pair.first, first);

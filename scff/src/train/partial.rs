@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, aview1};
 use crate::batch::Step;
 use crate::finite::all_finite;
 use crate::goodness::Loss;
-use crate::sum_tree::{Addend, add_up, nodes, total};
+use crate::sum_tree::{Addend, add_up, nodes, sum, total};
 
 /// What is added up over all that share a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,19 @@ impl Partial {
         assert_eq!(own.len(), numbers.nrows(), "numbers of each part");
         assert!(losses.is_empty() || losses.len() == own.len(), "a loss of each part");
         let nodes = own.map(|part| part..part + 1).collect();
+        Self { round, parts, sums: NodeSums { nodes, numbers, losses } }
+    }
+
+    /// The numbers of some nodes of a layer of so many parts, (nodes, numbers), and the loss of each of their parts.
+    pub(super) fn of_nodes(
+        round: Round,
+        parts: usize,
+        nodes: Vec<Range<usize>>,
+        numbers: Array2<f32>,
+        loss: impl Fn(usize) -> Loss,
+    ) -> Self {
+        let of_node = |node: &Range<usize>| sum(node.clone(), &loss, &|sum: &mut Loss, other| *sum += other);
+        let losses = nodes.iter().map(of_node).collect();
         Self { round, parts, sums: NodeSums { nodes, numbers, losses } }
     }
 

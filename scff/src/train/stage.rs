@@ -7,6 +7,7 @@ use super::layer::TrainingLayer;
 use super::partial::{Partial, Progress, StepReport, Sums};
 use super::sharing::Sharing;
 use crate::frozen::FrozenLayer;
+use crate::layer::LayerMap;
 use crate::samples::Samples;
 
 /// What a step passes on to a layer above that trains at the same time, by the weights before the update.
@@ -50,6 +51,16 @@ impl TrainingStage {
         self.prefix.first().map_or(self.layer.spec(), |first| first.spec()).makes_pairs()
     }
 
+    /// Whether the layer's own pairs can be made of what arrives and go through the prefix without the others: they are made at
+    /// its beginning and nowhere else, and only convolutions map a pair alike whatever is mapped with it.
+    fn own_pairs_go_through(&self) -> bool {
+        let makes_pairs = |layer: &Arc<FrozenLayer>| layer.spec().makes_pairs();
+        let is_conv = |layer: &Arc<FrozenLayer>| matches!(layer.spec().map, LayerMap::Conv(_));
+        self.makes_pairs()
+            && self.prefix.iter().filter(|layer| makes_pairs(layer)).count() == 1
+            && self.prefix.iter().all(is_conv)
+    }
+
     /// One step on what arrives; samples in one view or two, and `shifts`, as
     /// [`PairedRows::make`](crate::pair::PairedRows::make) has them.
     ///
@@ -79,20 +90,29 @@ impl TrainingStage {
     /// The first half of a step, as far as nothing of others who share the layer is needed.
     pub fn forward(&mut self, samples: Samples, two_views: bool, shifts: &[usize], pass_on: PassOn) -> Half {
         let spec = |index: usize| self.prefix.get(index).map_or(self.layer.spec(), |layer| layer.spec());
+        let batch = match (self.makes_pairs(), two_views) {
+            (true, false) => samples.count(),
+            (true, true) => samples.count() / 2,
+            (false, _) => samples.count() / (1 + shifts.len()),
+        };
+        let order = self.layer.order(batch, shifts);
+        let (early, late) = if self.own_pairs_go_through() { (order, None) } else { (None, order) };
         let mut input = if self.makes_pairs() {
-            PairedSamples::make(samples, spec(0), two_views, shifts)
+            PairedSamples::make(samples, spec(0), two_views, shifts, early)
         } else {
-            let positives = samples.count() / (1 + shifts.len());
-            PairedSamples::take(samples, positives, spec(0))
+            PairedSamples::take(samples, batch, spec(0))
         };
         for (index, layer) in self.prefix.iter().enumerate() {
             let above = spec(index + 1);
-            let (passed_on, positives) = (input.through(layer), input.positives());
+            let passed_on = input.through(layer);
             input = if above.makes_pairs() {
-                PairedSamples::make(passed_on.first(positives), above, false, shifts)
+                PairedSamples::make(passed_on.first(input.positives()), above, false, shifts, None)
             } else {
-                PairedSamples::take(passed_on, positives, above)
+                input.passed_on(passed_on, above)
             };
+        }
+        if let Some(order) = late {
+            input = input.in_order(order);
         }
         if self.layer.sharing() == Sharing::Samples {
             input = input.neighbouring();

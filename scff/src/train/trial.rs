@@ -5,8 +5,8 @@ use ndarray::linalg::general_mat_mul;
 
 use crate::blas::product;
 use crate::layer::{Algorithm, Conv, LayerMap, LayerSpec, Tiles};
-use crate::train::Sharing;
 use crate::train::conv::rows_of_a_call;
+use crate::train::sharing::{SAMPLE_PARTS, Sharing};
 use crate::winograd::{CHANNELS, Chunks, FREQUENCIES, Tiling, evenly};
 
 /// A call of more rows is no faster.
@@ -40,6 +40,8 @@ impl ProductTrial {
             return Self::of_shape((tall, conv.channels, conv.fan_in()), 1, sharing);
         }
         let block = spec.blocks()[0].len();
+        // Products end where a sample part does.
+        let rows = if sharing == Sharing::Grid { rows.div_ceil(SAMPLE_PARTS) } else { rows };
         let tall = match &spec.map {
             LayerMap::Dense(_) => rows,
             LayerMap::BiRnn(_) => rows.min(PAIRS),
@@ -57,7 +59,8 @@ impl ProductTrial {
     /// The same of Winograd's algorithm: of each set of channels, one call for each frequency.
     fn of_frequencies(conv: &Conv, rows: usize, block: usize, threads: usize) -> Self {
         let tiling = Tiling::new(conv);
-        let tall = Chunks::new(&tiling, rows).heights().into_iter().max().unwrap_or(1);
+        let tall = Chunks::new(&tiling, rows).iter().map(|samples| samples.len()).max().unwrap_or(1);
+        let tall = tall * tiling.count();
         let set = evenly(conv.channels / block, CHANNELS / block).map(|set| set.len()).max().unwrap_or(1);
         let sets = conv.channels.div_ceil(set * block).div_ceil(threads);
         Self::of_shape((tall, set * block, conv.input.channels), sets * FREQUENCIES, Sharing::Channels)
@@ -69,7 +72,7 @@ impl ProductTrial {
         let numbers = |rows, columns| Array2::from_elem((rows, columns), 0.5);
         let blocks = blocks.min(WEIGHTS / (channels * fan_in)).max(1);
         let weight = match sharing {
-            Sharing::Channels => numbers(channels, fan_in),
+            Sharing::Channels | Sharing::Grid => numbers(channels, fan_in),
             Sharing::Samples => numbers(fan_in, channels),
         };
         Self {
@@ -92,7 +95,7 @@ impl ProductTrial {
         let weight = &self.weights[self.next];
         self.next = (self.next + 1) % self.weights.len();
         match self.sharing {
-            Sharing::Channels => {
+            Sharing::Channels | Sharing::Grid => {
                 product(self.rows.view(), weight.view(), &mut self.mapped.view_mut());
                 general_mat_mul(1.0, &self.mapped.t(), &self.rows, 0.0, &mut self.gradient);
             }

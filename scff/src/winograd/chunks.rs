@@ -12,27 +12,18 @@ const TILES: usize = 400;
 pub(crate) struct Chunks {
     samples: usize,
     count: usize,
-    tiles: usize,
 }
 
 impl Chunks {
     /// Cuts `samples` samples.
     pub(crate) fn new(tiling: &Tiling, samples: usize) -> Self {
         let count = (samples * tiling.count()).div_ceil(TILES).clamp(1, samples.max(1));
-        Self { samples, count, tiles: tiling.count() }
+        Self { samples, count }
     }
 
     /// The samples of each.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<usize>> {
-        let Self { samples, count, .. } = *self;
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+        let Self { samples, count } = *self;
         (0..count).map(move |chunk| chunk * samples / count..(chunk + 1) * samples / count)
-    }
-
-    /// The numbers of tiles that there are in a chunk.
-    pub(crate) fn heights(&self) -> Vec<usize> {
-        let mut heights: Vec<usize> = self.iter().map(|samples| samples.len() * self.tiles).collect();
-        heights.sort_unstable();
-        heights.dedup();
-        heights
     }
 }

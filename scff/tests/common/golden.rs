@@ -5,6 +5,7 @@ use scff::batch::Step;
 use scff::goodness::{Goodness, Loss, LossParameters};
 use scff::layer::{LayerSpec, LayerState, Tensor, Tensors};
 use scff::optimizer::OptimizerParameters;
+use scff::pair_order::PairOrder;
 use scff::train::{Hyperparameters, Paired, Round, Sharing, TrainingLayer};
 
 use crate::fixture::Fixture;
@@ -37,10 +38,19 @@ pub fn check_training<'a>(
         first_moments: Tensors::zeros(&spec.map.tensors()),
         second_moments: Tensors::zeros(&spec.map.tensors()),
     };
-    for sharing in [Sharing::Channels, Sharing::Samples].into_iter().filter(|sharing| sharing.suits(spec)) {
+    let ways = [Sharing::Channels, Sharing::Samples, Sharing::Grid].into_iter();
+    for sharing in ways.filter(|sharing| sharing.suits(spec)) {
         let hyperparameters = Hyperparameters { loss, optimizer, sharing };
         let layer = TrainingLayer::new(spec.clone(), hyperparameters, &state).unwrap();
-        check_steps(fixture, layer, input, &check);
+        match input {
+            Paired::Rows(input) if sharing == Sharing::Grid => {
+                let (batch, negatives) = (input.positives(), input.pairs().len() / input.positives() - 1);
+                let parts = sharing.sample_parts(spec, batch);
+                let order = PairOrder::neighbouring(batch, &vec![1; negatives], &parts);
+                check_steps(fixture, layer, (&input.clone().in_order(order)).into(), &check);
+            }
+            input => check_steps(fixture, layer, input, &check),
+        }
     }
 }
 
@@ -52,12 +62,13 @@ fn check_steps(
 ) {
     let partial = layer.begin_step(input);
     if partial.round == Round::Goodness {
-        let (pairs, positives) = match input {
-            Paired::Rows(input) => (input.pairs().len(), input.positives()),
-            Paired::Sequences(input) => (input.pairs().len(), input.positives()),
+        let (order, positives) = match input {
+            Paired::Rows(input) => (input.order().positives_first(), input.positives()),
+            Paired::Sequences(input) => ((0..input.pairs().len()).collect(), input.positives()),
         };
-        let goodness = Goodness::of_sums(partial.total().numbers, layer.spec().map.channels(), pairs);
-        let (positive, negative) = goodness.0.view().split_at(Axis(0), positives);
+        let goodness = Goodness::of_sums(partial.total().numbers, layer.spec().map.channels(), order.len());
+        let goodness = goodness.0.select(Axis(0), &order);
+        let (positive, negative) = goodness.view().split_at(Axis(0), positives);
         fixture.check("g_pos", positive);
         fixture.check("g_neg", negative);
     }

@@ -41,7 +41,7 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         ("hyperparameters: found nothing", |begin| begin.hyperparameters = None),
         ("hyperparameters.period", |begin| begin.hyperparameters.as_mut().unwrap().period = 0),
         ("hyperparameters.gamma", |begin| begin.hyperparameters.as_mut().unwrap().gamma = f64::NAN),
-        ("hyperparameters.sharing: found 2", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 2),
+        ("hyperparameters.sharing: found 3", |begin| begin.hyperparameters.as_mut().unwrap().sharing = 3),
         (
             "hyperparameters.sharing: found samples, expected channels: samples only of direct convolutions",
             |begin| {

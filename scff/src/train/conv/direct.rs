@@ -8,12 +8,15 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::elementwise::{ChannelSums, Channels, Slopes, add};
+use super::numbers::{Numbers, assemble};
 use super::parts::{Part, parts};
 use crate::blas::product;
 use crate::layer::{Conv, Tiles};
 use crate::matrix::{matrix, matrix_mut};
 use crate::optimizer::Update;
 use crate::pair::PairedRows;
+use crate::scratch::buffer;
+use crate::sum_tree::sum_in_parallel;
 use crate::train::block::{Block, Mapped};
 
 /// What is kept from one half of a step to the other, and memory from one step to the next.
@@ -51,7 +54,7 @@ impl Direct {
         input: &PairedRows,
         partial: &mut Array2<f32>,
     ) {
-        self.map(conv, blocks, input.rows());
+        self.map(conv, blocks, input);
         let positions = conv.output().positions();
         let partial: Vec<_> = partial.outer_iter_mut().collect();
         partial.into_par_iter().zip(blocks).zip(&self.mapped).for_each(|((partial, block), mapped)| {
@@ -64,22 +67,21 @@ impl Direct {
     }
 
     /// U of every row.
-    fn map(&mut self, conv: &Conv, blocks: &[Block], rows: ArrayView2<'_, f32>) {
-        let positions = conv.output().positions();
-        let tiles = Tiles::new(conv, rows.nrows());
-        let mut work: Vec<Vec<&mut [f32]>> = tiles.tiles().map(|_| Vec::new()).collect();
+    fn map(&mut self, conv: &Conv, blocks: &[Block], input: &PairedRows) {
+        let (rows, positions) = (input.rows(), conv.output().positions());
+        let tiles: Vec<_> = input.groups().iter().flat_map(|group| tiles(conv, group)).collect();
+        let mut work: Vec<Vec<&mut [f32]>> = tiles.iter().map(|_| Vec::new()).collect();
         self.mapped.resize_with(blocks.len(), Vec::new);
         for (block, mapped) in blocks.iter().zip(&mut self.mapped) {
             let sample = positions * block.channels.len();
             mapped.resize(rows.nrows() * sample, 0.0);
             let mut rest = mapped.as_mut_slice();
-            for (work, tile) in work.iter_mut().zip(tiles.tiles()) {
+            for (work, tile) in work.iter_mut().zip(&tiles) {
                 let (part, others) = rest.split_at_mut(tile.len() * sample);
                 work.push(part);
                 rest = others;
             }
         }
-        let tiles: Vec<_> = tiles.tiles().collect();
         work.into_par_iter().zip(tiles).for_each(|(outs, tile)| {
             let patches = conv.patches_of(rows.slice_axis(Axis(0), tile.into()));
             let patches = matrix(&patches, conv.fan_in());
@@ -133,17 +135,64 @@ impl Direct {
         let slopes = Slopes { input, coefficients };
         let Self { mapped, gradients } = self;
         gradients.par_iter_mut().zip(groups).for_each(|(gradients, tiles)| {
-            for (index, tile) in tiles.into_iter().enumerate() {
-                let patches = conv.patches_of(input.rows().slice_axis(Axis(0), tile.clone().into()));
-                let patches = matrix(&patches, conv.fan_in());
-                gradients.par_iter_mut().zip(blocks).zip(&*mapped).for_each(|((gradient, block), mapped)| {
-                    if index == 0 {
-                        gradient.clear(block);
-                    }
-                    gradient.of_mapped(block.constants(), (slopes, mapped), &parts, tile.clone());
-                    gradient.of_weight(patches, index == 0);
-                });
+            of_tiles((conv, blocks, mapped), slopes, &parts, tiles.into_iter(), gradients);
+        });
+    }
+
+    /// See [`super::ConvLayer::gradients`].
+    pub(super) fn gradients(
+        &self,
+        conv: &Conv,
+        blocks: &[Block],
+        (input, coefficients): (&PairedRows, &[f32]),
+        nodes: &[Range<usize>],
+    ) -> Array2<f32> {
+        let (groups, parts) = (input.groups(), parts(input));
+        let slopes = Slopes { input, coefficients };
+        let first = nodes.first().map_or(0, |node| node.start);
+        let channels: usize = blocks.iter().map(|block| block.channels.len()).sum();
+        let of_part = |part: usize| {
+            let mut gradients: Vec<_> = blocks.iter().map(|_| Gradient::default()).collect();
+            let tiles = tiles(conv, &groups[part - first]);
+            of_tiles((conv, blocks, &self.mapped), slopes, &parts, tiles, &mut gradients);
+            let mut numbers =
+                Numbers { weight: buffer(channels * conv.fan_in()), sums: ChannelSums::default() };
+            let mut rest = &mut numbers.weight[..];
+            for Gradient { weight, sums, .. } in gradients {
+                rest.split_off_mut(..weight.len()).expect("room for all channels").copy_from_slice(&weight);
+                numbers.sums.bias.extend(sums.bias);
+                numbers.sums.weight_sums.extend(sums.weight_sums);
             }
+            numbers
+        };
+        let of_nodes = nodes.iter().map(|node| sum_in_parallel(node.clone(), &of_part, &Numbers::add));
+        assemble(nodes.len(), &[(0..channels, of_nodes.collect())])
+    }
+}
+
+/// Rows of a group that are lowered and multiplied together.
+fn tiles(conv: &Conv, group: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let first = group.start;
+    Tiles::new(conv, group.len()).tiles().map(move |tile| first + tile.start..first + tile.end)
+}
+
+/// Fills in the gradients of some tiles, one after the other, of each block.
+fn of_tiles(
+    (conv, blocks, mapped): (&Conv, &[Block], &[Vec<f32>]),
+    slopes: Slopes<'_>,
+    parts: &[Vec<Part>],
+    tiles: impl Iterator<Item = Range<usize>>,
+    gradients: &mut [Gradient],
+) {
+    for (index, tile) in tiles.enumerate() {
+        let patches = conv.patches_of(slopes.input.rows().slice_axis(Axis(0), tile.clone().into()));
+        let patches = matrix(&patches, conv.fan_in());
+        gradients.par_iter_mut().zip(blocks).zip(mapped).for_each(|((gradient, block), mapped)| {
+            if index == 0 {
+                gradient.clear(block);
+            }
+            gradient.of_mapped(block.constants(), (slopes, mapped), parts, tile.clone());
+            gradient.of_weight(patches, index == 0);
         });
     }
 }

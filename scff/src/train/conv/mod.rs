@@ -13,6 +13,7 @@ mod walk;
 mod winograd;
 
 mod elementwise;
+mod numbers;
 
 use std::ops::Range;
 
@@ -86,7 +87,21 @@ impl ConvLayer {
         }
     }
 
-    /// Where samples are shared: gradients and losses of the groups of samples within `own`, and what is passed on for the first
+    /// Where both are shared: gradients of the samples in each node of the tree of sample parts, (nodes, numbers); of the
+    /// channels that are here, weights, (channels, fan-in), then biases and w. The pairs of `input` are those of the nodes'
+    /// parts, a group for each.
+    pub(super) fn gradients(
+        &self,
+        (input, coefficients): (&PairedRows, &[f32]),
+        nodes: &[Range<usize>],
+    ) -> Array2<f32> {
+        match &self.form {
+            Form::Direct(direct) => direct.gradients(&self.conv, &self.blocks, (input, coefficients), nodes),
+            Form::Winograd(winograd) => winograd.gradients(&self.blocks, (input, coefficients), nodes),
+        }
+    }
+
+    /// Where only samples are shared: gradients and losses of the groups of samples within `own`, and what is passed on for the first
     /// `passed_on` pairs.
     pub(super) fn walk(
         &self,
@@ -98,8 +113,7 @@ impl ConvLayer {
         let [block] = self.blocks.as_slice() else {
             unreachable!("whoever shares samples has all channels in one block")
         };
-        let objective =
-            Objective { positives: input.positives(), pairs: input.pairs().len(), parameters: *loss };
+        let objective = Objective::new(input.order(), loss);
         let batch = Batch { spec, conv: &self.conv, block, input, objective };
         let groups = Sharing::Samples.sample_parts(spec, input.rows().nrows());
         let place = |sample| groups.partition_point(|group| group.start < sample);
@@ -109,14 +123,28 @@ impl ConvLayer {
     }
 
     /// Updates the parameters with a gradient: numbers as in [`Self::walk`].
+    pub(super) fn update_transposed(&mut self, gradient: &[f32], update: &Update) {
+        let channels = self.conv.channels;
+        let (weight, of_channels) = gradient.split_at(channels * self.conv.fan_in());
+        let weight = matrix(weight, channels).t().as_standard_layout().into_owned();
+        self.update_with((weight.as_slice().expect("as it was made"), of_channels), update);
+    }
+
+    /// The same, numbers as in [`Self::gradients`].
     pub(super) fn update(&mut self, gradient: &[f32], update: &Update) {
-        for block in &mut self.blocks {
-            let (weight, of_channels) = gradient.split_at(block.parameters.weight.len());
-            let (bias, weight_sums) = of_channels.split_at(block.channels.len());
-            let weight = matrix(weight, block.channels.len()).t().as_standard_layout().into_owned();
-            let fan_in = weight.ncols();
-            let rows = weight.as_slice().expect("as it was made").par_chunks_exact(fan_in);
-            block.update(update, rows, bias, weight_sums);
-        }
+        let weights = self.blocks.iter().map(|block| block.parameters.weight.len()).sum();
+        self.update_with(gradient.split_at(weights), update);
+    }
+
+    /// Weights are (channels, fan-in); then come biases and w.
+    fn update_with(&mut self, (weight, of_channels): (&[f32], &[f32]), update: &Update) {
+        let fan_in = self.conv.fan_in();
+        let (bias, weight_sums) = of_channels.split_at(of_channels.len() / 2);
+        let first = self.blocks.first().map_or(0, |block| block.channels.start);
+        self.blocks.par_iter_mut().for_each(|block| {
+            let own = block.channels.start - first..block.channels.end - first;
+            let rows = weight[own.start * fan_in..own.end * fan_in].par_chunks_exact(fan_in);
+            block.update(update, rows, &bias[own.clone()], &weight_sums[own]);
+        });
     }
 }

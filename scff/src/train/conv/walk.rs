@@ -110,6 +110,8 @@ impl Batch<'_> {
 struct Plan<'a> {
     batch: &'a Batch<'a>,
     parts: Vec<Vec<Part>>,
+    /// Of each pair.
+    positive: Vec<bool>,
     channels: Channels<'a>,
     /// b, as often as it is added.
     bias: Vec<f32>,
@@ -128,6 +130,7 @@ impl<'a> Plan<'a> {
         Self {
             batch,
             parts: parts(input),
+            positive: input.order().positive().collect(),
             channels,
             bias: channels.bias.iter().map(|bias| input.bias_factor() * bias).collect(),
             shifts: input.pairs().iter().map(|pair| channels.shift(pair, input.bias_factor())).collect(),
@@ -254,7 +257,7 @@ impl<'a> Walk<'a> {
         let count = channels.bias.len() as f32;
         let goodness: Vec<f32> = squares.into_iter().map(|sum| sum / count).collect();
         let mut slopes = vec![0.0; goodness.len()];
-        let loss = objective.of_pair(index, &goodness, &mut slopes);
+        let loss = objective.of_pair(self.plan.positive[index], &goodness, &mut slopes);
         // dL/dz_c = (2 / C) relu(z_c) dL/dg: all but relu(z_c).
         self.coefficients[index] = slopes.into_iter().map(|slope| slope * (2.0 / count)).collect();
         if !self.own.contains(&pair.first) {

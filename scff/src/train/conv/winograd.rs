@@ -12,6 +12,7 @@ use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use super::elementwise::{ChannelSums, Channels, Slopes};
+use super::numbers::{Numbers, assemble};
 use super::parts::{Part, parts};
 use crate::batch::{Epoch, Step};
 use crate::blas::product;
@@ -20,6 +21,7 @@ use crate::optimizer::Update;
 use crate::pair::PairedRows;
 use crate::scratch::buffer;
 use crate::seed::{NO_LAYER, Purpose, Seed, symmetric};
+use crate::sum_tree::sum;
 use crate::train::block::{Block, Mapped};
 use crate::winograd::{CHANNELS, Chunks, Spectra, Tiling, evenly, kernel_gradient, kernels};
 
@@ -32,8 +34,8 @@ pub(super) struct Winograd {
     /// Of every tile of every row: (rows * tiles, frequencies, input channels).
     inputs: Option<Spectra>,
     sets: Vec<Set>,
-    /// Rows for which the blocks were made sets.
-    rows: usize,
+    /// The rows that are multiplied together, for which the blocks were made sets.
+    chunks: Vec<Range<usize>>,
 }
 
 /// Neighbouring blocks that are multiplied together.
@@ -46,7 +48,7 @@ struct Set {
 
 impl Winograd {
     pub(super) fn new(conv: &Conv) -> Self {
-        Self { tiling: Tiling::new(conv), inputs: None, sets: Vec::new(), rows: 0 }
+        Self { tiling: Tiling::new(conv), inputs: None, sets: Vec::new(), chunks: Vec::new() }
     }
 
     /// U of every row.
@@ -62,20 +64,20 @@ impl Winograd {
         input: &PairedRows,
         partial: &mut Array2<f32>,
     ) {
-        let rows = input.rows();
-        if self.rows != rows.nrows() {
-            self.sets = sets(conv, blocks, &Chunks::new(&self.tiling, rows.nrows()));
-            self.rows = rows.nrows();
+        let chunks: Vec<_> = input.groups().iter().flat_map(|group| chunks(&self.tiling, group)).collect();
+        if self.chunks != chunks {
+            self.sets = sets(conv, blocks, &heights(&self.tiling, &chunks));
+            self.chunks = chunks;
         }
         let positions = conv.output().positions();
-        let Self { tiling, inputs, sets, .. } = self;
-        let inputs = inputs.insert(tiling.inputs(rows, conv.input.channels, tiling.count()));
+        let Self { tiling, inputs, sets, chunks } = self;
+        let inputs = inputs.insert(tiling.inputs(input.rows(), conv.input.channels, tiling.count()));
         let mut partials = partial.outer_iter_mut();
         let partials: Vec<Vec<_>> =
             sets.iter().map(|set| partials.by_ref().take(set.blocks.len()).collect()).collect();
         sets.par_iter_mut().zip(partials).for_each(|(set, partials)| {
             let blocks = &blocks[set.blocks.clone()];
-            set.map(tiling, inputs, blocks, positions);
+            set.map((tiling, chunks), inputs, blocks, positions);
             let constants = Constants::of(blocks);
             let channels = constants.channels();
             for (block, partial) in blocks.iter().zip(partials) {
@@ -98,13 +100,13 @@ impl Winograd {
     ) {
         let parts = parts(input);
         let slopes = Slopes { input, coefficients };
-        let Self { tiling, inputs, sets, .. } = self;
+        let Self { tiling, inputs, sets, chunks } = self;
         let inputs = inputs.as_ref().expect("forward comes first");
         let mut rest = blocks;
         let of_sets: Vec<&mut [Block]> =
             sets.iter().map(|set| rest.split_off_mut(..set.blocks.len()).expect("so many blocks")).collect();
         sets.par_iter().zip(of_sets).for_each(|(set, blocks)| {
-            let (gradient, sums) = set.differentiate(tiling, inputs, blocks, slopes, &parts);
+            let (gradient, sums) = set.differentiate((tiling, chunks), inputs, blocks, slopes, &parts);
             for block in blocks {
                 let Range { start, end } = block.channels.within(set.channels);
                 let fan_in = block.parameters.weight.ncols();
@@ -118,11 +120,63 @@ impl Winograd {
             }
         });
     }
+
+    /// See [`super::ConvLayer::gradients`]. Parts are taken one after the other, so that what lies between products and maps
+    /// stays in cache.
+    pub(super) fn gradients(
+        &self,
+        blocks: &[Block],
+        (input, coefficients): (&PairedRows, &[f32]),
+        nodes: &[Range<usize>],
+    ) -> Array2<f32> {
+        let (groups, parts) = (input.groups(), parts(input));
+        let slopes = Slopes { input, coefficients };
+        let Self { tiling, inputs, sets, .. } = self;
+        let inputs = inputs.as_ref().expect("forward comes first");
+        let first = (nodes.first().map_or(0, |node| node.start), blocks[0].channels.start);
+        let of_set = |set: &Set| {
+            let blocks = &blocks[set.blocks.clone()];
+            let fan_in = blocks[0].parameters.weight.ncols();
+            let of_part = |part: usize| {
+                let chunks: Vec<_> = chunks(tiling, &groups[part - first.0]).collect();
+                let (gradient, sums) = set.differentiate((tiling, &chunks), inputs, blocks, slopes, &parts);
+                let mut weight = buffer(set.channels.len() * fan_in);
+                let rows = weight.par_chunks_exact_mut(fan_in);
+                rows.zip(gradient.items().par_chunks_exact(gradient.stride()))
+                    .with_min_len(8)
+                    .for_each(|(row, products)| kernel_gradient(products, row));
+                Numbers { weight, sums }
+            };
+            let of_nodes = nodes.iter().map(|node| sum(node.clone(), &of_part, &Numbers::add));
+            (set.channels.start - first.1..set.channels.end - first.1, of_nodes.collect())
+        };
+        assemble(nodes.len(), &sets.par_iter().map(of_set).collect::<Vec<_>>())
+    }
+}
+
+/// Rows of a group that are multiplied together.
+fn chunks(tiling: &Tiling, group: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let first = group.start;
+    Chunks::new(tiling, group.len()).iter().map(move |chunk| first + chunk.start..first + chunk.end)
+}
+
+/// The numbers of tiles that there are in a chunk.
+fn heights(tiling: &Tiling, chunks: &[Range<usize>]) -> Vec<usize> {
+    let mut heights: Vec<usize> = chunks.iter().map(|rows| rows.len() * tiling.count()).collect();
+    heights.sort_unstable();
+    heights.dedup();
+    heights
 }
 
 impl Set {
     /// U of every row.
-    fn map(&mut self, tiling: &Tiling, inputs: &Spectra, blocks: &[Block], positions: usize) {
+    fn map(
+        &mut self,
+        (tiling, chunks): (&Tiling, &[Range<usize>]),
+        inputs: &Spectra,
+        blocks: &[Block],
+        positions: usize,
+    ) {
         let weights = blocks.iter().flat_map(|block| block.parameters.weight.outer_iter());
         let weights = weights.map(|row| row.to_slice().expect("weights are contiguous"));
         let kernels = kernels(weights, inputs.channels());
@@ -130,7 +184,7 @@ impl Set {
         let sample = positions * width;
         let samples = inputs.count() / tiling.count();
         self.mapped.resize(samples * sample, 0.0);
-        for chunk in Chunks::new(tiling, samples).iter() {
+        for chunk in chunks {
             let tiles = chunk.start * tiling.count()..chunk.end * tiling.count();
             let mut products = Spectra::new(tiles.len(), width);
             products.compute(|frequency, out| {
@@ -143,10 +197,10 @@ impl Set {
     }
 
     /// Of each channel the products that its weights' gradient is the transform of, (channels, frequencies, input channels),
-    /// and the gradients of b and w.
+    /// and the gradients of b and w, of the rows of some chunks.
     fn differentiate(
         &self,
-        tiling: &Tiling,
+        (tiling, chunks): (&Tiling, &[Range<usize>]),
         inputs: &Spectra,
         blocks: &[Block],
         slopes: Slopes<'_>,
@@ -157,7 +211,7 @@ impl Set {
         let width = self.channels.len();
         let mut gradient = Spectra::new(width, inputs.channels());
         let mut sums = ChannelSums::zeros(width);
-        for chunk in Chunks::new(tiling, parts.len()).iter() {
+        for (index, chunk) in chunks.iter().enumerate() {
             let tiles = chunk.start * tiling.count()..chunk.end * tiling.count();
             let mut transformed = Spectra::new(tiles.len(), width);
             let stride = transformed.stride();
@@ -179,7 +233,7 @@ impl Set {
             for addend in &addends {
                 sums.add(addend);
             }
-            let begun = if chunk.start == 0 { 0.0 } else { 1.0 };
+            let begun = if index == 0 { 0.0 } else { 1.0 };
             gradient.compute(|frequency, out| {
                 let inputs = inputs.frequency(frequency);
                 let inputs = inputs.slice(s![tiles.clone(), ..]);
@@ -210,12 +264,12 @@ impl Constants {
 }
 
 /// Neighbouring blocks of the same width, as many together as products allow.
-fn sets(conv: &Conv, blocks: &[Block], chunks: &Chunks) -> Vec<Set> {
+fn sets(conv: &Conv, blocks: &[Block], heights: &[usize]) -> Vec<Set> {
     let width = blocks.first().map_or(1, |block| block.channels.len());
     let alike = blocks.iter().take_while(|block| block.channels.len() == width).count();
     let counts: Vec<usize> = evenly(alike, CHANNELS / width).map(|set| set.len()).collect();
     let together = counts.iter().all(|&count| {
-        count == 1 || chunks.heights().iter().all(|&tall| merge(tall, conv.input.channels, width, count))
+        count == 1 || heights.iter().all(|&tall| merge(tall, conv.input.channels, width, count))
     });
     let counts = if together { counts } else { vec![1; alike] };
     let others = blocks.len() - alike;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use proto::rows::Precision;
+use proto::self_test::{Tester, cache_folder};
+use proto::wire;
 use scff::analysis::effective_rank;
 use scff::layer::{ChannelRange, Tensors};
 use scff::readout::{Features, ReadoutSpec, train};
@@ -18,6 +20,7 @@ use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::{Event, Events};
 use crate::features::{FeaturesError, LayerTaps, Taps, feature_stream, input_features, layer_features};
+use crate::kernels::Agreed;
 use crate::split::Splits;
 use crate::summary::ReadoutSummary;
 
@@ -25,12 +28,16 @@ use crate::summary::ReadoutSummary;
 pub struct ReadoutRun<'a> {
     /// Who computes features.
     pub workers: &'a [Worker],
+    /// Whether they may share the readout: whoever trains a layer of the same run would have to stop.
+    pub free: bool,
     /// The run's name on them.
     pub run: &'a str,
     /// What is read.
     pub taps: &'a Taps,
     /// Of which samples.
     pub splits: &'a Splits,
+    /// What the run computes with, once workers have agreed on it.
+    pub agreed: Option<&'a Agreed>,
     /// Precision of features.
     pub precision: Precision,
     /// How it is trained.
@@ -49,9 +56,7 @@ impl ReadoutRun<'_> {
         let there = self.workers.iter().filter(|worker| !worker.connection.has_left());
         let there: Vec<Worker> = there.cloned().collect();
         let shared = match self.taps {
-            Taps::Layers(taps) => {
-                shares(&there, taps.features, self.splits, self.precision).map(|shares| (taps, shares))
-            }
+            Taps::Layers(taps) => self.shares(&there, taps).await.map(|shares| (taps, shares)),
             Taps::Input => None,
         };
         let (Learned { parameters, correct }, effective_rank) = match shared {
@@ -94,6 +99,28 @@ impl ReadoutRun<'_> {
         Ok((parameters, summary))
     }
 
+    /// Who owns which features, where it is for the workers. A single one has it where this process would compute other bits.
+    async fn shares(&self, workers: &[Worker], taps: &LayerTaps) -> Option<Vec<wire::Shard>> {
+        let bits = self.has_bits().await;
+        let enough = self.free && workers.len() >= if bits { 2 } else { 1 };
+        let shares = if enough { shares(workers, taps.features, self.splits, self.precision) } else { None };
+        if let (None, false, Some(agreed)) = (&shares, bits, self.agreed) {
+            let own = own_kernel();
+            tracing::warn!(
+                "the readout is computed with {own} here, whose bits are not those of {}",
+                agreed.blas
+            );
+        }
+        shares
+    }
+
+    /// Whether this process computes with the bits of the run's kernel.
+    async fn has_bits(&self) -> bool {
+        let Some(agreed) = self.agreed.filter(|agreed| agreed.blas != own_kernel()) else { return true };
+        let tester = Tester { argument: None, folder: cache_folder() };
+        tester.test_in_use().await.kernels.iter().any(|kernel| kernel.digest == agreed.digest)
+    }
+
     /// Learns on the head node; returns the effective rank too.
     async fn alone(&self) -> Result<(Learned, Option<f64>), ReadoutError> {
         let mut features = Vec::new();
@@ -128,6 +155,11 @@ impl ReadoutRun<'_> {
         let ranked = tokio::task::spawn_blocking(move || rank(&features));
         Ok(ranked.await.expect("the rank does not panic"))
     }
+}
+
+/// Library and kernel of this process, as a run records them.
+fn own_kernel() -> String {
+    format!("{} {}", scff::blas::version(), scff::blas::kernel())
 }
 
 /// Trains the readout on the features of the first part and measures it on those of all. Blocks.

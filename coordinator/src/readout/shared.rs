@@ -29,7 +29,7 @@ const JOBS: usize = 4;
 
 /// A readout that workers share.
 pub struct SharedReadout<'a> {
-    /// Who takes part, at least two.
+    /// Who takes part.
     pub workers: &'a [Worker],
     /// What each of them owns.
     pub shares: Vec<wire::Shard>,
@@ -59,6 +59,8 @@ pub struct Learned {
 
 /// What has come of each worker.
 struct Arrived {
+    /// Whether the readout learns: before that nobody's replies may end.
+    learning: bool,
     stored: Vec<u64>,
     /// How many of the stored rows are told of.
     told: u64,
@@ -75,6 +77,7 @@ impl SharedReadout<'_> {
         let mut sharers = opened.map_err(FeaturesError::from)?;
         let count = self.workers.len();
         let mut arrived = Arrived {
+            learning: false,
             stored: vec![0; count],
             told: 0,
             measured: vec![None; count],
@@ -85,7 +88,7 @@ impl SharedReadout<'_> {
         self.events.tell(&Event::FeaturesEnded)?;
         stored?;
         self.events.tell(&Event::ReadoutStarted { epochs: self.spec.epochs })?;
-        sharers.doing = "while it trained the readout";
+        (sharers.doing, arrived.learning) = ("while it trained the readout", true);
         sharers.send_last(&Request::Learn(wire::ReadoutLearn {})).await;
         while let Some((place, reply)) = sharers.next().await.map_err(FeaturesError::from)? {
             self.take(&sharers, &mut arrived, place, reply)?;
@@ -217,7 +220,7 @@ impl SharedReadout<'_> {
                 let epoch = Epoch(epoch);
                 return Err(NotFinite { epoch, learning_rate: self.spec.rate(epoch) }.into());
             }
-            None if arrived.parameters[place].len() == self.parameter_bytes(place) => {}
+            None if arrived.learning && arrived.parameters[place].len() == self.parameter_bytes(place) => {}
             None => return Err(FeaturesError::from(WorkerFailure::gone(worker).during(sharers.doing)).into()),
         }
         Ok(())

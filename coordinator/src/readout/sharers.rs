@@ -28,6 +28,7 @@ pub struct Sharers {
     /// By the places of who says it. There is no bound to it, for whoever sends does not listen meanwhile; it is little.
     heard: mpsc::UnboundedReceiver<(usize, Heard)>,
     leavers: JoinSet<Worker>,
+    /// Ends the streams.
     _listeners: JoinSet<()>,
     /// What they are doing, in words.
     pub doing: &'static str,

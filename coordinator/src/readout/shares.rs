@@ -13,7 +13,7 @@ use crate::split::Splits;
 const FLIPPED: usize = 2;
 
 /// Who owns which features, in whole blocks by how many threads each has; where there are fewer blocks than workers, the last of
-/// these own none. Nothing where it is for the head node: there is only one worker, or somebody has no room.
+/// these own none. Nothing where it is for the head node, for somebody has no room.
 pub fn shares(
     workers: &[Worker],
     features: usize,
@@ -21,7 +21,7 @@ pub fn shares(
     precision: Precision,
 ) -> Option<Vec<wire::Shard>> {
     let some = splits.parts().iter().all(|(examples, _)| !examples.is_empty());
-    if workers.len() < 2 || !some {
+    if workers.is_empty() || !some {
         return None;
     }
     let threads: Vec<f64> =

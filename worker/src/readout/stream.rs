@@ -246,6 +246,9 @@ impl Session<'_> {
     /// Tells the client how much is stored, as it grows; ends with the client.
     async fn tell(&self) {
         let mut rows = self.store.rows();
+        if *rows.borrow() > 0 {
+            rows.mark_changed();
+        }
         while rows.changed().await.is_ok() {
             let stored = wire::ReadoutStored { rows: *rows.borrow_and_update() };
             if self.reply(Reply::Stored(stored)).await.is_err() {

@@ -282,7 +282,7 @@ impl Run {
         events.tell(&phase_started(plan, phase, &assignment, start))?;
         // Worth stopping for where the layer could be shared by more than share it.
         let wanted = match (&phase.members[..], groups) {
-            ([member], [group]) => group.len() < self.task(member).grids.most(),
+            ([member], [group]) => self.task(member).grids.wants_more(group.len()),
             _ => false,
         };
         let newcomer = if wanted { cluster.newcomer() } else { Box::pin(std::future::pending()) };

@@ -8,9 +8,10 @@
 //!   what else a measured step of the layer takes;
 //! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
 //!
-//! Workers share a layer part by part, each on all of its threads, and all transform for it; what is not divided by
-//! channels (standardising, lowering, the loss, a pair prefix) or by samples (standardising, updates) each does for
-//! itself. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace.
+//! Workers share a layer part by part, each on all of its threads, in the grid that is fastest ([`GroupStep`]), and all transform
+//! for it; what is not divided by channels (standardising, lowering, the loss, a pair prefix) or by samples (updates) each column,
+//! or row, does for itself. What the head node sends in a step does not grow with the number of workers, for they hand it on; but it
+//! takes its time. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace.
 //! Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
@@ -80,6 +81,10 @@ pub struct PhaseEstimate {
     pub training: f64,
     /// Seconds that training waits for transforms.
     pub transforms: f64,
+    /// Seconds of training that are only waiting for the head node's network card.
+    pub head_node: f64,
+    /// Bytes that the head node sends for a step, in the mean.
+    pub head_node_bytes: f64,
     /// Bytes that the trainer of the lowest layer keeps in the end.
     kept_bytes: u64,
     /// Bytes that a trainer holds besides, at most.
@@ -125,12 +130,18 @@ impl PhaseEstimate {
         }
         let step = loads.iter().copied().fold(0.0, f64::max);
         let idle = loads.iter().filter(|load| **load == 0.0).count();
-        let (mut training, mut transforms, mut arrived) = (0.0, 0.0, 0.0);
+        // Samples, to be transformed, and activations, to the first who hands them on.
+        let from_head_node = if lowest.from == 0 { row_bytes } else { sample_bytes + row_bytes };
+        let (mut training, mut transforms, mut head_node, mut arrived) = (0.0, 0.0, 0.0, 0.0);
         for arriving in arrivals(plan, stage, plan.epochs(phase), capacity) {
             let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent;
-            // A chain hands every activation on once, while its workers compute.
-            let handed_on = arriving * row_bytes / workers.network.bytes_per_second;
-            let busy = if groups[0].len() > 1 { busy.max(handed_on) } else { busy };
+            // On other machines; while workers compute.
+            let sending = match workers.count {
+                1 => 0.0,
+                _ => arriving * from_head_node / workers.network.bytes_per_second,
+            };
+            head_node += (sending - busy).max(0.0);
+            let busy = busy.max(sending);
             training += busy;
             transforms += match idle {
                 0 => arriving * transform / workers.count as f64,
@@ -141,7 +152,9 @@ impl PhaseEstimate {
         let kept_bytes = capacity.min(arrived.floor()).min(activations(plan) as f64) * row_bytes;
         let kept_bytes = kept_bytes as u64;
         let working_bytes = memory.into_iter().max().unwrap_or(0);
-        Self { training, transforms, kept_bytes, working_bytes }
+        let steps = (phase.steps.end - phase.steps.start) as f64;
+        let head_node_bytes = arrived * from_head_node / steps;
+        Self { training, transforms, head_node, head_node_bytes, kept_bytes, working_bytes }
     }
 }
 

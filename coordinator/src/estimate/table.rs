@@ -24,6 +24,8 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
     if estimates.len() > 1 {
         sharing(&mut text, plan);
         steps(&mut text, plan, rates, estimates);
+        alternatives(&mut text, plan, rates, estimates);
+        head_node(&mut text, plan, estimates);
     }
     limits(&mut text, plan, rates, kernel);
     text
@@ -159,6 +161,8 @@ fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
 
 /// Below this, what limits the workers is named.
 const WORTH_NAMING: f64 = 0.8;
+/// Grids that are shown for a layer.
+const ALTERNATIVES: usize = 5;
 
 /// What workers that share each layer divide, and what they exchange.
 fn sharing(text: &mut String, plan: &Plan) {
@@ -221,6 +225,50 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
                 )
                 .expect("text");
             }
+        }
+    }
+    text.push('\n');
+}
+
+/// Other grids of as many workers, for the largest number of them.
+fn alternatives(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, Estimate)]) {
+    let most = estimates.iter().map(|(workers, _)| *workers).max_by_key(|workers| workers.count);
+    let workers = most.expect("an estimate");
+    for member in plan.phases.iter().flat_map(|phase| &phase.members) {
+        let step = GroupStep::new(plan, member, rates, workers);
+        let all = step.alternatives(plan, member, rates, workers);
+        if all.len() < 2 {
+            continue;
+        }
+        let said = |step: &GroupStep| format!("{} {:.2}", step.grid, step.seconds.recip());
+        let said: Vec<String> = all.iter().take(ALTERNATIVES).map(said).collect();
+        let name = &plan.stage(member).spec.name;
+        writeln!(
+            text,
+            "Grids of {} for {name}, rows x columns, in steps/s: {}.",
+            step.grid.workers(),
+            said.join(", ")
+        )
+        .expect("text");
+    }
+}
+
+/// What the head node's network card holds up.
+fn head_node(text: &mut String, plan: &Plan, estimates: &[(Workers, Estimate)]) {
+    for (workers, estimate) in estimates {
+        for (phase, expected) in plan.phases.iter().zip(&estimate.phases) {
+            if expected.head_node < (1.0 - WORTH_NAMING) * expected.training {
+                continue;
+            }
+            let name = &plan.stage(&phase.members[0]).spec.name;
+            let bytes = ByteSize(expected.head_node_bytes as u64);
+            writeln!(
+                text,
+                "With {} workers the head node's network card is the limit of {name}: it sends {bytes} a step, \
+                 however many\nthey are. More --cache-memory, `wire = \"f16\"` or a faster card help.",
+                workers.count
+            )
+            .expect("text");
         }
     }
     text.push('\n');

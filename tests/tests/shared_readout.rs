@@ -1,6 +1,7 @@
 //! A readout that workers share: the same bits however many they are, and whoever of them is lost.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 use strata_tests::{Process, Sandbox, Worker, until};
@@ -21,17 +22,19 @@ const WIDE: [&str; 12] = [
     "data.flip=true",
 ];
 
-/// Runs it on workers; the summary of the readout without its seconds, and its weights.
-fn read_out(sandbox: &Sandbox, out: &str, words: &[&str]) -> (Value, Vec<u8>) {
+/// Runs it on workers; the summary of the readout without its seconds, and what its weights hash to.
+fn read_out(sandbox: &Sandbox, out: &str, words: &[&str]) -> (Value, u64) {
     let mut process = sandbox.start_run(out, &[&WIDE[..], words].concat());
     process.end().expect_success();
     found(sandbox, out)
 }
 
-fn found(sandbox: &Sandbox, out: &str) -> (Value, Vec<u8>) {
+fn found(sandbox: &Sandbox, out: &str) -> (Value, u64) {
     let mut readout = sandbox.run_dir(out).summary()["readout"].clone();
     readout.as_object_mut().expect("a table").remove("seconds");
-    (readout, fs::read(sandbox.path(out).join("readout.safetensors")).expect("weights"))
+    let mut hasher = DefaultHasher::new();
+    fs::read(sandbox.path(out).join("readout.safetensors")).expect("weights").hash(&mut hasher);
+    (readout, hasher.finish())
 }
 
 fn list(workers: &[Worker]) -> String {

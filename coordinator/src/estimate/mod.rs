@@ -222,12 +222,14 @@ fn readout(
     // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
     let longer = RANKED.min(learned as f64).max(width);
     let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
-    let features = samples * feature_seconds(plan, plan.stages.len(), width, rates, workers);
     // Of the features that a worker computes it sends all but its own to others, while it goes on computing.
-    let others = (workers.count - 1) as f64 / workers.count as f64;
-    let computed = samples / workers.count as f64 * width * plan.precision.bytes() as f64;
-    let handed_out = others * computed / workers.network.bytes_per_second;
-    (features.max(handed_out), passes * own_width * READ_OUT / threads + exchanged + rank)
+    let count = workers.count as f64;
+    let handed_out = if workers.count == 1 { width } else { width / count * (count - 1.0) / count };
+    let computed = samples * feature_seconds(plan, plan.stages.len(), handed_out, rates, workers);
+    let bytes = samples * handed_out * plan.precision.bytes() as f64;
+    let features =
+        if workers.count == 1 { computed } else { computed.max(bytes / workers.network.bytes_per_second) };
+    (features, passes * own_width * READ_OUT / threads + exchanged + rank)
 }
 
 /// Seconds in which those who share a readout exchange contributions to the logits of so many samples, a batch at a time: in two hops,
@@ -256,7 +258,7 @@ fn look(plan: &Plan, rates: &Rates, workers: Workers) -> (f64, f64) {
     seconds
 }
 
-/// Seconds of one sample's way through so many layers to `width` features.
+/// Seconds of one sample's way through so many layers to features, of which `width` go on from whoever computes them.
 fn feature_seconds(plan: &Plan, layers: usize, width: f64, rates: &Rates, workers: Workers) -> f64 {
     let sample = plan.mean_share() * plan.shape.len() as f64;
     let sent = (sample + width) * plan.precision.bytes() as f64;

@@ -149,7 +149,7 @@ impl ReadoutRun<'_> {
     /// The effective rank of features of which no more come here than it takes.
     async fn rank(&self, workers: &[Worker], taps: &LayerTaps) -> Result<Option<f64>, ReadoutError> {
         let Self { run, splits, precision, events, .. } = *self;
-        let mut stream = feature_stream(run, taps, &splits.train, false, precision, events);
+        let mut stream = feature_stream(run, taps, &splits.train, splits.flips, precision, events);
         stream.samples = stream.samples.min(RANKED);
         let features = layer_features(workers, &stream).await?;
         let ranked = tokio::task::spawn_blocking(move || rank(&features));
@@ -183,7 +183,7 @@ fn learn(
     Ok(Learned { parameters: readout.parameters(), correct })
 }
 
-/// Samples whose features the effective rank is taken of: enough to tell collapse, and a second's work.
+/// Samples, or mirror images of them where these come among the first, whose features the effective rank is taken of: enough to tell collapse, and a second's work.
 const RANKED: usize = 1000;
 
 /// None where the singular values do not come out, or are not finite.

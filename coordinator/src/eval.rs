@@ -71,13 +71,15 @@ pub async fn eval(place: &Location, wanted: Wanted, surroundings: &Surroundings)
                 );
             };
             if input {
-                return Ok(Found::Readout(sitting.read_out(&[], &Taps::Input, spec).await?.1));
+                return Ok(Found::Readout(sitting.read_out((&[], false), &Taps::Input, spec).await?.1));
             }
             let read = layers_to_read(&sitting, layers)?;
             sitting.frozen.truncate(read.len());
             let taps = sitting.taps(read);
             let read_out = async |sitting: &Sitting<RunDirReader>, workers: &[Worker]| {
-                Ok(sitting.read_out(workers, &taps, spec).await?.1)
+                // The run may be at work meanwhile.
+                let free = workers.iter().all(|worker| worker.description.training.is_empty());
+                Ok(sitting.read_out((workers, free), &taps, spec).await?.1)
             };
             Ok(Found::Readout(on_workers(&mut sitting, surroundings.retries, read_out).await?))
         }

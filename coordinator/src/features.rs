@@ -176,7 +176,8 @@ impl FeatureStream<'_> {
         Ok(())
     }
 
-    fn begin(&self) -> wire::TransformBegin {
+    /// What a worker has to know of it.
+    pub fn begin(&self) -> wire::TransformBegin {
         wire::TransformBegin {
             run: self.run.to_owned(),
             inputs: self.inputs as u64,
@@ -186,8 +187,9 @@ impl FeatureStream<'_> {
         }
     }
 
-    /// Prepares samples on a thread of their own, no more than a few jobs ahead.
-    fn produce(
+    /// Prepares the rows of all samples from `first` on, on a thread of their own, no more than a few jobs ahead. It ends with whoever
+    /// takes the jobs.
+    pub fn produce(
         &self,
         first: usize,
     ) -> (mpsc::Receiver<Job<()>>, tokio::task::JoinHandle<Result<(), UnfitSample>>) {
@@ -211,25 +213,30 @@ impl FeatureStream<'_> {
     }
 }
 
-/// The outputs of layers for all samples, and for their mirror images where `flips`, computed on all workers.
-pub async fn layer_features(
-    workers: &[Worker],
-    run: &str,
-    taps: &LayerTaps,
+/// The way of all samples, and of their mirror images where `flips`, to the outputs of layers.
+pub fn feature_stream<'a>(
+    run: &'a str,
+    taps: &'a LayerTaps,
     examples: &Arc<Examples>,
     flips: bool,
     precision: Precision,
-    events: &Events,
-) -> Result<Features, FeaturesError> {
+    events: &'a Events,
+) -> FeatureStream<'a> {
     let augmentation = if flips { Augmentation::FLIPS } else { Augmentation::NONE };
     let views = Views { examples: examples.clone(), augmentation };
     let variants = (0..augmentation.variants()).map(Variant);
     let keys: Vec<SampleKey> = variants.flat_map(|variant| keys_of(examples.len(), variant)).collect();
     let samples = keys.len();
     let rows = Arc::new(move |range, row_bytes| views.rows(&keys[range], precision, row_bytes));
-    let stream =
-        FeatureStream { run, taps, inputs: examples.shape().len(), samples, rows, precision, events };
-    let mut matrix = FeatureMatrix::new(samples, taps.features, precision);
+    FeatureStream { run, taps, inputs: examples.shape().len(), samples, rows, precision, events }
+}
+
+/// The outputs of layers for all samples of `stream`, computed on all workers.
+pub async fn layer_features(
+    workers: &[Worker],
+    stream: &FeatureStream<'_>,
+) -> Result<Features, FeaturesError> {
+    let mut matrix = FeatureMatrix::new(stream.samples, stream.taps.features, stream.precision);
     let appended = stream.pass_on(workers, 0, |rows| {
         matrix.append(rows);
         Ok(())

@@ -16,7 +16,7 @@ use source::{BadFile, Examples, NamedLabel, named_labels};
 use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::Events;
-use crate::features::{FeaturesError, LayerTaps, layer_features};
+use crate::features::{FeaturesError, LayerTaps, feature_stream, layer_features};
 use crate::readout::ReadoutError;
 use crate::split::Splits;
 use crate::summary::FewLabelsSummary;
@@ -177,7 +177,7 @@ impl FewLabelsRun<'_> {
 
     async fn features(&self, examples: &Arc<Examples>) -> Result<Features, FeaturesError> {
         let Self { workers, run, taps, precision, events, .. } = *self;
-        layer_features(workers, run, taps, examples, false, precision, events).await
+        layer_features(workers, &feature_stream(run, taps, examples, false, precision, events)).await
     }
 }
 

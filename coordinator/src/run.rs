@@ -339,7 +339,7 @@ impl Run {
             return Ok(Measured::WithoutLabels(self.sitting.look_without_labels(&workers).await?));
         };
         let taps = self.sitting.taps(plan.stages.iter().map(|stage| stage.tapped).collect());
-        let (parameters, summary) = self.sitting.read_out(&workers, &taps, spec).await?;
+        let (parameters, summary) = self.sitting.read_out((&workers, true), &taps, spec).await?;
         dir.save_readout(&parameters, &read)?;
         Ok(Measured::ByReadout(summary))
     }

@@ -161,19 +161,21 @@ impl<D> Sitting<D> {
         Taps::Layers(LayerTaps { features, widest: widest.max(self.plan.shape.len()), read })
     }
 
-    /// Trains and measures a readout of what `taps` names; its parameters, and what it reached.
+    /// Trains and measures a readout of what `taps` names; its parameters, and what it reached. `free`: whether no worker trains layers.
     pub async fn read_out(
         &self,
-        workers: &[Worker],
+        (workers, free): (&[Worker], bool),
         taps: &Taps,
         spec: ReadoutSpec,
     ) -> Result<(Tensors, ReadoutSummary), ReadoutError> {
         let Plan { precision, seed, .. } = &self.plan;
         let run = ReadoutRun {
             workers,
+            free,
             run: self.cluster.run(),
             taps,
             splits: &self.splits,
+            agreed: self.cluster.agreed(),
             precision: *precision,
             spec,
             seed: *seed,

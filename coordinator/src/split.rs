@@ -52,6 +52,15 @@ pub struct Splits {
     pub input: InputSpec,
 }
 
+impl Splits {
+    /// What the readout learns from, and then what else it is measured on, each with whether mirror images belong to it: the readout
+    /// learns from them where layers do, and is measured on images as they are.
+    pub fn parts(&self) -> Vec<(&Arc<Examples>, bool)> {
+        let measured = [&self.measure].into_iter().chain(&self.validation).map(|examples| (examples, false));
+        std::iter::once((&self.train, self.flips)).chain(measured).collect()
+    }
+}
+
 /// The training samples of a plan, and those that measure: held-out training samples, or else the test set and what is set
 /// aside for validation.
 pub fn split(plan: &Plan, set: DataSet) -> Result<Splits, ReadError> {

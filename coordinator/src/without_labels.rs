@@ -13,7 +13,7 @@ use source::Examples;
 use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::{Event, Events};
-use crate::features::{FeaturesError, Taps, input_features, layer_features};
+use crate::features::{FeaturesError, Taps, feature_stream, input_features, layer_features};
 use crate::split::Splits;
 use crate::summary::{LayerSummary, LayerWithoutLabels, WithoutLabels};
 
@@ -52,7 +52,9 @@ impl Look<'_> {
         for (taps, summary) in &self.layers {
             let Taps::Layers(taps) = taps else { unreachable!("layers are looked at") };
             let Self { workers, run, precision, events, .. } = self;
-            let features = layer_features(workers, run, taps, &examples, false, precision, events).await?;
+            let features =
+                layer_features(workers, &feature_stream(run, taps, &examples, false, precision, events))
+                    .await?;
             let width = features.width();
             let (effective_rank, here) = computed(features, neighbours).await;
             layers.push(LayerWithoutLabels {

@@ -77,6 +77,7 @@ type Reply<T> = Result<Response<T>, Status>;
 impl Worker for Manners {
     type TransformStream = BoxStream<wire::Rows>;
     type TrainStream = BoxStream<wire::TrainReply>;
+    type ReadOutStream = BoxStream<wire::ReadoutReply>;
     type ExchangeStream = BoxStream<wire::ExchangeMessage>;
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Reply<wire::WorkerDescription> {
@@ -136,6 +137,10 @@ impl Worker for Manners {
         // What else comes is taken and forgotten.
         tokio::spawn(async move { while let Ok(Some(_)) = requests.message().await {} });
         Ok(Response::new((self.train)(begin)))
+    }
+
+    async fn read_out(&self, _: Request<Streaming<wire::ReadoutRequest>>) -> Reply<Self::ReadOutStream> {
+        Err(Status::unimplemented("read_out"))
     }
 
     async fn exchange(&self, _: Request<Streaming<wire::ExchangeMessage>>) -> Reply<Self::ExchangeStream> {

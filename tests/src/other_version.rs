@@ -31,6 +31,7 @@ type Reply<T> = Result<Response<T>, Status>;
 impl Worker for Stranger {
     type TransformStream = BoxStream<wire::Rows>;
     type TrainStream = BoxStream<wire::TrainReply>;
+    type ReadOutStream = BoxStream<wire::ReadoutReply>;
     type ExchangeStream = BoxStream<wire::ExchangeMessage>;
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Reply<wire::WorkerDescription> {
@@ -55,6 +56,10 @@ impl Worker for Stranger {
 
     async fn train(&self, _: Request<Streaming<wire::TrainRequest>>) -> Reply<Self::TrainStream> {
         Err(Status::unimplemented("train"))
+    }
+
+    async fn read_out(&self, _: Request<Streaming<wire::ReadoutRequest>>) -> Reply<Self::ReadOutStream> {
+        Err(Status::unimplemented("read_out"))
     }
 
     async fn exchange(&self, _: Request<Streaming<wire::ExchangeMessage>>) -> Reply<Self::ExchangeStream> {

@@ -53,6 +53,14 @@ impl Busy {
         work()
     }
 
+    /// Waits for others in the midst of a computation, for as long as it takes: what follows is another one.
+    pub fn waiting<R>(&self, wait: impl FnOnce() -> R) -> R {
+        *self.since() = None;
+        let result = wait();
+        *self.since() = Some(Instant::now());
+        result
+    }
+
     /// Returns once a computation takes longer than it may, and how long it has taken by then.
     pub async fn stuck(&self) -> Duration {
         loop {

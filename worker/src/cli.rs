@@ -35,7 +35,7 @@ pub struct Cli {
     /// Threads that compute [default: one for each core that it may use].
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Memory for kept activations, such as 2GiB [default: a quarter of the memory that it may use].
+    /// Memory for kept activations, and then for features that the readout reads, such as 2GiB [default: a quarter of the memory that it may use].
     #[arg(long, value_name = "SIZE")]
     pub cache_memory: Option<ByteSize>,
     /// Certificates: with them, only who has one of the same authority gets in.

@@ -1,4 +1,4 @@
-//! A round of sums over those who share a layer: a state machine from slices to slices, without a socket.
+//! A round of sums over those who share a layer, or a readout: a state machine from slices to slices, without a socket.
 //!
 //! The numbers of a round are cut into as many slices as there are members in its [`Circle`]. Each member sends its sums over its
 //! nodes of the tree of parts ([`scff::sum_tree`]), slice j of them to member j; member j adds slice j up over all nodes, and sends
@@ -14,7 +14,8 @@ use proto::limits::PAYLOAD_BYTES;
 use proto::{WireError, wire};
 use scff::goodness::Loss;
 use scff::sum_tree::{Addend, add_up, total};
-use scff::train::{NodeSums, Round, Sums};
+use scff::train::{self, NodeSums, Sums};
+use wire::Round;
 
 use crate::circle::Circle;
 
@@ -148,8 +149,8 @@ impl Exchange {
             .flat_map(|(member, losses)| member.nodes.iter().cloned().zip(losses.iter().copied()))
             .collect();
         let loss = match self.head.round {
-            Round::Goodness => Loss::default(),
             Round::Gradient => total(&losses, |one, other| one + other),
+            _ => Loss::default(),
         };
         Sums { numbers: self.totals, loss }
     }
@@ -216,8 +217,7 @@ impl Head {
     /// That a message is the next one, after so many numbers.
     fn check(self, slice: &wire::Slice, come: usize) -> Result<(), WireError> {
         let named = |name: &str, number: i32| format!("{name} ({number})");
-        let Self { step, kind, .. } = self;
-        let round = round_on_the_wire(self.round);
+        let Self { step, round, kind } = self;
         if slice.step != step {
             return Err(WireError::new("slice.step", slice.step, step));
         }
@@ -244,7 +244,7 @@ impl Head {
         let bytes = Bytes::from(bytes);
         let message = |start: usize| wire::Slice {
             step: self.step,
-            round: round_on_the_wire(self.round).into(),
+            round: self.round.into(),
             kind: self.kind.into(),
             first: (start / NUMBER) as u64,
             payload: bytes.slice(start..bytes.len().min(start + PAYLOAD_BYTES)),
@@ -258,10 +258,11 @@ impl Head {
 // A message holds whole numbers.
 const _: () = assert!(PAYLOAD_BYTES.is_multiple_of(NUMBER));
 
-fn round_on_the_wire(round: Round) -> wire::Round {
+/// A round of a step of a layer.
+pub fn on_the_wire(round: train::Round) -> Round {
     match round {
-        Round::Goodness => wire::Round::Goodness,
-        Round::Gradient => wire::Round::Gradient,
+        train::Round::Goodness => Round::Goodness,
+        train::Round::Gradient => Round::Gradient,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a worker counts for whoever watches it.
 
 use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use prost::Message;
+use prost::Message as _;
 use proto::wire;
+use proto::wire::exchange_message::Message;
 use proto::wire::train_reply::Reply;
 use proto::wire::train_request::Request;
 use scff::batch::LayerIndex;
@@ -69,9 +70,27 @@ impl Meters {
         self.received.with_label_values(&[kind]).inc_by(bytes as u64);
     }
 
+    /// Counts what has come of another who shares a layer or a readout.
+    pub fn received_of_peer(&self, message: &wire::ExchangeMessage) {
+        self.received_bytes(kind(message), message.encoded_len());
+    }
+
+    /// Counts what goes to another who shares a layer or a readout.
+    pub fn sent_to_peer(&self, message: &wire::ExchangeMessage) {
+        self.sent.with_label_values(&[kind(message)]).inc_by(message.encoded_len() as u64);
+    }
+
     /// Counts rows that go out.
     pub fn sent_rows(&self, rows: &wire::Rows) {
         self.sent.with_label_values(&["rows"]).inc_by(rows.encoded_len() as u64);
+    }
+}
+
+fn kind(message: &wire::ExchangeMessage) -> &'static str {
+    match &message.message {
+        Some(Message::Columns(_)) => "features",
+        Some(Message::Slice(_)) => "sums",
+        Some(Message::Introduction(_)) | None => "control",
     }
 }
 
@@ -94,16 +113,6 @@ impl LayerMeters {
             Request::Rows(_) => "rows",
         };
         self.meters.received_bytes(kind, request.encoded_len());
-    }
-
-    /// Counts a slice of another who shares the layer.
-    pub fn received_slice(&self, message: &wire::ExchangeMessage) {
-        self.meters.received_bytes("sums", message.encoded_len());
-    }
-
-    /// Counts a slice for another who shares the layer.
-    pub fn sent_slice(&self, message: &wire::ExchangeMessage) {
-        self.meters.sent.with_label_values(&["sums"]).inc_by(message.encoded_len() as u64);
     }
 
     /// Counts a reply of a training stream that goes out.

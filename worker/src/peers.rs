@@ -40,14 +40,15 @@ use tonic::Streaming;
 use tonic::codegen::BoxStream;
 
 use crate::activity::Call;
+use crate::columns::Store;
 use crate::exchange::Letter;
 use crate::group::reach;
 use crate::meetings::{Expectation, Meeting, Visit};
-use crate::meters::LayerMeters;
+use crate::meters::Meters;
 use crate::node::Node;
+use crate::party::Party;
 use crate::refusal::Refusal;
 use crate::run::RunName;
-use crate::stage::StagePlan;
 
 /// How long hearsay waits for a better reason.
 pub const MOMENT: Duration = Duration::from_millis(300);
@@ -66,14 +67,14 @@ pub struct Invitations(BTreeMap<usize, Expectation<Visit>>);
 
 impl Invitations {
     /// Expects those above this worker in the list.
-    pub fn of(node: &Node, plan: &StagePlan) -> Self {
-        let share = &plan.share;
+    pub fn of(node: &Node, party: &Party) -> Self {
         let expect = |place: usize| {
-            let (run, layer, attempt) = (plan.run.clone(), plan.layer, plan.attempt);
-            let caller = share.group[place].identity;
+            let (run, layer, attempt) = (party.run.clone(), party.layer, party.attempt);
+            let caller = party.group[place].identity;
             (place, node.meetings.expect(Meeting { run, layer, attempt, caller }))
         };
-        Self(share.peers().filter(|place| *place < share.place).map(expect).collect())
+        let above = party.peers.iter().copied().filter(|place| *place < party.place);
+        Self(above.map(expect).collect())
     }
 }
 
@@ -97,6 +98,11 @@ impl Post {
         let _ = self.0[&to].letters.send(wire::ExchangeMessage { message: Some(Message::Slice(slice)) });
     }
 
+    /// The same of features. How many there may be on their way is for whoever sends samples to limit.
+    pub fn send_columns(&self, to: usize, columns: wire::Columns) {
+        let _ = self.0[&to].letters.send(wire::ExchangeMessage { message: Some(Message::Columns(columns)) });
+    }
+
     /// Waits for what a peer sends next; for a thread.
     pub fn receive(&mut self, from: usize) -> Result<wire::Slice, Refusal> {
         let line = self.0.get_mut(&from).expect("a peer");
@@ -110,26 +116,26 @@ impl Peers {
         Self { streams: JoinSet::new(), over: CancellationToken::new() }
     }
 
-    /// Calls those below this worker in the list, and awaits those above it.
+    /// Calls those below this worker in the list, and awaits those above it. Features that they send go to `store`, where there is
+    /// any.
     pub fn open(
         &mut self,
         node: &Node,
-        plan: &StagePlan,
+        party: &Party,
         mut invitations: Invitations,
-        meters: &LayerMeters,
+        store: Option<&Arc<Store>>,
     ) -> Post {
-        let share = &plan.share;
-        let lines = share.peers().map(|place| {
+        let lines = party.peers.iter().map(|&place| {
             let (letters, outgoing) = mpsc::unbounded_channel();
             let (incoming, slices) = mpsc::channel(ROOM);
-            let peer = share.group[place].clone();
+            let peer = party.group[place].clone();
             let opening = if let Some(expectation) = invitations.0.remove(&place) {
-                Opening::Awaited(expectation, plan.step_limit)
+                Opening::Awaited(expectation, party.patience)
             } else {
                 let introduction = wire::Introduction {
-                    run: plan.run.to_string(),
-                    layer: plan.layer.0,
-                    attempt: plan.attempt,
+                    run: party.run.to_string(),
+                    layer: party.layer.0,
+                    attempt: party.attempt,
                     from: node.identity,
                     to: peer.identity,
                 };
@@ -137,8 +143,8 @@ impl Peers {
                 letters.send(first).expect("the other end is here");
                 Opening::Called(node.dialer.clone())
             };
-            let (over, meters) = (self.over.clone(), meters.clone());
-            let reading = Reading { peer, incoming, over, meters };
+            let (over, meters) = (self.over.clone(), node.meters.clone());
+            let reading = Reading { peer, incoming, store: store.cloned(), over, meters };
             self.streams.spawn(reading.run(opening, outgoing));
             (place, Line { letters, slices })
         });
@@ -183,8 +189,10 @@ impl Open {
 struct Reading {
     peer: wire::Shard,
     incoming: mpsc::Sender<Result<wire::Slice, Refusal>>,
+    /// Where features go.
+    store: Option<Arc<Store>>,
     over: CancellationToken,
-    meters: LayerMeters,
+    meters: Meters,
 }
 
 impl Reading {
@@ -196,7 +204,7 @@ impl Reading {
         match opened {
             Ok(open) => self.read(open).await,
             Err(refused) => {
-                let _ = self.incoming.send(Err(Refusal::unheard(&self.peer, refused))).await;
+                let _ = self.incoming.send(Err(self.unheard(&refused))).await;
             }
         }
     }
@@ -205,7 +213,7 @@ impl Reading {
         let letters = UnboundedReceiverStream::new(letters);
         let meters = self.meters.clone();
         let letters = letters.map(move |letter| {
-            meters.sent_slice(&letter);
+            meters.sent_to_peer(&letter);
             letter
         });
         match opening {
@@ -233,16 +241,21 @@ impl Reading {
     async fn read(self, mut open: Open) {
         let reading = async {
             loop {
-                let slice = match open.slices.message().await {
+                let message = match open.slices.message().await {
                     Ok(Some(message)) => {
-                        self.meters.received_slice(&message);
-                        self.slice(message)
+                        self.meters.received_of_peer(&message);
+                        self.take(message)
                     }
                     Ok(None) => {
                         let ended = Refused::passing(Reason::Broken, "it has ended its stream".to_owned());
                         Err(Refusal::unheard(&self.peer, ended))
                     }
-                    Err(status) => Err(Refusal::unheard(&self.peer, open.refused(&status))),
+                    Err(status) => Err(self.unheard(&open.refused(&status))),
+                };
+                let slice = match message {
+                    Ok(Some(slice)) => Ok(slice),
+                    Ok(None) => continue,
+                    Err(refusal) => Err(refusal),
                 };
                 let ended = slice.is_err();
                 // Nobody takes it where the thread has done its part.
@@ -260,16 +273,36 @@ impl Reading {
         std::future::pending::<()>().await;
     }
 
-    fn slice(&self, message: wire::ExchangeMessage) -> Result<wire::Slice, Refusal> {
-        match message.message {
-            Some(Message::Slice(slice)) => Ok(slice),
-            other => {
-                let found = if other.is_some() { "another introduction" } else { "nothing" };
-                let message = WireError::new("message", found, "a `slice`").to_string();
-                let refused = Refused { reason: Reason::Malformed, passing: false, message, whose: None };
-                Err(Refusal::sharer(&self.peer, refused))
+    /// Takes a message in; a slice is for the thread.
+    fn take(&self, message: wire::ExchangeMessage) -> Result<Option<wire::Slice>, Refusal> {
+        let expected = if self.store.is_some() { "a `slice` or `columns`" } else { "a `slice`" };
+        let error = match (message.message, &self.store) {
+            (Some(Message::Slice(slice)), _) => return Ok(Some(slice)),
+            (Some(Message::Columns(columns)), Some(store)) => match store.put(&columns) {
+                Ok(()) => return Ok(None),
+                Err(error) => error,
+            },
+            (Some(Message::Columns(_)), None) => WireError::new("message", "columns", expected),
+            (Some(Message::Introduction(_)), _) => {
+                WireError::new("message", "another introduction", expected)
             }
+            (None, _) => WireError::new("message", "nothing", expected),
+        };
+        let malformed =
+            || Refused { reason: Reason::Malformed, passing: false, message: error.to_string(), whose: None };
+        if let Some(store) = &self.store {
+            store.fail(Refusal::sharer(&self.peer, malformed()));
         }
+        Err(Refusal::sharer(&self.peer, malformed()))
+    }
+
+    /// That nothing is heard of the peer. While features are on their way nobody waits for slices, and it is the store that says so.
+    fn unheard(&self, refused: &Refused) -> Refusal {
+        let unheard = || Refusal::unheard(&self.peer, refused.clone());
+        if let Some(store) = &self.store {
+            store.fail(unheard());
+        }
+        unheard()
     }
 }
 

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::activity::Call;
 use crate::node::Node;
 use crate::refusal::Refusal;
-use crate::{describe, hosting, peers, train, transform};
+use crate::{describe, hosting, peers, readout, train, transform};
 
 /// `strata.v1.Worker`.
 pub struct Service {
@@ -28,6 +28,7 @@ impl Service {
 impl Worker for Service {
     type TransformStream = transform::Replies;
     type TrainStream = train::Replies;
+    type ReadOutStream = readout::Replies;
     type ExchangeStream = BoxStream<wire::ExchangeMessage>;
 
     async fn describe(
@@ -85,6 +86,15 @@ impl Worker for Service {
     ) -> Result<Response<Self::TrainStream>, Status> {
         let call = Call::of(&requests);
         Ok(Response::new(train::stream(Arc::clone(&self.node), requests.into_inner(), call)))
+    }
+
+    async fn read_out(
+        &self,
+        requests: Request<Streaming<wire::ReadoutRequest>>,
+    ) -> Result<Response<Self::ReadOutStream>, Status> {
+        let call = Call::of(&requests);
+        call.by_coordinator("training a readout")?;
+        Ok(Response::new(readout::stream(Arc::clone(&self.node), requests.into_inner(), call)))
     }
 
     async fn exchange(

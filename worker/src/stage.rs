@@ -13,6 +13,7 @@ use scff::layer::LayerSpec;
 use scff::train::{Hyperparameters, PassOn};
 
 use crate::hosted::Hosted;
+use crate::party::Party;
 use crate::refusal::Refusal;
 use crate::run::RunName;
 use crate::share::Share;
@@ -147,6 +148,20 @@ impl StagePlan {
         Ok(plan)
     }
 
+    /// Those who share the layer.
+    pub fn party(&self) -> Party {
+        let Self { run, layer, attempt, share, step_limit, .. } = self;
+        Party {
+            run: run.clone(),
+            layer: *layer,
+            attempt: *attempt,
+            group: share.group.clone(),
+            place: share.place,
+            peers: share.peers().collect(),
+            patience: *step_limit,
+        }
+    }
+
     /// Memory of the machine, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
@@ -190,14 +205,16 @@ impl StagePlan {
     }
 }
 
-fn between(field: &'static str, number: u64, least: usize, most: usize) -> Result<usize, WireError> {
+/// A number within bounds.
+pub fn between(field: &'static str, number: u64, least: usize, most: usize) -> Result<usize, WireError> {
     match usize::try_from(number) {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(WireError::new(field, number, format_args!("{least} to {most}"))),
     }
 }
 
-fn step_limit(seconds: u32) -> Result<Duration, WireError> {
+/// How long a step may take, as `silence_seconds` says.
+pub fn step_limit(seconds: u32) -> Result<Duration, WireError> {
     match seconds {
         1.. => Ok(Duration::from_secs(seconds.into())),
         0 => Err(WireError::new("silence_seconds", 0, "at least 1")),

@@ -97,7 +97,8 @@ async fn converse(
     if plan.share.is_first() {
         call.by_coordinator("training, but as a lower part of a group,")?;
     }
-    let invitations = Invitations::of(node, &plan);
+    let party = plan.party();
+    let invitations = Invitations::of(node, &party);
     let state = Assembly::new("state_length", plan.state_length, plan.memory_bytes())?;
     let taken = timeout(plan.step_limit, node.slot.take(&plan.run, plan.attempt, plan.layer)).await;
     let (seat, turn) = taken.map_err(|_| Refusal::Stuck { taken: plan.step_limit })??;
@@ -106,7 +107,7 @@ async fn converse(
     let (instructions, thread_instructions) = mpsc::channel(BATCHES_AHEAD);
     let (thread_replies, replies) = mpsc::channel(1);
     let meters = node.meters.of_layer(plan.layer, plan.shape.size);
-    let post = peers.open(node, &plan, invitations, &meters);
+    let post = peers.open(node, &party, invitations, None);
     let channels = Channels { instructions: thread_instructions, post };
     let session = Session::new(plan.shape, state);
     let (name, busy) = (format!("train-{}", plan.layer.0), node.compute.busy(plan.step_limit));

@@ -33,7 +33,7 @@ const AHEAD: usize = 2;
 const LENGTH_BYTES: usize = 5;
 
 /// Rows that are under way on the pool.
-type PendingRows = Pending<Result<wire::Rows, Refusal>>;
+pub type PendingRows = Pending<Result<wire::Rows, Refusal>>;
 
 /// A stream of replies.
 pub type Replies = Pin<Box<dyn Stream<Item = Result<wire::Rows, Status>> + Send>>;
@@ -84,7 +84,7 @@ async fn take_in(
         };
         node.meters.received_bytes("rows", rows.encoded_len());
         node.meters.transformed.inc_by(u64::from(rows.rows));
-        let rows = RowBytes::parse(rows, passage.length, passage.precision, passage.limit)?;
+        let rows = passage.rows(rows)?;
         // Room first: what is started counts as under way.
         let Ok(room) = queue.reserve().await else { break };
         room.send(Ok(passage.clone().start(node, rows)));
@@ -100,7 +100,7 @@ async fn next(requests: &mut Streaming<wire::TransformRequest>) -> Result<Option
 }
 
 /// The way of a row through the layers.
-struct Passage {
+pub struct Passage {
     layers: Vec<Arc<FrozenLayer>>,
     taps: Vec<bool>,
     length: RowLength,
@@ -110,7 +110,8 @@ struct Passage {
 }
 
 impl Passage {
-    fn parse(begin: wire::TransformBegin, run: &RunName, node: &Node) -> Result<Self, Refusal> {
+    /// The way that a message names, through layers that are hosted here.
+    pub fn parse(begin: wire::TransformBegin, run: &RunName, node: &Node) -> Result<Self, Refusal> {
         let precision = Precision::try_from(begin.wire)?;
         let inputs = usize::try_from(begin.inputs).unwrap_or(usize::MAX);
         if !(1..=ELEMENTS).contains(&inputs) {
@@ -140,6 +141,22 @@ impl Passage {
         Ok(passage)
     }
 
+    /// Rows that come in.
+    pub fn rows(&self, rows: wire::Rows) -> Result<RowBytes, WireError> {
+        RowBytes::parse(rows, self.length, self.precision, self.limit)
+    }
+
+    /// Precision of what comes in and goes out.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Features of a sample: 0 where no layer's outputs are read.
+    pub fn features(&self) -> usize {
+        let tapped = self.layers.iter().zip(&self.taps).filter(|(_, tap)| **tap);
+        tapped.map(|(layer, _)| layer.spec().features()).sum()
+    }
+
     /// Bytes of a row that comes in.
     fn row_bytes(&self) -> usize {
         self.length.longest() * self.precision.bytes()
@@ -151,15 +168,14 @@ impl Passage {
             return self.row_bytes();
         }
         let outputs = |layer: &Arc<FrozenLayer>| layer.spec().outputs();
-        let tapped = self.layers.iter().zip(&self.taps).filter(|(_, tap)| **tap);
-        let features = tapped.map(|(layer, _)| layer.spec().features()).sum::<usize>();
-        let widest =
-            self.layers.iter().map(outputs).max().unwrap_or(0).max(features).max(self.length.longest());
+        let outputs = self.layers.iter().map(outputs).max().unwrap_or(0);
+        let widest = outputs.max(self.features()).max(self.length.longest());
         let length = if matches!(self.length, RowLength::Sequences { .. }) { LENGTH_BYTES } else { 0 };
         widest * size_of::<f32>() + length
     }
 
-    fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> PendingRows {
+    /// Sends rows on their way.
+    pub fn start(self: Arc<Self>, node: &Node, rows: RowBytes) -> PendingRows {
         if self.layers.is_empty() {
             // What passes no layer is passed on as it came.
             return Pending::ready(Ok(rows.into()));

@@ -33,7 +33,7 @@ pub struct ClusterArgs {
     /// Threads of each local worker [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Memory that each local worker may fill with kept activations, such as 4GiB
+    /// Memory that each local worker may fill with kept activations, and then with features that the readout reads, such as 4GiB
     /// [default: a quarter of the machine's memory, shared among them].
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,

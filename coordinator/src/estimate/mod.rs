@@ -23,7 +23,7 @@ mod rates;
 mod table;
 mod work;
 
-use scff::readout::ReadoutSpec;
+use scff::readout::{BLOCK, ReadoutSpec};
 
 use crate::grid::Grids;
 use crate::plan::{Member, Phase, Plan};
@@ -42,8 +42,8 @@ pub use work::pass_rate;
 const SEND: f64 = 2e-9;
 /// Seconds of a core for one feature of one sample in a step of the readout: reading it, two products, and dropout.
 const READ_OUT: f64 = 1.7e-9;
-/// Features that a thread of the readout takes at a time.
-const READOUT_BLOCK: usize = 1024;
+/// Classes of the known data sets; a plan does not know those of others.
+const CLASSES: f64 = 10.0;
 /// Samples whose effective rank is computed, at most, and operations a second of LAPACK on one thread.
 const RANKED: f64 = 1000.0;
 const RANKING: f64 = 20e9;
@@ -57,7 +57,7 @@ pub struct Estimate {
     pub phases: Vec<PhaseEstimate>,
     /// Seconds of computing the features that are measured, on all workers.
     pub features: f64,
-    /// Seconds of training and measuring the readout on them, or of what needs no labels, on the head node.
+    /// Seconds of training and measuring the readout on them, which workers share, or of what needs no labels, on the head node.
     pub readout: f64,
 }
 
@@ -210,15 +210,37 @@ fn readout(
     let learned = plan.labelled_samples as usize;
     let samples = (learned * plan.readout_views() + measured) as f64;
     let width = plan.features() as f64;
-    let threads = rates.threads.min(plan.features().div_ceil(READOUT_BLOCK)) as f64;
+    // Who has most blocks of features holds up the others.
+    let blocks = plan.features().div_ceil(BLOCK);
+    let own_blocks = blocks.div_ceil(workers.count);
+    let threads = rates.threads.min(own_blocks) as f64;
+    let own_width = (own_blocks * BLOCK).min(plan.features()) as f64;
     // Every epoch, and once more to measure.
     let passes = learned as f64 * (f64::from(spec.epochs) + 1.0) + measured as f64;
+    let exchanged = exchanged_logits(spec, passes, workers);
     let ranked = RANKED.min(learned as f64).min(width);
     // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
     let longer = RANKED.min(learned as f64).max(width);
     let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
-    let features = samples * feature_seconds(plan, plan.stages.len(), width, rates, workers);
-    (features, passes * width * READ_OUT / threads + rank)
+    // Of the features that a worker computes it sends all but its own to others, while it goes on computing.
+    let count = workers.count as f64;
+    let handed_out = if workers.count == 1 { width } else { width / count * (count - 1.0) / count };
+    let computed = samples * feature_seconds(plan, plan.stages.len(), handed_out, rates, workers);
+    let bytes = samples * handed_out * plan.precision.bytes() as f64;
+    let features =
+        if workers.count == 1 { computed } else { computed.max(bytes / workers.network.bytes_per_second) };
+    (features, passes * own_width * READ_OUT / threads + exchanged + rank)
+}
+
+/// Seconds in which those who share a readout exchange contributions to the logits of so many samples, a batch at a time: in two hops,
+/// each sends 2 (n - 1) / n of them.
+fn exchanged_logits(spec: &ReadoutSpec, passes: f64, workers: Workers) -> f64 {
+    if workers.count == 1 {
+        return 0.0;
+    }
+    let sent = 2.0 * (workers.count - 1) as f64 / workers.count as f64 * 4.0 * CLASSES;
+    let batches = passes / spec.batch as f64;
+    batches * workers.network.round_trip + passes * sent / workers.network.bytes_per_second
 }
 
 /// Seconds of computing the features of each layer for the samples that are looked at without labels, and of their measures.
@@ -236,7 +258,7 @@ fn look(plan: &Plan, rates: &Rates, workers: Workers) -> (f64, f64) {
     seconds
 }
 
-/// Seconds of one sample's way through so many layers to `width` features.
+/// Seconds of one sample's way through so many layers to features, of which `width` go on from whoever computes them.
 fn feature_seconds(plan: &Plan, layers: usize, width: f64, rates: &Rates, workers: Workers) -> f64 {
     let sample = plan.mean_share() * plan.shape.len() as f64;
     let sent = (sample + width) * plan.precision.bytes() as f64;
@@ -404,6 +426,14 @@ mod tests {
         let parts = |plan: Plan, layer: usize| plan.parts(&plan.stages[layer]).channels.len();
         assert_eq!([1, 2].map(|layer| parts(fixture::cifar_10(), layer)), [8, 16]);
         assert_eq!(parts(fixture::stl10(), 3), 64);
+    }
+
+    #[test]
+    fn workers_divide_the_readout_and_exchange_logits() {
+        let plan = fixture::cifar_10();
+        let readout = |count| estimate(&plan, 10_000, count, 6 * GIB).readout;
+        let [one, four, sixteen] = [1, 4, 16].map(readout);
+        assert!(four < 0.5 * one && sixteen < four, "{one} {four} {sixteen}");
     }
 
     #[test]

@@ -24,4 +24,4 @@ mod attempt;
 
 pub use attempt::{Assignment, PhaseRun, save_checkpoint};
 pub use error::PhaseError;
-pub use shares::WorkerRates;
+pub use shares::{WorkerRates, share_out};

@@ -80,7 +80,7 @@ fn ranges(parts: &[Range<usize>], weights: &[f64]) -> Vec<Range<usize>> {
 }
 
 /// Shares `count` things out in proportion to `weights`, at least one to each: the largest remainders are rounded up.
-fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
+pub fn share_out(count: usize, weights: &[f64]) -> Vec<usize> {
     assert!(count >= weights.len(), "something for everybody");
     let total: f64 = weights.iter().sum();
     let exact = |place: usize| count as f64 * weights[place] / total;

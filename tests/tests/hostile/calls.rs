@@ -23,6 +23,7 @@ pub struct Call {
 const DESCRIBE: &str = "/strata.v1.Worker/Describe";
 const TRAIN: &str = "/strata.v1.Worker/Train";
 const TRANSFORM: &str = "/strata.v1.Worker/Transform";
+const READ_OUT: &str = "/strata.v1.Worker/ReadOut";
 const EXCHANGE: &str = "/strata.v1.Worker/Exchange";
 const HOST: &str = "/strata.v1.Worker/HostLayer";
 const USE: &str = "/strata.v1.Worker/UseKernel";
@@ -174,6 +175,16 @@ fn others() -> Vec<Call> {
             TRANSFORM,
             // `inputs`: 3, `layers`: 2, `wire`: 1.
             begin(&[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat()),
+            PRECONDITION,
+            "layer 0 is not hosted",
+        ),
+        call("a readout that ends before it begins", READ_OUT, vec![], INVALID, "`begin` first"),
+        call("a readout of nothing", READ_OUT, begin(b""), INVALID, "transform: found nothing"),
+        call(
+            "a readout of layers that are not there",
+            READ_OUT,
+            // `transform`, of `inputs`: 3, `layers`: 2, `wire`: 1.
+            begin(&field(1, 11, &[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat())),
             PRECONDITION,
             "layer 0 is not hosted",
         ),

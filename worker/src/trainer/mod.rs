@@ -18,12 +18,10 @@ use proto::state::{Header, decode_state, encode_state, parts, sha256};
 use proto::wire::train_reply::Reply;
 use proto::{WireError, wire};
 use scff::batch::Step;
-use scff::train::{
-    Half, PairedSamples, Partial, Progress, Round, StepReport, Sums, TrainingLayer, TrainingStage,
-};
+use scff::train::{Half, PairedSamples, Partial, Progress, StepReport, Sums, TrainingLayer, TrainingStage};
 
 use crate::compute::Compute;
-use crate::exchange::{Exchange, Letter};
+use crate::exchange::{Exchange, Letter, on_the_wire};
 use crate::refusal::Refusal;
 use crate::samples::encode;
 use crate::session::{ArrivedBatch, Instruction};
@@ -169,11 +167,11 @@ impl Trainer {
         let circle = share.circle(round);
         if circle.is_alone() {
             let sums = self.compute.install(|| partial.total());
-            return self.proceed(begun, round, sums);
+            return self.proceed(begun, on_the_wire(round), sums);
         }
         begun.exchanged_bytes += share.exchanged_bytes(round, partial.numbers()) as u64;
         let own = self.compute.install(|| partial.node_sums());
-        let (exchange, letters) = Exchange::begin(circle.clone(), begun.step.0, round, &own);
+        let (exchange, letters) = Exchange::begin(circle.clone(), begun.step.0, on_the_wire(round), &own);
         // The next step's maps need the weights that the sums lead to: nothing of it can be done meanwhile.
         self.doing = Doing::Exchanging(begun, exchange);
         Ok(letters.into_iter().map(Outgoing::Letter).collect())
@@ -208,11 +206,16 @@ impl Trainer {
 
     /// What follows upon the sums of a round, unless it would spoil the layer: all who take part have the same sums, so all or
     /// none.
-    fn proceed(&mut self, begun: Box<Begun>, round: Round, sums: Sums) -> Result<Vec<Outgoing>, Refusal> {
+    fn proceed(
+        &mut self,
+        begun: Box<Begun>,
+        round: wire::Round,
+        sums: Sums,
+    ) -> Result<Vec<Outgoing>, Refusal> {
         if !sums.is_finite() {
             let what = match round {
-                Round::Goodness => "goodness",
-                Round::Gradient => "a gradient or the loss",
+                wire::Round::Goodness => "goodness",
+                _ => "a gradient or the loss",
             };
             return Err(self.plan.not_finite(what, begun.step));
         }

@@ -8,6 +8,7 @@ mod exchange;
 mod life;
 mod live;
 mod process;
+mod readout;
 mod refusals;
 mod sequences;
 mod training;

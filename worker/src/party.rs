@@ -1,0 +1,27 @@
+//! Those who share a layer or a readout, as their streams to each other see it.
+
+use std::time::Duration;
+
+use proto::wire;
+use scff::batch::LayerIndex;
+
+use crate::run::RunName;
+
+/// Workers that share something, one of which is this one.
+#[derive(Clone, Debug)]
+pub struct Party {
+    /// The run.
+    pub run: RunName,
+    /// The layer that they share; of a readout, how many are below it.
+    pub layer: LayerIndex,
+    /// The attempt at it.
+    pub attempt: u64,
+    /// All of them.
+    pub group: Vec<wire::Shard>,
+    /// Which of them this worker is.
+    pub place: usize,
+    /// With whom it exchanges anything, by their places.
+    pub peers: Vec<usize>,
+    /// How long it waits for another's call.
+    pub patience: Duration,
+}

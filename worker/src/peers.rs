@@ -129,21 +129,19 @@ impl Peers {
             let (letters, outgoing) = mpsc::unbounded_channel();
             let (incoming, slices) = mpsc::channel(ROOM);
             let peer = party.group[place].clone();
-            let opening = match invitations.0.remove(&place) {
-                Some(expectation) => Opening::Awaited(expectation, party.patience),
-                None => {
-                    let introduction = wire::Introduction {
-                        run: party.run.to_string(),
-                        layer: party.layer.0,
-                        attempt: party.attempt,
-                        from: node.identity,
-                        to: peer.identity,
-                    };
-                    let message = Message::Introduction(introduction);
-                    let introduced = letters.send(wire::ExchangeMessage { message: Some(message) });
-                    introduced.expect("the other end is here");
-                    Opening::Called(node.dialer.clone())
-                }
+            let opening = if let Some(expectation) = invitations.0.remove(&place) {
+                Opening::Awaited(expectation, party.patience)
+            } else {
+                let introduction = wire::Introduction {
+                    run: party.run.to_string(),
+                    layer: party.layer.0,
+                    attempt: party.attempt,
+                    from: node.identity,
+                    to: peer.identity,
+                };
+                let first = wire::ExchangeMessage { message: Some(Message::Introduction(introduction)) };
+                letters.send(first).expect("the other end is here");
+                Opening::Called(node.dialer.clone())
             };
             let (over, meters) = (self.over.clone(), node.meters.clone());
             let reading = Reading { peer, incoming, store: store.cloned(), over, meters };

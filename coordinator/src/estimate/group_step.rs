@@ -90,12 +90,10 @@ impl Parted {
         let (row, column) = (largest(finest.rows, grid.rows), largest(finest.columns, grid.columns));
         let Exchanged { goodness, gradient } = exchanged(plan, stage);
         // Each sends its sums of all slices but its own, and the totals of its own to all others.
-        let round = |members: usize, bytes: f64| match members {
-            1 => 0.0,
-            _ => {
-                let sent = 2.0 * (members - 1) as f64 / members as f64 * bytes;
-                2.0 * (network.round_trip / 2.0 + HOP) + sent / network.bytes_per_second
-            }
+        let round = |members: usize, bytes: f64| {
+            let sent = 2.0 * (members - 1) as f64 / members as f64 * bytes;
+            let hops = if members > 1 { 2.0 } else { 0.0 };
+            hops * (network.round_trip / 2.0 + HOP) + sent / network.bytes_per_second
         };
         let rounds = round(grid.columns, row * goodness) + round(grid.rows, column * gradient);
         let exchange = if grid == Grid::ONE { 0.0 } else { WAIT + rounds };

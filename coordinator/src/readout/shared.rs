@@ -207,7 +207,7 @@ impl SharedReadout<'_> {
             }
             Some(Reply::Epoch(_)) => {}
             Some(Reply::Measured(wire::ReadoutMeasured { correct })) => {
-                arrived.measured[place] = Some(correct)
+                arrived.measured[place] = Some(correct);
             }
             Some(Reply::Parameters(part)) => {
                 let parameters = &mut arrived.parameters[place];

@@ -139,7 +139,7 @@ async fn slices_that_are_none_end_the_session_with_the_field_and_who_sent_them()
         ("slice.payload: found 3 bytes", |slice| slice.payload = vec![0; 3].into()),
         ("slice.payload: found 1048576 bytes", |slice| slice.payload = vec![0; PAYLOAD_BYTES].into()),
         ("slice.losses: found 5, expected 5 numbers for each of 0 nodes", |slice| {
-            slice.losses = vec![0.0; 5]
+            slice.losses = vec![0.0; 5];
         }),
     ];
     let server = server().await;

@@ -199,7 +199,7 @@ impl SharedReadout<'_> {
         let broke = |found: &str| FeaturesError::from(WorkerFailure::protocol(worker, found));
         match reply {
             Some(Reply::Stored(wire::ReadoutStored { rows })) => {
-                arrived.stored[place] = rows.min(self.rows())
+                arrived.stored[place] = rows.min(self.rows());
             }
             // All learn alike.
             Some(Reply::Epoch(wire::ReadoutEpoch { epoch, loss })) if place == 0 => {
@@ -207,7 +207,7 @@ impl SharedReadout<'_> {
             }
             Some(Reply::Epoch(_)) => {}
             Some(Reply::Measured(wire::ReadoutMeasured { correct })) => {
-                arrived.measured[place] = Some(correct)
+                arrived.measured[place] = Some(correct);
             }
             Some(Reply::Parameters(part)) => {
                 let parameters = &mut arrived.parameters[place];

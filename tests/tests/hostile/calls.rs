@@ -66,7 +66,23 @@ fn begin(content: &[u8]) -> Vec<u8> {
 
 /// All calls.
 pub fn calls() -> Vec<Call> {
-    others().into_iter().chain(exchanges()).collect()
+    others().into_iter().chain(readouts()).chain(exchanges()).collect()
+}
+
+/// About a readout.
+fn readouts() -> Vec<Call> {
+    vec![
+        call("a readout that ends before it begins", READ_OUT, vec![], INVALID, "`begin` first"),
+        call("a readout of nothing", READ_OUT, begin(b""), INVALID, "transform: found nothing"),
+        call(
+            "a readout of layers that are not there",
+            READ_OUT,
+            // `transform`, of `inputs`: 3, `layers`: 2, `wire`: 1.
+            begin(&field(1, 11, &[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat())),
+            PRECONDITION,
+            "layer 0 is not hosted",
+        ),
+    ]
 }
 
 /// Between those who share a layer.
@@ -175,16 +191,6 @@ fn others() -> Vec<Call> {
             TRANSFORM,
             // `inputs`: 3, `layers`: 2, `wire`: 1.
             begin(&[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat()),
-            PRECONDITION,
-            "layer 0 is not hosted",
-        ),
-        call("a readout that ends before it begins", READ_OUT, vec![], INVALID, "`begin` first"),
-        call("a readout of nothing", READ_OUT, begin(b""), INVALID, "transform: found nothing"),
-        call(
-            "a readout of layers that are not there",
-            READ_OUT,
-            // `transform`, of `inputs`: 3, `layers`: 2, `wire`: 1.
-            begin(&field(1, 11, &[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat())),
             PRECONDITION,
             "layer 0 is not hosted",
         ),

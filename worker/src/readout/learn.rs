@@ -149,7 +149,9 @@ impl Sums<'_> {
             Exchange::begin(self.circle.clone(), self.rounds, wire::Round::Logits, &own);
         self.rounds += 1;
         loop {
-            letters.into_iter().for_each(|letter| self.post.send(letter));
+            for letter in letters {
+                self.post.send(letter);
+            }
             let Some(from) = exchange.wants() else { return Ok(exchange.sums().numbers) };
             let slice = self.tools.busy.waiting(|| self.post.receive(from)).map_err(Ended::Refused)?;
             letters = exchange.take(&slice).map_err(|error| {

@@ -194,29 +194,35 @@ fn parts(parts: &[wire::ReadoutPart]) -> Result<Vec<Part>, WireError> {
 mod tests {
     use super::*;
 
-    fn owned(ranges: &[Range<u64>]) -> Result<Vec<Range<usize>>, String> {
-        let shard =
-            |range: &Range<u64>| wire::Shard { start: range.start, end: range.end, ..wire::Shard::default() };
-        let group: Vec<_> = ranges.iter().map(shard).collect();
+    /// The blocks of shares of so many features each, as (first, end).
+    fn owned(bounds: &[(u64, u64)]) -> Result<Vec<(usize, usize)>, String> {
+        let shard = |&(start, end): &(u64, u64)| wire::Shard { start, end, ..wire::Shard::default() };
+        let group: Vec<_> = bounds.iter().map(shard).collect();
         let shares = shares(&group, 2500).map_err(|error| error.to_string())?;
-        Ok(shares.iter().map(Blocks::own).collect())
+        Ok(shares.iter().map(Blocks::own).map(|own| (own.start, own.end)).collect())
     }
 
     #[test]
     fn shares_are_whole_blocks_and_together_all_of_them() {
-        assert_eq!(owned(&[0..2500]).unwrap(), [0..3]);
-        assert_eq!(owned(&[0..1024, 1024..2500]).unwrap(), [0..1, 1..3]);
-        assert_eq!(owned(&[0..1024, 1024..2048, 2048..2500, 2500..2500]).unwrap(), [0..1, 1..2, 2..3, 3..3]);
-        for (ranges, says) in [
-            (&[0..1000, 1000..2500][..], "group.start: found 0..1000, expected blocks of 1024 of 0..2500"),
-            (&[0..1024, 2048..2500], "group.start: found 2048..2500, expected blocks of 1024"),
-            (&[0..2048, 1024..2500], "group.start: found 1024..2500, expected blocks of 1024"),
-            (&[0..4096], "group.start: found 0..4096, expected blocks of 1024"),
-            (&[0..1024, 1024..0], "group.start: found 1024..0, expected blocks of 1024"),
-            (&[0..1024], "group.end: found 1024, expected 2500"),
+        assert_eq!(owned(&[(0, 2500)]).unwrap(), [(0, 3)]);
+        assert_eq!(owned(&[(0, 1024), (1024, 2500)]).unwrap(), [(0, 1), (1, 3)]);
+        assert_eq!(
+            owned(&[(0, 1024), (1024, 2048), (2048, 2500), (2500, 2500)]).unwrap(),
+            [(0, 1), (1, 2), (2, 3), (3, 3)]
+        );
+        for (bounds, says) in [
+            (
+                &[(0, 1000), (1000, 2500)][..],
+                "group.start: found 0..1000, expected blocks of 1024 of 0..2500",
+            ),
+            (&[(0, 1024), (2048, 2500)], "group.start: found 2048..2500, expected blocks of 1024"),
+            (&[(0, 2048), (1024, 2500)], "group.start: found 1024..2500, expected blocks of 1024"),
+            (&[(0, 4096)], "group.start: found 0..4096, expected blocks of 1024"),
+            (&[(0, 1024), (1024, 0)], "group.start: found 1024..0, expected blocks of 1024"),
+            (&[(0, 1024)], "group.end: found 1024, expected 2500"),
             (&[], "group.end: found 0, expected 2500"),
         ] {
-            let error = owned(ranges).unwrap_err();
+            let error = owned(bounds).unwrap_err();
             assert!(error.starts_with(says), "{error} starts with {says}");
         }
     }

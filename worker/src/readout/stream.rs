@@ -233,9 +233,10 @@ impl Session<'_> {
                 let messages =
                     cut(part, first, &rows.payload, self.plan.bytes_of(place), (row_bytes, number));
                 for columns in messages {
-                    match place == self.plan.party.place {
-                        true => self.store.put(&columns)?,
-                        false => post.send_columns(place, columns),
+                    if place == self.plan.party.place {
+                        self.store.put(&columns)?;
+                    } else {
+                        post.send_columns(place, columns);
                     }
                 }
             }

@@ -50,6 +50,9 @@ fn begin(identity: u64) -> wire::ReadoutBegin {
     }
 }
 
+/// What makes a message wrong.
+type Change<T> = fn(&mut T);
+
 /// The test's ends of its streams, as who orders the readout and as who shares it.
 struct Shared {
     requests: mpsc::Sender<wire::ReadoutRequest>,
@@ -152,8 +155,7 @@ async fn features_of_others_are_learned_from() {
 async fn features_that_are_none_end_the_session_with_the_field_and_who_sent_them() {
     let server = server().await;
     host(&mut server.client().await, "test", 0..1).await;
-    type Change = fn(&mut wire::Columns);
-    let cases: [(&str, Change); 3] = [
+    let cases: [(&str, Change<wire::Columns>); 3] = [
         ("columns.part: found 7", |columns| columns.part = 7),
         ("columns.payload: found ", |columns| columns.first = u64::MAX),
         ("columns.payload: found 3 bytes", |columns| columns.payload = vec![0; 3].into()),
@@ -184,8 +186,7 @@ async fn orders_that_make_no_sense_are_refused() {
     let server = server().await;
     host(&mut server.client().await, "test", 0..1).await;
     let identity = identity(&server).await;
-    type Change = fn(&mut wire::ReadoutBegin);
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change<wire::ReadoutBegin>); 8] = [
         ("place: found 7", |begin| begin.place = 7),
         ("place: found 0", |begin| begin.place = 0),
         ("classes: found 0", |begin| begin.classes = 0),

@@ -35,7 +35,7 @@ pub use network::{Network, Workers};
 pub use numbers::{LayerNumbers, Numbers};
 pub use rates::{LayerRates, Rates};
 pub use table::table;
-pub use work::pass_rate;
+pub use work::{pass_rate, passed_on};
 
 /// Seconds of a core for sending a byte of activations to another process: writing, both ends, reading.
 const SEND: f64 = 2e-9;

@@ -34,5 +34,6 @@ pub use input::{Paired, PairedSamples};
 pub use layer::{Hyperparameters, TrainingLayer};
 pub use partial::{NodeSums, Partial, Progress, Round, StepReport, Sums};
 pub use sharing::{Exchanged, Shard, Sharing};
+pub use live::PassedOn;
 pub use stage::{Half, PassOn, TrainingStage};
 pub use trial::ProductTrial;

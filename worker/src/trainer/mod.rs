@@ -25,7 +25,6 @@ use scff::train::{
 use crate::compute::Compute;
 use crate::exchange::{Exchange, Letter};
 use crate::refusal::Refusal;
-use crate::samples::encode;
 use crate::session::{ArrivedBatch, Instruction};
 use crate::stage::StagePlan;
 
@@ -85,7 +84,7 @@ enum Doing {
 struct Begun {
     step: Step,
     input: PairedSamples,
-    passed_on: Vec<wire::Rows>,
+    passed_on: Vec<wire::PassedOn>,
     /// How long the batch was waited for.
     waited: Duration,
     /// Bytes that the whole group sends for it: of the batch, and of sums.
@@ -154,9 +153,9 @@ impl Trainer {
         let (input, partial, passed_on) = compute.install(|| {
             let Half { input, partial, passed_on } =
                 stage.forward(rows, shape.two_views, &message.batch.shifts, pass_on);
-            (input, partial, encode(&passed_on, shape.precision))
+            (input, partial, self.plan.passed_on(step, &passed_on))
         });
-        let passed_on = passed_on.map_err(|unfit| self.plan.unfit(unfit))?;
+        let passed_on = passed_on?;
         let links = self.plan.share.below().len() as u64;
         let forwarded_bytes = links * forwarded_bytes(batch);
         let begun = Begun { step, input, passed_on, waited, forwarded_bytes, exchanged_bytes: 0 };
@@ -237,7 +236,7 @@ impl Trainer {
             ..report_message(report)
         };
         let replies =
-            std::iter::once(Reply::Step(report)).chain(begun.passed_on.into_iter().map(Reply::Rows));
+            std::iter::once(Reply::Step(report)).chain(begun.passed_on.into_iter().map(Reply::PassedOn));
         Ok(replies.map(Outgoing::Up).collect())
     }
 

@@ -123,9 +123,9 @@ pub struct LayerConfig {
     /// shared [default: what --shards says].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<Shards>,
-    /// What workers that share the layer divide: its "channels", or the "samples" of each batch. Part of what fixes the bits,
-    /// with one worker too [default: "samples" for convolutions that make pairs and whose gradient is smaller than their
-    /// goodness].
+    /// What workers that share the layer divide: its "channels", the "samples" of each batch, or both ("grid"). Part of what
+    /// fixes the bits, with one worker too [default: "grid" for convolutions that take pairs, "samples" for those that make
+    /// pairs and whose gradient is smaller than their goodness].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
     /// What is passed on.

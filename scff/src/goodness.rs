@@ -5,7 +5,7 @@
 //! mean log(1 + exp(theta_pos - g_pos)) + mean log(1 + exp(g_neg - theta_neg)) + lambda * mean ||g_pos||_2
 //!
 //! with the norm over a sample's positions; means are over pairs and their positions. dL/dz_c = (2 / C) relu(z_c) dL/dg, so goodness is all that ties the
-//! channels of a layer together: it is what shards of a layer exchange, and the only thing.
+//! channels of a layer together: it is what those exchange who have different channels, and the only thing.
 
 use std::ops::{Add, AddAssign};
 

@@ -69,7 +69,7 @@ fn convolutions_are_shared_too() {
     }
 }
 
-/// 86 MB go up the chain and down again.
+/// Each sends the other half of 86 MB, and the totals of its own half.
 #[test]
 fn sums_of_goodness_may_be_larger_than_a_message() {
     let layer = "layers=[{ name = 'conv', kind = 'conv', units = 2, block = 1, kernel = 1, pairs = 'makes', \
@@ -82,16 +82,18 @@ fn sums_of_goodness_may_be_larger_than_a_message() {
     assert_eq!(run(&["--local", "2", "--shards", "2"]), run(&["--local", "1"]));
 }
 
-/// Its first and third layers are shared by samples, the second, which takes pairs, by channels.
+/// Its first and third layers are shared by samples.
 #[test]
 fn unequal_workers_share_samples_and_channels_of_convolutions() {
     let sandbox = Sandbox::of_convolutions();
-    let one = sandbox.undisturbed(&[]);
+    let by_channels = ["--set", "layers.1.sharing=channels"];
+    let one = sandbox.undisturbed(&by_channels);
     for (run, threads, cache) in
         [("three", &["1", "3", "2"][..], "1GiB"), ("four", &["1"; 4], "0"), ("six", &["1"; 6], "400kB")]
     {
         let workers = workers(&sandbox, threads, cache);
-        let summary = sandbox.run(run, &["--workers", &list(&workers)]);
+        let all = list(&workers);
+        let summary = sandbox.run(run, &[&["--workers", &all][..], &by_channels].concat());
         assert_eq!(weights(&summary), weights(&one.summary), "{run}");
         assert_eq!(sandbox.run_dir(run).course(), one.course, "{run}");
         let begun = |worker: &Worker| worker.process.errors().matches("training begins").count();

@@ -117,7 +117,7 @@ fn hyperparameters(
     let hyperparameters = Hyperparameters {
         loss: LossParameters { theta_pos, theta_neg, lambda },
         optimizer: OptimizerParameters { learning_rate: layer.lr, weight_decay, gamma, period },
-        sharing: layer.sharing.unwrap_or_else(|| smaller(layer, config, spec)),
+        sharing: layer.sharing.unwrap_or_else(|| suitable(layer, config, spec)),
     };
     hyperparameters.checked(spec, config.data.views == 2).map_err(|error| unlearnable(index, error))
 }
@@ -134,8 +134,12 @@ fn unlearnable(
     PlanError { key: format!("layers[{index}].{name}"), found, expected }
 }
 
-/// What those divide who share a layer, where less is exchanged so.
-fn smaller(layer: &LayerConfig, config: &Config, spec: &LayerSpec) -> Sharing {
+/// What those divide who share a layer. Upon a pair prefix both: of channels alone, each would take all pairs through the layers
+/// below, and two workers of CIFAR-10's second layer would do half of a step twice. Elsewhere that of which less is exchanged.
+fn suitable(layer: &LayerConfig, config: &Config, spec: &LayerSpec) -> Sharing {
+    if Sharing::Grid.is_possible(spec, config.data.views == 2) {
+        return Sharing::Grid;
+    }
     let pairs = config.training.batch as usize * (1 + layer.negatives as usize);
     let [channels, samples] =
         [Sharing::Channels, Sharing::Samples].map(|sharing| sharing.exchanged(spec, pairs).total());
@@ -171,7 +175,8 @@ mod tests {
     use source::TrainingSamples;
 
     #[test]
-    fn what_is_smaller_is_exchanged_unless_the_configuration_says_otherwise() {
+    fn pairs_are_shared_in_a_grid_and_else_what_is_smaller_is_exchanged_unless_the_configuration_says_otherwise()
+     {
         const CIFAR_10: &str = include_str!("../../../configs/cifar10.toml");
         let sharing = |changes: &[&str]| {
             let changes: Vec<String> = changes.iter().map(|&text| text.to_owned()).collect();
@@ -184,14 +189,17 @@ mod tests {
             let refused: Result<_, PlanError> = sharing(changes);
             refused.unwrap_err().to_string()
         };
-        let [channels, samples] = [Sharing::Channels, Sharing::Samples];
-        assert_eq!(sharing(&[]), Ok(vec![samples, channels, channels]));
-        assert_eq!(sharing(&["layers.0.sharing=channels"]), Ok(vec![channels; 3]));
-        assert_eq!(sharing(&["layers.2.sharing=samples"]), Ok(vec![samples, channels, samples]));
+        let [channels, samples, grid] = [Sharing::Channels, Sharing::Samples, Sharing::Grid];
+        assert_eq!(sharing(&[]), Ok(vec![samples, grid, channels]));
+        assert_eq!(sharing(&["layers.0.sharing=channels"]), Ok(vec![channels, grid, channels]));
+        assert_eq!(sharing(&["layers.1.sharing=channels"]), Ok(vec![samples, channels, channels]));
+        assert_eq!(sharing(&["layers.2.sharing=samples"]), Ok(vec![samples, grid, samples]));
         let takes = refusal(&["layers.1.sharing=samples"]);
         assert!(takes.starts_with("layers[1].sharing = samples: expected channels"), "{takes}");
         let large = ["layers.2.sharing=samples", "layers.2.units=6144"];
-        assert_eq!(sharing(&large), Ok(vec![samples, channels, samples]), "a gradient of any size");
+        assert_eq!(sharing(&large), Ok(vec![samples, grid, samples]), "a gradient of any size");
+        let makes = refusal(&["layers.2.sharing=grid"]);
+        assert!(makes.starts_with("layers[2].sharing = grid: expected channels: a grid only"), "{makes}");
         let row = refusal(&["layers.0.units=20000"]);
         assert!(row.starts_with("layers[0].units = 20000: expected fewer: a map of 32x32x20000"), "{row}");
         let views = refusal(&["layers.0.sharing=samples", "data.views=2"]);
@@ -202,7 +210,7 @@ mod tests {
     #[test]
     fn what_no_layer_can_learn_by_is_refused_in_configurations_and_in_messages() {
         type Change = fn(&mut wire::Hyperparameters);
-        let cases: [(&str, &str, &str, Change); 14] = [
+        let cases: [(&str, &str, &str, Change); 15] = [
             ("theta_pos", "nan", "theta_pos", |message| message.theta_pos = f32::NAN),
             ("theta_pos", "inf", "theta_pos", |message| message.theta_pos = f32::INFINITY),
             ("theta_neg", "-inf", "theta_neg", |message| message.theta_neg = f32::NEG_INFINITY),
@@ -217,6 +225,7 @@ mod tests {
             ("gamma", "inf", "gamma", |message| message.gamma = f64::INFINITY),
             ("period", "0", "period", |message| message.period = 0),
             ("sharing", "samples", "sharing", |message| message.sharing = wire::Sharing::Samples.into()),
+            ("sharing", "grid", "sharing", |message| message.sharing = wire::Sharing::Grid.into()),
         ];
         let good = plan(&[]).unwrap();
         for (key, value, field, change) in cases {

@@ -233,16 +233,24 @@ impl TrainingLayer {
     /// The parts of a batch of so many samples, and which of them it owns.
     fn sample_parts(&self, batch: usize) -> (Vec<Range<usize>>, Range<usize>) {
         let parts = self.sharing().sample_parts(&self.spec, batch);
-        let own = self.samples.clone().unwrap_or(0..batch);
+        let samples = self.samples.clone().unwrap_or(0..batch);
         let place = |sample| parts.partition_point(|part| part.start < sample);
-        let own = place(own.start)..place(own.end);
+        let own = place(samples.start)..place(samples.end);
+        let owned = parts[own.clone()].first().zip(parts[own.clone()].last());
+        assert_eq!(
+            owned.map(|(first, last)| first.start..last.end),
+            Some(samples),
+            "a shard owns whole parts"
+        );
         (parts, own)
     }
 
     /// The order in which its pairs must stand, of a batch of so many samples; none where it takes them positives first.
     pub(super) fn order(&self, batch: usize, shifts: &[usize]) -> Option<PairOrder> {
-        let (parts, own) = self.sample_parts(batch);
-        let order = || PairOrder::neighbouring(batch, shifts, &parts[own]);
+        let order = || {
+            let (parts, own) = self.sample_parts(batch);
+            PairOrder::neighbouring(batch, shifts, &parts[own])
+        };
         (self.sharing() == Sharing::Grid).then(order)
     }
 

@@ -8,7 +8,7 @@
 //! 3. [`TrainingLayer::proceed`]: the loss, its gradient, and the optimiser's update.
 //!
 //! Where samples are shared instead of channels ([`Sharing`]), the first half goes on to the gradients of each worker's
-//! samples, and these are added up; the second is the update. Sums are taken in the order of a tree
+//! samples, and these are added up; the second is the update. In a grid both are exchanged, one round after the other. Sums are taken in the order of a tree
 //! ([`sum_tree`](crate::sum_tree)), so anybody can add up whatever is there.
 //!
 //! Each channel block owns its weights and moments. Products are single-threaded BLAS calls of a fixed shape, cut by

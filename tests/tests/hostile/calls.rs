@@ -23,6 +23,7 @@ pub struct Call {
 const DESCRIBE: &str = "/strata.v1.Worker/Describe";
 const TRAIN: &str = "/strata.v1.Worker/Train";
 const TRANSFORM: &str = "/strata.v1.Worker/Transform";
+const EXCHANGE: &str = "/strata.v1.Worker/Exchange";
 const HOST: &str = "/strata.v1.Worker/HostLayer";
 const USE: &str = "/strata.v1.Worker/UseKernel";
 
@@ -128,6 +129,22 @@ pub fn calls() -> Vec<Call> {
             message(&[0xff; 9]),
             INVALID,
             "failed to decode Protobuf message",
+        ),
+        call("an exchange with nobody", EXCHANGE, vec![], INVALID, "`introduction` first"),
+        call("an exchange of a run without a name", EXCHANGE, begin(b""), INVALID, "run: found 0 bytes"),
+        call(
+            "an exchange with another process than this",
+            EXCHANGE,
+            begin(&run(b"abc")),
+            INVALID,
+            "introduction.to: found 0",
+        ),
+        call(
+            "an exchange that begins in the middle",
+            EXCHANGE,
+            message(&field(2, 0, b"")),
+            INVALID,
+            "`introduction` first",
         ),
         call("samples for nobody", TRANSFORM, vec![], INVALID, "`begin` first"),
         call("samples of no elements", TRANSFORM, begin(&run(b"abc")), INVALID, "wire: found 0"),

@@ -8,6 +8,7 @@ use proto::dial::Dialer;
 use proto::limits::PAYLOAD_BYTES;
 use proto::observe::Observed;
 use proto::self_test::Tester;
+use proto::silence::Silence;
 use proto::state::{Header, encode, sha256};
 use proto::wire;
 use proto::wire::train_reply::Reply;
@@ -58,8 +59,19 @@ pub async fn server_with(limits: Limits) -> Server {
     server_at("127.0.0.1:0".parse().unwrap(), limits).await
 }
 
-/// The same at this address.
+/// A worker that gives up who is silent for so long.
+pub async fn server_of(silence: Duration) -> Server {
+    let silence = Silence::seconds(silence.as_secs() as u16);
+    let dialer = Dialer { silence, ..Dialer::default() };
+    start("127.0.0.1:0".parse().unwrap(), Limits::default(), dialer).await
+}
+
+/// A worker at this address.
 pub async fn server_at(address: SocketAddr, limits: Limits) -> Server {
+    start(address, limits, Dialer::default()).await
+}
+
+async fn start(address: SocketAddr, limits: Limits, dialer: Dialer) -> Server {
     scff::blas::use_one_thread_per_call();
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -75,7 +87,7 @@ pub async fn server_at(address: SocketAddr, limits: Limits) -> Server {
         limits,
         observed,
     };
-    let ended = tokio::spawn(serve(incoming, Dialer::default(), settings, async { drop(stopped.await) }));
+    let ended = tokio::spawn(serve(incoming, dialer, settings, async { drop(stopped.await) }));
     Server { address, stop, ended }
 }
 

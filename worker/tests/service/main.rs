@@ -4,6 +4,7 @@ mod client;
 mod fixture;
 
 mod connections;
+mod exchange;
 mod life;
 mod live;
 mod process;

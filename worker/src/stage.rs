@@ -125,7 +125,8 @@ impl StagePlan {
         let (channels, samples) = (sharing.channel_parts(&spec), sharing.sample_parts(&spec, size));
         let share = Share::parse(begin.group, begin.place, &channels, &samples)?;
         if pass_on != PassOn::Nothing && share.own.channels != (0..spec.map.channels()) {
-            let found = format_args!("channels {:?} of a layer that passes on", share.own.channels).to_string();
+            let found =
+                format_args!("channels {:?} of a layer that passes on", share.own.channels).to_string();
             return Err(WireError::new("group", found, "all channels for each worker").into());
         }
         let kept_bytes = check_kept(begin.kept_bytes, budget.cache_bytes)?;

@@ -8,7 +8,9 @@ use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
-use super::{Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
+use super::{
+    Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers, passing_on,
+};
 use crate::config::TrainingSchedule;
 use crate::plan::{Member, Plan, Stage};
 use scff::train::{PassOn, Sharing};
@@ -206,11 +208,18 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
     )
     .expect("text");
     for phase in &plan.phases {
-        for member in &phase.members {
+        for (place, member) in phase.members.iter().enumerate() {
             for (workers, _) in estimates {
-                let step = GroupStep::new(plan, member, rates, *workers);
-                let GroupStep { grid, seconds, efficiency, limit } = step;
-                let limit = if efficiency >= WORTH_NAMING { "" } else { words(limit, plan, member) };
+                let all = GroupStep::all(plan, phase, rates, *workers);
+                let longest = all.iter().map(|(step, _)| step.seconds).fold(0.0, f64::max);
+                let GroupStep { grid, seconds, efficiency, limit } = all[place].0;
+                let limit = if passing_on(plan, phase, workers.network) > longest {
+                    "the head node's network card, over which outputs are passed on"
+                } else if efficiency >= WORTH_NAMING {
+                    ""
+                } else {
+                    words(limit, plan, member)
+                };
                 let (name, grid) = (&plan.stage(member).spec.name, grid.to_string());
                 writeln!(
                     text,
@@ -228,12 +237,13 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
 
 /// What limits the workers that share a layer, in words.
 fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
+    let stage = &plan.stage(member).hyperparameters;
     match limit {
-        Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
-            "layers that train together are not shared"
+        Limit::Parts if member.pass_on != PassOn::Nothing && stage.sharing == Sharing::Channels => {
+            "it passes its outputs on, which take all channels on one worker"
         }
         Limit::Parts => "its parts: not as many, or they do not divide",
-        Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
+        Limit::Repeated => match stage.sharing {
             Sharing::Grid => {
                 "what is not divided by rows (updates) or by columns (lowering, loss, pair prefix)"
             }

@@ -254,11 +254,10 @@ mod tests {
         let twice = [part(0, 0, &first), part(0, 0, &[pair])];
         assert_eq!(refusal(14, &twice), format!("a row of pair {pair} of step 0 twice"));
         let of_the_other = part(0, 0, &second[..1]);
-        assert!(refusal(14, &[of_the_other]).ends_with("from the shard at sample 0, where the one at 3 has it"));
-        assert_eq!(
-            refusal(7, &[part(0, 0, &[7])]),
-            "a row of pair 7 of step 0, of 7 that are passed on"
+        assert!(
+            refusal(14, &[of_the_other]).ends_with("from the shard at sample 0, where the one at 3 has it")
         );
+        assert_eq!(refusal(7, &[part(0, 0, &[7])]), "a row of pair 7 of step 0, of 7 that are passed on");
         assert_eq!(refusal(14, &[part(SENT, 0, &first)]), "step 3, whose batch was not sent");
         let fewer = wire::PassedOn { pairs: first[1..].to_vec(), ..part(0, 0, &first) };
         assert_eq!(refusal(14, &[fewer]), format!("{} rows of {} pairs", first.len(), first.len() - 1));

@@ -34,6 +34,10 @@ const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
 /// More than any number of a report.
 const LARGEST: f64 = 1e100;
 
+/// Reports of the first of a group that the state of another may overtake, while it waits that what it hands on is taken: one is on its
+/// way, one in a queue, and its thread has one more.
+const OVERTAKEN: u64 = 3;
+
 /// A member's state, as it has come.
 pub struct Arrived {
     pub place: usize,
@@ -190,9 +194,8 @@ impl Listener {
 
     /// Whether a state after so many steps was asked for.
     fn asked_for(&self, step: u64) -> Result<(), String> {
-        // Those further down a chain may be ahead of the reports of who hands their states on.
-        let (sent, end) = (self.sent(), self.end.load(Ordering::Relaxed));
-        let due = self.reached.0 < step && step <= sent;
+        let (taken, end) = (self.reporter.taken().0, self.end.load(Ordering::Relaxed));
+        let due = self.reached.0 < step && step <= self.sent().min(taken + OVERTAKEN);
         if due && (step.is_multiple_of(self.checkpoint_every) || step == end) {
             return Ok(());
         }

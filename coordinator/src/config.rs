@@ -524,7 +524,7 @@ mod tests {
         assert_eq!(shards("4").unwrap(), Some(Shards::AtMost(4)));
         assert_eq!(shards("auto").unwrap(), Some(Shards::Auto));
         assert_eq!(shards("2x3").unwrap(), Some(Shards::Within(Grid { rows: 2, columns: 3 })));
-        for wrong in ["0", "0x3", "2x", "x"] {
+        for wrong in ["0", "3x0", "2x", "x"] {
             let error = shards(wrong).unwrap_err().to_string();
             let expected = format!("layers[0].shards: found `{wrong}`, expected a number of workers");
             assert!(error.contains(&expected), "{error}");

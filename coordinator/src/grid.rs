@@ -56,8 +56,8 @@ impl Grids {
         self.0.iter().copied().find(|grid| grid.workers() <= workers).unwrap_or(Grid::ONE)
     }
 
-    /// How many workers may share it, at most.
-    pub fn most(&self) -> usize {
-        self.0.iter().map(|grid| grid.workers()).max().unwrap_or(1)
+    /// Whether more than so many workers would stand better.
+    pub fn wants_more(&self, workers: usize) -> bool {
+        self.0.first().is_some_and(|grid| grid.workers() > workers)
     }
 }

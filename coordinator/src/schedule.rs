@@ -201,7 +201,7 @@ fn sizes(tasks: &[Task], workers: usize) -> Vec<usize> {
 /// than share it, or, of several layers, one would be.
 pub fn wants_another<T: Copy + Ord>(tasks: &[Task], groups: &[Vec<T>], transformers: &[T]) -> bool {
     if let ([task], [group]) = (tasks, groups) {
-        return group.len() < task.grids.most();
+        return task.grids.wants_more(group.len());
     }
     let all: BTreeSet<T> = groups.iter().flatten().chain(transformers).copied().collect();
     all.len() >= tasks.len() && sizes(tasks, all.len() + 1).into_iter().ne(groups.iter().map(Vec::len))
@@ -280,7 +280,7 @@ mod tests {
         let task = Task { grids: Grids(grids.to_vec()), ..task(0, 1) };
         let chosen = [9, 6, 5, 3, 1].map(|workers| task.grids.best(workers));
         assert_eq!(chosen, [grids[0], grids[0], grids[2], grids[3], grids[4]]);
-        assert_eq!(task.grids.most(), 6);
+        assert!(task.grids.wants_more(5) && !task.grids.wants_more(6));
         let command = Schedule::new(vec![vec![task]], TRIES).assign(&ids(&[0, 1, 2, 3, 4]));
         let Command::Train { groups, transformers, .. } = command else { panic!("{command:?}") };
         assert_eq!((groups.concat(), transformers), (ids(&[0, 1, 2, 3]), ids(&[4])));

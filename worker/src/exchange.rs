@@ -189,13 +189,12 @@ impl Exchange {
     /// How many numbers of a member's slice have come, and where all of them go.
     fn arriving(&mut self, member: usize) -> (usize, &mut [f32]) {
         let come = self.come.unwrap_or(0);
-        match self.head.kind {
-            wire::SliceKind::Addends => (come, &mut self.addends[member]),
-            _ => {
-                let slice = self.circle.slice(member, self.count);
-                (come, &mut self.totals[slice])
-            }
-        }
+        let arriving = if self.head.kind == wire::SliceKind::Addends {
+            &mut self.addends[member][..]
+        } else {
+            &mut self.totals[self.circle.slice(member, self.count)]
+        };
+        (come, arriving)
     }
 
     /// The losses that came with a message.
@@ -278,6 +277,7 @@ fn loss_numbers(loss: &Loss) -> [f64; LOSS] {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::slice;
 
     use ndarray::Array2;
     use scff::sum_tree::nodes;
@@ -325,7 +325,9 @@ mod tests {
         for own in 0..count {
             let nodes = nodes(whole.nodes.len(), &(bounds[own]..bounds[own + 1]));
             let (exchange, letters) = Exchange::begin(circle(bounds, own), 5, round, &over(&nodes, &whole));
-            letters.into_iter().for_each(|letter| mail[own][letter.to - 10].push_back(letter.slice));
+            for letter in letters {
+                mail[own][letter.to - 10].push_back(letter.slice);
+            }
             members.push(exchange);
         }
         let mut sent: usize = mail.iter().flatten().flatten().map(|slice| slice.payload.len()).sum();
@@ -352,7 +354,7 @@ mod tests {
                 // Fewer numbers than members, and more than a message holds.
                 for numbers in [1, 5, 1000, if bounds.len() == 3 { PAYLOAD_BYTES } else { 77 }] {
                     let whole = parts(*bounds.last().unwrap(), numbers);
-                    let one = over(&[0..whole.nodes.len()], &whole);
+                    let one = over(slice::from_ref(&(0..whole.nodes.len())), &whole);
                     let loss = if round == Round::Gradient { one.losses[0] } else { Loss::default() };
                     let expected = Sums { numbers: one.numbers.into_raw_vec_and_offset().0, loss };
                     for found in exchanged(bounds, round, numbers, numbers) {
@@ -365,8 +367,8 @@ mod tests {
 
     #[test]
     fn messages_are_bounded_and_losses_go_with_the_first() {
-        let bounds = [0, 1, 3];
-        let own = over(&[1..3], &parts(3, PAYLOAD_BYTES));
+        let bounds = [0, 2, 4];
+        let own = over(slice::from_ref(&(2..4)), &parts(4, PAYLOAD_BYTES));
         let (_, letters) = Exchange::begin(circle(&bounds, 1), 5, Round::Gradient, &own);
         let slices: Vec<_> = letters.into_iter().map(|letter| letter.slice).collect();
         assert_eq!(slices.len(), 2);

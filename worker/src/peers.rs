@@ -123,21 +123,19 @@ impl Peers {
             let (letters, outgoing) = mpsc::unbounded_channel();
             let (incoming, slices) = mpsc::channel(ROOM);
             let peer = share.group[place].clone();
-            let opening = match invitations.0.remove(&place) {
-                Some(expectation) => Opening::Awaited(expectation, plan.step_limit),
-                None => {
-                    let introduction = wire::Introduction {
-                        run: plan.run.to_string(),
-                        layer: plan.layer.0,
-                        attempt: plan.attempt,
-                        from: node.identity,
-                        to: peer.identity,
-                    };
-                    let message = Message::Introduction(introduction);
-                    let introduced = letters.send(wire::ExchangeMessage { message: Some(message) });
-                    introduced.expect("the other end is here");
-                    Opening::Called(node.dialer.clone())
-                }
+            let opening = if let Some(expectation) = invitations.0.remove(&place) {
+                Opening::Awaited(expectation, plan.step_limit)
+            } else {
+                let introduction = wire::Introduction {
+                    run: plan.run.to_string(),
+                    layer: plan.layer.0,
+                    attempt: plan.attempt,
+                    from: node.identity,
+                    to: peer.identity,
+                };
+                let first = wire::ExchangeMessage { message: Some(Message::Introduction(introduction)) };
+                letters.send(first).expect("the other end is here");
+                Opening::Called(node.dialer.clone())
             };
             let (over, meters) = (self.over.clone(), meters.clone());
             let reading = Reading { peer, incoming, over, meters };

@@ -1,6 +1,7 @@
 //! A step of a layer that workers share: how long it takes in each grid, and which they should stand in.
 
 use scff::train::PassOn;
+use serde::Serialize;
 
 use super::network::{Network, Workers};
 use super::rates::Rates;
@@ -29,7 +30,8 @@ pub struct GroupStep {
 }
 
 /// What keeps workers from being as many times faster as there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// There are not as many parts, or they do not divide.
     Parts,
@@ -44,8 +46,7 @@ impl GroupStep {
     pub fn all(plan: &Plan, phase: &Phase, rates: &Rates, workers: Workers) -> Vec<(Self, Vec<usize>)> {
         let task = |member: &Member| {
             let stage = plan.stage(member);
-            let shards = stage.shards.unwrap_or(Shards::Auto);
-            let grids = grids(plan, member, rates, workers.network, shards);
+            let grids = allowed(plan, member, rates, workers.network);
             Task { layer: stage.layer, operations: plan.operations_of(member), grids }
         };
         let tasks: Vec<Task> = phase.members.iter().map(task).collect();
@@ -57,6 +58,13 @@ impl GroupStep {
             (Self::of(plan, member, rates, Workers { count, ..workers }, grid), group)
         };
         phase.members.iter().zip(&tasks).zip(groups).map(step).collect()
+    }
+
+    /// The same in all grids of as many of them, this one first.
+    pub fn alternatives(&self, plan: &Plan, member: &Member, rates: &Rates, workers: Workers) -> Vec<Self> {
+        let all = allowed(plan, member, rates, workers.network).0.into_iter();
+        let as_many = all.filter(|grid| grid.workers() == self.grid.workers());
+        as_many.map(|grid| Self::of(plan, member, rates, workers, grid)).collect()
     }
 
     /// A member's step in a grid of some of `workers`.
@@ -95,12 +103,10 @@ impl Parted {
         let (row, column) = (largest(finest.rows, grid.rows), largest(finest.columns, grid.columns));
         let Exchanged { goodness, gradient } = exchanged(plan, stage);
         // Each sends its sums of all slices but its own, and the totals of its own to all others.
-        let round = |members: usize, bytes: f64| match members {
-            1 => 0.0,
-            _ => {
-                let sent = 2.0 * (members - 1) as f64 / members as f64 * bytes;
-                2.0 * (network.round_trip / 2.0 + HOP) + sent / network.bytes_per_second
-            }
+        let round = |members: usize, bytes: f64| {
+            let sent = 2.0 * (members - 1) as f64 / members as f64 * bytes;
+            let hops = if members > 1 { 2.0 } else { 0.0 };
+            hops * (network.round_trip / 2.0 + HOP) + sent / network.bytes_per_second
         };
         let rounds = round(grid.columns, row * goodness) + round(grid.rows, column * gradient);
         let exchange = if grid == Grid::ONE { 0.0 } else { WAIT + rounds };
@@ -114,6 +120,12 @@ impl Parted {
         let computed = row * column * step.both + row * step.by_rows + column * step.by_columns;
         computed + step.repeated + partners + exchange
     }
+}
+
+/// The grids that the configuration allows.
+fn allowed(plan: &Plan, member: &Member, rates: &Rates, network: Network) -> Grids {
+    let shards = plan.stage(member).shards.unwrap_or(Shards::Auto);
+    grids(plan, member, rates, network, shards)
 }
 
 /// The grids in which workers may share a member of a phase: the first one of no more workers than there are is the best.
@@ -172,4 +184,63 @@ fn partners(plan: &Plan, stage: &Stage, share: f64) -> f64 {
     let others = plan.batch as f64 - own;
     // One at either end by the first negatives, and those of further negatives anywhere.
     (2.0 + 2.0 * own * (stage.negatives - 1) as f64).min(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::super::rates::LayerRates;
+    use super::*;
+
+    fn rates() -> Rates {
+        let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
+        Rates { threads: 2, layers: vec![layer; 3] }
+    }
+
+    fn workers(count: usize, network: Network) -> Workers {
+        Workers { count, cache_bytes: 6 << 30, network }
+    }
+
+    /// A step of CIFAR-10's second layer, which takes pairs.
+    fn step(count: usize, network: Network) -> GroupStep {
+        let plan = fixture::cifar_10();
+        GroupStep::all(&plan, &plan.phases[1], &rates(), workers(count, network))[0].0
+    }
+
+    #[test]
+    fn rows_divide_what_columns_do_not() {
+        let [four, sixteen] = [4, 16].map(|count| step(count, Network::USUAL));
+        assert!(four.grid.rows > 1 && sixteen.grid.rows > 1, "{four:?} {sixteen:?}");
+        assert!(four.efficiency > 0.7 && sixteen.efficiency > 0.4, "{four:?} {sixteen:?}");
+        let plan = fixture::cifar_10();
+        let member = &plan.phases[1].members[0];
+        let all = four.alternatives(&plan, member, &rates(), workers(4, Network::USUAL));
+        assert_eq!(all[0], four, "the fastest first");
+        assert_eq!(all.len(), 3);
+        assert!(all.windows(2).all(|pair| pair[0].seconds <= pair[1].seconds), "{all:?}");
+    }
+
+    #[test]
+    fn over_slow_links_fewer_take_part() {
+        let slow = Network { bytes_per_second: 1e6, ..Network::USUAL };
+        assert_eq!(step(16, slow).grid, Grid::ONE);
+    }
+
+    #[test]
+    fn a_given_grid_is_filled_as_far_as_workers_and_parts_allow() {
+        let plan = fixture::cifar_10();
+        let grid = |layer: usize, shards: &str, count: usize| {
+            let member = &plan.phases[layer].members[0];
+            let grids = grids(&plan, member, &rates(), Network::USUAL, shards.parse().unwrap());
+            grids.best(count).to_string()
+        };
+        assert_eq!(grid(1, "2x3", 6), "2x3");
+        assert_eq!(grid(1, "2x3", 100), "2x3");
+        assert!(["2x2", "1x3"].contains(&grid(1, "2x3", 4).as_str()));
+        assert_eq!(grid(1, "99x99", 1000), "16x8");
+        // The first layer's samples are shared, and the third's channels.
+        assert_eq!((grid(0, "2x3", 6), grid(2, "2x3", 6)), ("2x1".to_owned(), "1x3".to_owned()));
+        assert_eq!((grid(0, "5", 9), grid(2, "5", 9)), ("5x1".to_owned(), "1x5".to_owned()));
+        assert_eq!(grid(1, "1", 9), "1x1");
+    }
 }

@@ -8,10 +8,11 @@
 //!   what else a measured step of the layer takes;
 //! - the loss, sending, and the readout's steps: seconds of a core, constants of this crate.
 //!
-//! Workers share a layer part by part, each on all of its threads, and all transform for it; what is not divided by
-//! channels (standardising, lowering, the loss, a pair prefix) or by samples (standardising, updates) each does for
-//! itself. Workers are given to layers that train at the same time by their operations; the layer with most to do sets the pace,
-//! or the head node's network card, over which outputs are passed on.
+//! Workers share a layer part by part, each on all of its threads, in the grid that is fastest ([`GroupStep`]), and all transform
+//! for it; what is not divided by channels (standardising, lowering, the loss, a pair prefix) or by samples (updates) each column,
+//! or row, does for itself. What the head node sends in a step does not grow with the number of workers, for they hand it on; but it
+//! takes its time. Workers are given to layers that train at the same time by their operations; the layer with most to do sets the
+//! pace, or the head node's network card, over which outputs are passed on.
 //! Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
@@ -79,6 +80,10 @@ pub struct PhaseEstimate {
     pub training: f64,
     /// Seconds that training waits for transforms.
     pub transforms: f64,
+    /// Seconds of training that are only waiting for the head node's network card.
+    pub head_node: f64,
+    /// Bytes that the head node sends for a step, in the mean.
+    pub head_node_bytes: f64,
     /// Bytes that the trainer of the lowest layer keeps in the end.
     kept_bytes: u64,
     /// Bytes that a trainer holds besides, at most.
@@ -113,14 +118,24 @@ impl PhaseEstimate {
                 memory[worker] += working_bytes(plan, plan.stage(member));
             }
         }
-        let step = loads.iter().copied().fold(passing_on(plan, phase, workers.network), f64::max);
+        let step = loads.iter().copied().fold(0.0, f64::max);
         let idle = loads.iter().filter(|load| **load == 0.0).count();
-        let (mut training, mut transforms, mut arrived) = (0.0, 0.0, 0.0);
+        // Samples, to be transformed, and activations, to the first who hands them on; and likewise what each layer passes on.
+        let passed_on: f64 = phase.members.iter().map(|member| passed_on_bytes(plan, member)).sum();
+        let from_head_node = if lowest.from == 0 { row_bytes } else { sample_bytes + row_bytes };
+        let (mut training, mut transforms, mut head_node, mut arrived) = (0.0, 0.0, 0.0, 0.0);
         for arriving in arrivals(plan, stage, plan.epochs(phase), capacity) {
             let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent;
-            // A chain hands every activation on once, while its workers compute.
-            let handed_on = arriving * row_bytes / workers.network.bytes_per_second;
-            let busy = if groups[0].1.len() > 1 { busy.max(handed_on) } else { busy };
+            // On other machines; while workers compute.
+            let sending = match workers.count {
+                1 => 0.0,
+                _ => {
+                    let bytes = arriving * from_head_node + stage.steps_per_epoch as f64 * passed_on;
+                    bytes / workers.network.bytes_per_second
+                }
+            };
+            head_node += (sending - busy).max(0.0);
+            let busy = busy.max(sending);
             training += busy;
             transforms += match idle {
                 0 => arriving * transform / workers.count as f64,
@@ -131,7 +146,9 @@ impl PhaseEstimate {
         let kept_bytes = capacity.min(arrived.floor()).min(activations(plan) as f64) * row_bytes;
         let kept_bytes = kept_bytes as u64;
         let working_bytes = memory.into_iter().max().unwrap_or(0);
-        Self { training, transforms, kept_bytes, working_bytes }
+        let steps = (phase.steps.end - phase.steps.start) as f64;
+        let head_node_bytes = arrived * from_head_node / steps + passed_on;
+        Self { training, transforms, head_node, head_node_bytes, kept_bytes, working_bytes }
     }
 }
 
@@ -139,13 +156,6 @@ impl PhaseEstimate {
 fn passed_on_bytes(plan: &Plan, member: &Member) -> f64 {
     let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
     plan.mean_share() * (passed_on(plan, member) * outputs as u64) as f64
-}
-
-/// Seconds in which the head node's network card takes in what the members of a phase pass on in a step, and sends it once,
-/// to the first of those who train the layer above.
-pub fn passing_on(plan: &Plan, phase: &Phase, network: Network) -> f64 {
-    let bytes: f64 = phase.members.iter().map(|member| passed_on_bytes(plan, member)).sum();
-    bytes / network.bytes_per_second
 }
 
 impl StageEstimate {
@@ -369,7 +379,8 @@ mod tests {
             let estimate = PhaseEstimate::new(&plan, phase, &rates(3), workers(16, network));
             estimate.training / (phase.steps.end - phase.steps.start) as f64
         };
-        let passed = passing_on(&plan, phase, GIGABIT);
+        let passed: f64 = phase.members.iter().map(|member| passed_on_bytes(&plan, member)).sum();
+        let passed = passed / GIGABIT.bytes_per_second;
         assert!((0.99..1.1).contains(&(step(GIGABIT) / passed)), "{} {passed}", step(GIGABIT));
         let faster = Network { bytes_per_second: 10.0 * GIGABIT.bytes_per_second, ..GIGABIT };
         assert!(step(faster) < 0.7 * step(GIGABIT), "{}", step(faster));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Estimate, GroupStep, Rates, Workers};
+use super::{Estimate, GroupStep, Limit, Rates, Workers};
 use crate::plan::Plan;
 
 /// What a number of workers is expected to make of a plan.
@@ -33,6 +33,8 @@ pub struct LayerNumbers {
     pub steps_per_second: f64,
     /// How much faster it is than on one, divided by how many there are.
     pub efficiency: f64,
+    /// What most of the rest is lost to.
+    pub limited_by: Limit,
 }
 
 impl Numbers {
@@ -41,7 +43,7 @@ impl Numbers {
         let members = plan.phases.iter().enumerate().flat_map(|(phase, what)| {
             let steps = GroupStep::all(plan, what, rates, workers);
             what.members.iter().zip(steps).map(move |(member, (step, _))| {
-                let GroupStep { grid, seconds, efficiency, .. } = step;
+                let GroupStep { grid, seconds, efficiency, limit } = step;
                 let name = plan.stage(member).spec.name.clone();
                 LayerNumbers {
                     name,
@@ -51,6 +53,7 @@ impl Numbers {
                     columns: grid.columns,
                     steps_per_second: seconds.recip(),
                     efficiency,
+                    limited_by: limit,
                 }
             })
         });

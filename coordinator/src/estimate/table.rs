@@ -8,9 +8,7 @@ use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
-use super::{
-    Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers, passing_on,
-};
+use super::{Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
 use crate::plan::{Member, Plan, Stage};
 use scff::train::{PassOn, Sharing};
@@ -26,6 +24,8 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
     if estimates.len() > 1 {
         sharing(&mut text, plan);
         steps(&mut text, plan, rates, estimates);
+        alternatives(&mut text, plan, rates, estimates);
+        head_node(&mut text, plan, estimates);
     }
     limits(&mut text, plan, rates, kernel);
     text
@@ -161,6 +161,8 @@ fn workers(text: &mut String, estimates: &[(Workers, Estimate)]) {
 
 /// Below this, what limits the workers is named.
 const WORTH_NAMING: f64 = 0.8;
+/// Grids that are shown for a layer.
+const ALTERNATIVES: usize = 5;
 
 /// What workers that share each layer divide, and what they exchange.
 fn sharing(text: &mut String, plan: &Plan) {
@@ -211,15 +213,8 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
         for (place, member) in phase.members.iter().enumerate() {
             for (workers, _) in estimates {
                 let all = GroupStep::all(plan, phase, rates, *workers);
-                let longest = all.iter().map(|(step, _)| step.seconds).fold(0.0, f64::max);
                 let GroupStep { grid, seconds, efficiency, limit } = all[place].0;
-                let limit = if passing_on(plan, phase, workers.network) > longest {
-                    "the head node's network card, over which outputs are passed on"
-                } else if efficiency >= WORTH_NAMING {
-                    ""
-                } else {
-                    words(limit, plan, member)
-                };
+                let limit = if efficiency >= WORTH_NAMING { "" } else { words(limit, plan, member) };
                 let (name, grid) = (&plan.stage(member).spec.name, grid.to_string());
                 writeln!(
                     text,
@@ -230,6 +225,51 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
                 )
                 .expect("text");
             }
+        }
+    }
+    text.push('\n');
+}
+
+/// Other grids of as many workers, for the largest number of them.
+fn alternatives(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, Estimate)]) {
+    let most = estimates.iter().map(|(workers, _)| *workers).max_by_key(|workers| workers.count);
+    let workers = most.expect("an estimate");
+    let steps = |phase| GroupStep::all(plan, phase, rates, workers).into_iter().map(|(step, _)| step);
+    for (member, step) in plan.phases.iter().flat_map(|phase| phase.members.iter().zip(steps(phase))) {
+        let all = step.alternatives(plan, member, rates, workers);
+        if all.len() < 2 {
+            continue;
+        }
+        let said = |step: &GroupStep| format!("{} {:.2}", step.grid, step.seconds.recip());
+        let said: Vec<String> = all.iter().take(ALTERNATIVES).map(said).collect();
+        let name = &plan.stage(member).spec.name;
+        writeln!(
+            text,
+            "Grids of {} for {name}, rows x columns, in steps/s: {}.",
+            step.grid.workers(),
+            said.join(", ")
+        )
+        .expect("text");
+    }
+}
+
+/// What the head node's network card holds up.
+fn head_node(text: &mut String, plan: &Plan, estimates: &[(Workers, Estimate)]) {
+    for (workers, estimate) in estimates {
+        for (phase, expected) in plan.phases.iter().zip(&estimate.phases) {
+            if expected.head_node < (1.0 - WORTH_NAMING) * expected.training {
+                continue;
+            }
+            let name = |member| plan.stage(member).spec.name.as_str();
+            let names = phase.members.iter().map(name).collect::<Vec<_>>().join(", ");
+            let bytes = ByteSize(expected.head_node_bytes as u64);
+            writeln!(
+                text,
+                "With {} workers the head node's network card is the limit of {names}: it sends {bytes} a step, \
+                 however many\nthey are. More --cache-memory, `wire = \"f16\"` or a faster card help.",
+                workers.count
+            )
+            .expect("text");
         }
     }
     text.push('\n');

@@ -48,13 +48,50 @@ fn field(number: u8, length: u8, content: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, length], content].concat()
 }
 
+/// A call that is over once it has said this, and what comes of it.
+fn call(name: &'static str, path: &'static str, body: Vec<u8>, status: u16, says: &'static str) -> Call {
+    Call { name, path, headers: &[], body, over: true, status, says }
+}
+
+/// The name of a run, as a field.
+fn run(name: &[u8]) -> Vec<u8> {
+    field(1, name.len() as u8, name)
+}
+
+/// A first message that says so.
+fn begin(content: &[u8]) -> Vec<u8> {
+    message(&field(1, content.len() as u8, content))
+}
+
 /// All calls.
 pub fn calls() -> Vec<Call> {
-    let call =
-        |name, path, body, status, says| Call { name, path, headers: &[], body, over: true, status, says };
+    others().into_iter().chain(exchanges()).collect()
+}
+
+/// Between those who share a layer.
+fn exchanges() -> Vec<Call> {
+    vec![
+        call("an exchange with nobody", EXCHANGE, vec![], INVALID, "`introduction` first"),
+        call("an exchange of a run without a name", EXCHANGE, begin(b""), INVALID, "run: found 0 bytes"),
+        call(
+            "an exchange with another process than this",
+            EXCHANGE,
+            begin(&run(b"abc")),
+            INVALID,
+            "introduction.to: found 0",
+        ),
+        call(
+            "an exchange that begins in the middle",
+            EXCHANGE,
+            message(&field(2, 0, b"")),
+            INVALID,
+            "`introduction` first",
+        ),
+    ]
+}
+
+fn others() -> Vec<Call> {
     let open = |name, path, body, status, says| Call { over: false, ..call(name, path, body, status, says) };
-    let run = |name: &[u8]| field(1, name.len() as u8, name);
-    let begin = |content: &[u8]| message(&field(1, content.len() as u8, content));
     vec![
         call("an unknown method", "/strata.v1.Worker/Explode", message(b""), UNIMPLEMENTED, "Explode"),
         call(
@@ -129,22 +166,6 @@ pub fn calls() -> Vec<Call> {
             message(&[0xff; 9]),
             INVALID,
             "failed to decode Protobuf message",
-        ),
-        call("an exchange with nobody", EXCHANGE, vec![], INVALID, "`introduction` first"),
-        call("an exchange of a run without a name", EXCHANGE, begin(b""), INVALID, "run: found 0 bytes"),
-        call(
-            "an exchange with another process than this",
-            EXCHANGE,
-            begin(&run(b"abc")),
-            INVALID,
-            "introduction.to: found 0",
-        ),
-        call(
-            "an exchange that begins in the middle",
-            EXCHANGE,
-            message(&field(2, 0, b"")),
-            INVALID,
-            "`introduction` first",
         ),
         call("samples for nobody", TRANSFORM, vec![], INVALID, "`begin` first"),
         call("samples of no elements", TRANSFORM, begin(&run(b"abc")), INVALID, "wire: found 0"),

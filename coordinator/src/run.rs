@@ -27,7 +27,7 @@ use crate::plan::{Member, Phase, Plan, Stage};
 use crate::readout::ReadoutError;
 use crate::retries::Retries;
 use crate::run_dir::{FrozenLayerFile, RunDir, RunDirError, TrainedLayer};
-use crate::schedule::{Command, Outcome, Schedule, Task};
+use crate::schedule::{Command, Outcome, Schedule, Task, wants_another};
 use crate::sitting::{Sitting, Surroundings};
 use crate::split::{prepare, split};
 use crate::stop::{Stop, Stopped};
@@ -121,7 +121,7 @@ impl Run {
             Shards::Auto if self.local => Grids::one(),
             shards => grids(plan, member, &Rates::usual(plan.stages.len()), Network::USUAL, shards),
         };
-        Task { layer: stage.layer, operations: plan.operations(stage), grids }
+        Task { layer: stage.layer, operations: plan.operations_of(member), grids }
     }
 
     async fn go(mut self) -> anyhow::Result<Summary> {
@@ -280,11 +280,8 @@ impl Run {
             transformers: self.sitting.workers(transformers),
         };
         events.tell(&phase_started(plan, phase, &assignment, start))?;
-        // Worth stopping for where the layer could be shared by more than share it.
-        let wanted = match (&phase.members[..], groups) {
-            ([member], [group]) => self.task(member).grids.wants_more(group.len()),
-            _ => false,
-        };
+        let tasks: Vec<Task> = phase.members.iter().map(|member| self.task(member)).collect();
+        let wanted = wants_another(&tasks, groups, transformers);
         let newcomer = if wanted { cluster.newcomer() } else { Box::pin(std::future::pending()) };
         let run = PhaseRun {
             plan,

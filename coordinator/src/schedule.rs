@@ -3,6 +3,8 @@
 //! [`Schedule::handle`] takes what happened and says what to do; [`crate::run`] does it. Whatever fails is tried
 //! again from the last checkpoint with the workers that are left, until several tries in a row came no further.
 
+use std::collections::BTreeSet;
+
 use scff::batch::{LayerIndex, Step};
 
 use crate::grid::Grids;
@@ -144,7 +146,8 @@ impl Schedule {
 }
 
 /// Who trains what. A single layer k goes to the k-th worker, round and round, and to those after it if they may share it.
-/// Of several layers, the longest goes first, to whoever has least to do.
+/// Of several layers, the longest goes first, to whoever has least to do; where there are more workers than layers, each layer
+/// has a group of its own.
 pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
     if let [task] = tasks {
         let first = task.layer.0 as usize;
@@ -152,16 +155,56 @@ pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
         let group = (0..count).map(|place| workers[(first + place) % workers.len()]);
         return vec![group.collect()];
     }
-    let mut loads = vec![0; workers.len()];
     let mut trainers = vec![Vec::new(); tasks.len()];
     let mut longest_first: Vec<usize> = (0..tasks.len()).collect();
     longest_first.sort_by_key(|&task| std::cmp::Reverse(tasks[task].operations));
+    if workers.len() > tasks.len() {
+        let sizes = sizes(tasks, workers.len());
+        let mut rest = workers.iter().copied();
+        for task in longest_first {
+            trainers[task] = rest.by_ref().take(sizes[task]).collect();
+        }
+        return trainers;
+    }
+    let mut loads = vec![0; workers.len()];
     for task in longest_first {
         let least = (0..loads.len()).min_by_key(|&worker| loads[worker]).expect("a worker");
         loads[least] += tasks[task].operations;
         trainers[task] = vec![workers[least]];
     }
     trainers
+}
+
+/// How many of more workers than layers train each. One for a start; then it is always the layer with the most operations for each
+/// worker, for which all others wait, that gets as many more as shorten its step. Once it can have no more, those that are left
+/// would only have others wait longer.
+fn sizes(tasks: &[Task], workers: usize) -> Vec<usize> {
+    let mut sizes = vec![1; tasks.len()];
+    let mut left = workers - tasks.len();
+    loop {
+        // Of equals, the lowest.
+        let longest = (0..tasks.len()).rev().max_by(|&one, &other| {
+            let times = |task: usize, size: usize| u128::from(tasks[task].operations) * size as u128;
+            times(one, sizes[other]).cmp(&times(other, sizes[one]))
+        });
+        let longest = longest.expect("a layer");
+        let (grids, size) = (&tasks[longest].grids, sizes[longest]);
+        let Some(more) = (size + 1..=size + left).find(|more| grids.best(*more).workers() > size) else {
+            return sizes;
+        };
+        left -= more - size;
+        sizes[longest] = more;
+    }
+}
+
+/// Whether a phase that these workers train should stop at a checkpoint for another one: where the layer could be shared by more
+/// than share it, or, of several layers, one would be.
+pub fn wants_another<T: Copy + Ord>(tasks: &[Task], groups: &[Vec<T>], transformers: &[T]) -> bool {
+    if let ([task], [group]) = (tasks, groups) {
+        return task.grids.wants_more(group.len());
+    }
+    let all: BTreeSet<T> = groups.iter().flatten().chain(transformers).copied().collect();
+    all.len() >= tasks.len() && sizes(tasks, all.len() + 1).into_iter().ne(groups.iter().map(Vec::len))
 }
 
 #[cfg(test)]
@@ -253,6 +296,44 @@ mod tests {
         assert_eq!(shared(&[7]), (ids(&[7, 7, 7]), ids(&[7])));
         assert_eq!(shared(&[0, 1]), (ids(&[1, 1, 0]), ids(&[0, 1])));
         assert_eq!(shared(&[0, 1, 2, 3]), (ids(&[2, 1, 0]), ids(&[3])));
+    }
+
+    #[test]
+    fn layers_that_train_together_are_shared_by_workers_in_proportion() {
+        let tasks = [
+            Task { grids: columns(2), ..task(0, 3) },
+            Task { grids: columns(16), ..task(1, 20) },
+            Task { grids: columns(16), ..task(2, 40) },
+        ];
+        let sizes = |count: usize| {
+            let groups = assign(&tasks, &(0..count).collect::<Vec<_>>());
+            let mut all = groups.concat();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), groups.iter().map(Vec::len).sum::<usize>(), "nobody twice");
+            groups.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!([3, 4, 6, 8, 16].map(sizes), [[1, 1, 1], [1, 1, 2], [1, 2, 3], [1, 3, 4], [1, 5, 10]]);
+        // The longest can have no more than 16: whoever is left transforms.
+        assert_eq!(sizes(100), [2, 9, 16]);
+        let groups = assign(&tasks, &[0, 1, 2, 3]);
+        assert_eq!(groups, [vec![3], vec![2], vec![0, 1]]);
+        assert!(wants_another(&tasks, &groups, &[0, 1, 2, 3]));
+        let all: Vec<usize> = (0..100).collect();
+        assert!(!wants_another(&tasks, &assign(&tasks, &all), &all));
+        let shorter = [Task { grids: Grids::one(), ..task(0, 50) }, tasks[1].clone(), tasks[2].clone()];
+        assert!(!wants_another(&shorter, &assign(&shorter, &all[..4]), &all[..4]));
+        assert!(!wants_another(&tasks, &assign(&tasks, &all[..1]), &all[..1]));
+    }
+
+    #[test]
+    fn whoever_can_be_used_in_pairs_only_is_given_two() {
+        let grids = Grids([4, 2, 1].map(|rows| Grid { rows, columns: 1 }).to_vec());
+        let tasks = [Task { grids, ..task(0, 9) }, task(1, 4)];
+        let sizes = |count: usize| {
+            assign(&tasks, &(0..count).collect::<Vec<_>>()).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!([2, 3, 4, 5].map(sizes), [[1, 1], [2, 1], [2, 1], [4, 1]]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub const SLICE_BYTES: usize = PAYLOAD_BYTES + (16 << 10);
 pub const MESSAGE_BYTES: usize = 64 << 20;
 /// The first message of a call says what is wanted, and may not be larger.
 pub const FIRST_MESSAGE_BYTES: usize = 1 << 20;
-/// Room for all of a message of rows that is not payload.
+/// Room for all of a message of one row that is not payload.
 pub const HEAD_BYTES: usize = 64;
 /// HTTP/2 frames; without it they are 16 KiB and the rate halves.
 pub const FRAME_BYTES: u32 = 1 << 20;

@@ -92,6 +92,14 @@ impl wire::Rows {
     pub fn alike(rows: usize, payload: impl Into<Bytes>) -> Self {
         Self { rows: rows as u32, payload: payload.into(), lengths: Vec::new() }
     }
+
+    /// Rows of these bytes, whose elements are of this precision.
+    pub fn of(rows: &[&[u8]], precision: Precision) -> Self {
+        let alike = rows.iter().all(|row| row.len() == rows[0].len());
+        let elements = |row: &&[u8]| (row.len() / precision.bytes()) as u32;
+        let lengths = if alike { Vec::new() } else { rows.iter().map(elements).collect() };
+        Self { rows: rows.len() as u32, payload: rows.concat().into(), lengths }
+    }
 }
 
 /// Bytes of a row, which must be `row_bytes`.

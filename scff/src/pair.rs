@@ -103,8 +103,7 @@ impl PairedRows {
     #[must_use]
     pub fn in_order(self, order: PairOrder) -> Self {
         assert!(self.order.is_whole() && self.order.of_batch() == order.of_batch(), "pairs of one batch");
-        let (batch, _) = order.of_batch();
-        let places: Vec<usize> = order.pairs().map(|(sample, turn)| turn * batch + sample).collect();
+        let places: Vec<usize> = order.in_batch().collect();
         let rows = self.rows.select(Axis(0), &places);
         Self { pairs: (0..rows.nrows()).map(whole).collect(), rows, order, ..self }
     }

@@ -74,10 +74,15 @@ impl PairOrder {
         })
     }
 
+    /// Of each pair, which it is of the batch's: those are counted positives first, then of one shift after the other, in the order of samples.
+    pub fn in_batch(&self) -> impl Iterator<Item = usize> {
+        self.pairs().map(|(sample, turn)| turn * self.batch + sample)
+    }
+
     /// The pairs, positives first, then those of one shift after the other, in the order of samples.
     pub fn positives_first(&self) -> Vec<usize> {
-        let mut pairs: Vec<_> = self.pairs().zip(0..).collect();
-        pairs.sort_unstable_by_key(|((sample, turn), _)| (*turn, *sample));
+        let mut pairs: Vec<_> = self.in_batch().zip(0..).collect();
+        pairs.sort_unstable();
         pairs.into_iter().map(|(_, pair)| pair).collect()
     }
 }
@@ -114,6 +119,7 @@ mod tests {
         };
         assert_eq!(of_group(&order, 0), [(0, 0), (2, 0), (0, 1), (2, 1)]);
         assert_eq!(of_group(&order, 1), [(4, 0), (1, 0), (3, 0), (4, 1), (1, 1), (3, 1)]);
+        assert_eq!(order.in_batch().collect::<Vec<_>>(), [0, 2, 5, 7, 4, 1, 3, 9, 6, 8]);
         assert_eq!(order.positives_first(), [0, 5, 1, 6, 4, 2, 8, 3, 9, 7]);
         let part = PairOrder::neighbouring(5, &[2], &[2..5]);
         assert_eq!(of_group(&part, 0), of_group(&order, 1));

@@ -1,5 +1,6 @@
 //! What a layer passes on while it trains, and layers that train on it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{Array2, s};
@@ -13,7 +14,7 @@ use scff::optimizer::OptimizerParameters;
 use scff::pair::PairedRows;
 use scff::samples::Samples;
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
-use scff::train::{Hyperparameters, PassOn, Sharing, TrainingLayer, TrainingStage};
+use scff::train::{Hyperparameters, PassOn, Shard, Sharing, TrainingLayer, TrainingStage};
 
 const BATCH: usize = 12;
 const SHIFTS: [usize; 2] = [1, 5];
@@ -34,13 +35,16 @@ fn shared(
     };
     let spec = LayerSpec { name: "layer".into(), map, pairs, transmit, pool, readout_pool: None, block };
     let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
-    let hyperparameters = Hyperparameters {
+    let state = LayerState::initial(&map, &mut random);
+    sharing.suits(&spec).then(|| TrainingLayer::new(spec, hyperparameters(sharing), &state).unwrap())
+}
+
+fn hyperparameters(sharing: Sharing) -> Hyperparameters {
+    Hyperparameters {
         loss: LossParameters { theta_pos: 1.0, theta_neg: 2.0, lambda: 0.03 },
         optimizer: OptimizerParameters { learning_rate: 0.01, weight_decay: 0.001, gamma: 0.9, period: 2 },
         sharing,
-    };
-    let state = LayerState::initial(&map, &mut random);
-    sharing.suits(&spec).then(|| TrainingLayer::new(spec, hyperparameters, &state).unwrap())
+    }
 }
 
 fn dense(inputs: usize, outputs: usize) -> LayerMap {
@@ -105,6 +109,64 @@ fn check_passed_on(layer: TrainingLayer, alone: TrainingLayer) {
         // Passing on changes nothing about the step itself.
         alone.step(rows, false, &SHIFTS);
         assert_eq!(alone.layer().state(), stage.layer().state());
+    }
+}
+
+/// Samples of a batch that only some layers divide into several parts.
+const MANY: usize = 41;
+
+#[test]
+fn what_those_who_share_samples_pass_on_is_together_what_one_alone_does() {
+    let kinds = [(PairSource::Makes, Sharing::Samples), (PairSource::Takes, Sharing::Grid)];
+    for ((pairs, sharing), algorithm) in
+        kinds.into_iter().flat_map(|kind| [Algorithm::Direct, Algorithm::Winograd].map(|form| (kind, form)))
+    {
+        let input = MapShape { height: 8, width: 8, channels: 3 };
+        let map = LayerMap::Conv(Conv { input, channels: 10, kernel: 3, padding: 1, algorithm });
+        let Some(whole) = shared((map, pairs, Transmit::Triangle, 4), sharing) else { continue };
+        for shifts in [&SHIFTS[..], &[7]] {
+            for pass_on in [PassOn::Positives, PassOn::Pairs] {
+                check_shared(&whole, sharing, shifts, pass_on);
+            }
+        }
+    }
+}
+
+fn check_shared(layer: &TrainingLayer, sharing: Sharing, shifts: &[usize], pass_on: PassOn) {
+    let spec = layer.spec();
+    let stage = |samples: Option<Range<usize>>| {
+        let shard = samples.map(|samples| Shard { channels: 0..spec.map.channels(), samples });
+        let layer =
+            TrainingLayer::shard(spec.clone(), hyperparameters(sharing), &layer.state(), shard).unwrap();
+        TrainingStage::new(vec![], layer)
+    };
+    let count = if spec.makes_pairs() { MANY } else { MANY * (1 + shifts.len()) };
+    let arriving = Samples::from(rows(5, count, spec.map.inputs()));
+    let rows_of = |samples: Samples| match samples {
+        Samples::Rows(rows) => rows,
+        Samples::Sequences(_) => panic!("rows"),
+    };
+    let whole = stage(None).forward(arriving.clone(), false, shifts, pass_on).passed_on;
+    let passed = if pass_on == PassOn::Positives { MANY } else { MANY * (1 + shifts.len()) };
+    assert_eq!(whole.pairs, (0..passed).collect::<Vec<_>>());
+    let whole = rows_of(whole.outputs);
+    let parts = sharing.sample_parts(spec, MANY);
+    for members in [2, 3, parts.len()].into_iter().filter(|members| *members <= parts.len()) {
+        let mut together = Array2::from_elem(whole.dim(), f32::NAN);
+        let mut seen = Vec::new();
+        for member in 0..members {
+            let own = &parts[member * parts.len() / members..(member + 1) * parts.len() / members];
+            let samples = own[0].start..own[own.len() - 1].end;
+            let of_member = stage(Some(samples)).forward(arriving.clone(), false, shifts, pass_on).passed_on;
+            for (pair, row) in of_member.pairs.iter().zip(rows_of(of_member.outputs).outer_iter()) {
+                together.row_mut(*pair).assign(&row);
+            }
+            assert!(of_member.pairs.is_sorted());
+            seen.extend(of_member.pairs);
+        }
+        assert_eq!(together, whole, "{sharing}, {members} members");
+        seen.sort_unstable();
+        assert_eq!(seen, (0..passed).collect::<Vec<_>>(), "{sharing}, {members} members");
     }
 }
 

@@ -114,14 +114,19 @@ fn a_training_stream_that_breaks_the_protocol_ends_the_run_with_what_was_found()
     );
     check_training(
         "rows that nobody asked for",
-        |_| and_wait(iter::once(Reply::Rows(wire::Rows::alike(1, vec![0; 400])))),
-        &["broke the protocol: 1 rows of a step that lacks 0"],
+        |_| and_wait(iter::once(Reply::PassedOn(one_row()))),
+        &["broke the protocol: 1 rows of step 0, which passes nothing on"],
     );
     check_training(
         "reports without end",
         |_| replies((0..).map(report)),
         &["broke the protocol: ", " that there are"],
     );
+}
+
+fn one_row() -> wire::PassedOn {
+    let rows = Some(wire::Rows::alike(1, vec![0; 400]));
+    wire::PassedOn { rows, pairs: vec![0], ..wire::PassedOn::default() }
 }
 
 fn not_finite(loss: f64) -> Reply {

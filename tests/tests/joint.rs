@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use strata_tests::{RunDir, Sandbox, Undisturbed, until, weights};
+use strata_tests::{RunDir, Sandbox, Undisturbed, Worker, until, weights};
 
 /// All three layers train, then the upper two, then the last.
 const JOINT: [&str; 4] = ["--set", "training.schedule=joint", "--set", "data.views=1"];
@@ -120,6 +120,106 @@ fn convolutions_train_together_with_the_same_weights_on_any_workers() {
     };
     let one = run(&["--local", "1", "--threads", "1"]);
     assert_eq!(run(&["--local", "3", "--threads", "2", "--cache-memory", "0"]), one);
+}
+
+/// Convolutions that pass on all pairs and the positives alone, and one that passes on nothing: all three train, then the upper
+/// two, upon one that is frozen, then the last.
+const CONVOLUTIONS: [&str; 8] = [
+    "--set",
+    "training.schedule=joint",
+    "--set",
+    "layers.0.epochs=1",
+    "--set",
+    "layers.1.epochs=2",
+    "--set",
+    "layers.2.epochs=3",
+];
+
+/// Dense layers, of which the last, the only one that can be shared, has most to do.
+const DENSE: [&str; 14] = [
+    "--set",
+    "training.schedule=joint",
+    "--set",
+    "data.views=1",
+    "--set",
+    "layers.2.units=3000",
+    "--set",
+    "layers.0.epochs=2",
+    "--set",
+    "layers.1.epochs=3",
+    "--set",
+    "layers.2.epochs=4",
+    "--set",
+    "readout.epochs=2",
+];
+
+fn workers(sandbox: &Sandbox, count: usize) -> Vec<Worker> {
+    (0..count).map(|_| sandbox.worker(&["--threads", "1"])).collect()
+}
+
+fn list(workers: &[Worker]) -> String {
+    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// How often layers have begun to train on these workers.
+fn begun(workers: &[Worker]) -> usize {
+    workers.iter().map(|worker| worker.process.errors().matches("training begins").count()).sum()
+}
+
+/// Runs on so many of some workers each.
+fn check_shared(sandbox: &Sandbox, changes: &[&str]) {
+    let one = sandbox.undisturbed(changes);
+    let workers = workers(sandbox, 8);
+    for count in [2, 3, 4, 6, 8] {
+        let before = begun(&workers);
+        let (run, some) = (format!("run-{count}"), list(&workers[..count]));
+        let summary = sandbox.run(&run, &[&["--workers", &some], changes].concat());
+        assert_eq!(weights(&summary), weights(&one.summary), "{count} workers");
+        assert_eq!(course(&sandbox.run_dir(&run)), course(&one.run), "{count} workers");
+        // Three layers, then two, then one, if nobody shared any: in the last phase, as many as there are do in any case.
+        let least = 3 + 2 + count + usize::from(count > 3);
+        assert!(begun(&workers) - before >= least, "{count} workers: {}", begun(&workers) - before);
+    }
+}
+
+#[test]
+fn convolutions_that_train_together_are_shared_with_the_same_weights() {
+    check_shared(&Sandbox::of_convolutions(), &CONVOLUTIONS);
+}
+
+#[test]
+fn dense_layers_that_train_together_are_shared_with_the_same_weights() {
+    check_shared(&Sandbox::new(), &DENSE);
+}
+
+#[test]
+fn whoever_shares_one_of_several_layers_may_die() {
+    let sandbox = Sandbox::of_convolutions();
+    let longer =
+        [&CONVOLUTIONS[..], &["--set", "layers.0.epochs=20", "--set", "layers.1.epochs=21"]].concat();
+    let longer = [&longer[..], &["--set", "layers.2.epochs=21"]].concat();
+    let one = sandbox.undisturbed(&longer);
+    for place in [0, 2, 5] {
+        let name = format!("run-{place}");
+        let run = sandbox.run_dir(&name);
+        let mut workers = workers(&sandbox, 6);
+        let mut process = sandbox.start_run(&name, &[&["--workers", &list(&workers)], &longer[..]].concat());
+        until("some reports", || {
+            assert!(process.is_running(), "the run ended early: {:?}", process.end());
+            (run.reports_on(2) >= 6).then_some(())
+        });
+        assert_eq!(begun(&workers), 6, "all share one of three layers");
+        workers[place].process.kill();
+        let ended = process.end();
+        ended.expect_success();
+        let lost = format!("worker {}", workers[place].address);
+        let line = ended.errors.lines().find(|line| line.contains("trying again from step"));
+        let line = line.unwrap_or_else(|| panic!("{}", ended.errors));
+        assert!(line.contains(&lost), "{lost} in {line}");
+        assert_eq!(run.summary()["workers"], 5);
+        assert_eq!(weights(&run.summary()), weights(&one.summary));
+        assert_eq!(course(&run), course(&one.run));
+    }
 }
 
 #[test]

@@ -94,6 +94,24 @@ fn of_layers_that_train_together_one_loses_its_worker() {
 }
 
 #[test]
+fn whoever_shares_one_of_several_layers_leaves() {
+    let sandbox = Sandbox::of_convolutions();
+    let joint = ["training.schedule=joint", "layers.0.epochs=40", "layers.1.epochs=40", "layers.2.epochs=40"];
+    let changes: Vec<&str> = joint.iter().flat_map(|set| ["--set", set]).chain(SELDOM).collect();
+    let undisturbed = sandbox.undisturbed(&changes);
+    let mut workers = workers::<6>(&sandbox);
+    let mut process = sandbox.start_run("run", &[&["--workers", &list(&workers)][..], &changes].concat());
+    let run = sandbox.run_dir("run");
+    wait_for(&mut process, &run, 2, 5);
+    stop(&mut workers[1]);
+    let ended = process.end();
+    ended.expect_success();
+    assert!(ended.errors.contains(" leaves; going on without it from step "), "{}", ended.errors);
+    assert!(!ended.errors.contains("trying again"), "{}", ended.errors);
+    assert_eq!(weights(&run.summary()), weights(&undisturbed.summary));
+}
+
+#[test]
 fn the_only_worker_leaves_and_another_takes_its_place() {
     let sandbox = Sandbox::new();
     let [mut worker] = workers::<1>(&sandbox);

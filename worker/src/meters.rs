@@ -128,7 +128,7 @@ impl LayerMeters {
                 ("report", report.encoded_len())
             }
             Reply::State(part) => ("state", part.encoded_len()),
-            Reply::Rows(rows) => ("rows", rows.encoded_len()),
+            Reply::PassedOn(part) => ("rows", part.encoded_len()),
         };
         sent.with_label_values(&[kind]).inc_by(bytes as u64);
     }

@@ -117,11 +117,6 @@ impl Share {
         }
     }
 
-    /// Whether nobody else has a share.
-    pub fn is_alone(&self) -> bool {
-        self.group.len() <= 1
-    }
-
     /// Whether the client's stream ends here.
     pub fn is_first(&self) -> bool {
         self.place == 0
@@ -253,7 +248,7 @@ mod tests {
         assert_eq!((first.own.channels.clone(), first.own.samples.clone(), first.parts), (4..10, 0..16, 2));
         assert_eq!((places(&first.row), places(&first.column)), (vec![1, 0], vec![0, 3]));
         assert_eq!((first.row.own(), first.column.own()), (1, 0));
-        assert!(first.is_first() && !first.is_alone() && first.below().len() == 3);
+        assert!(first.is_first() && first.below().len() == 3);
         assert_eq!(first.peers().collect::<Vec<_>>(), [1, 3]);
         let last = share(3, &GRID).unwrap();
         assert_eq!((places(&last.row), places(&last.column)), (vec![2, 3], vec![0, 3]));
@@ -265,7 +260,7 @@ mod tests {
         let all = share(0, &[[0, 10, 0, 20]]).unwrap();
         let alone = share(0, &[]).unwrap();
         for share in [all, alone] {
-            assert!(share.is_alone() && share.is_first() && share.below().is_empty());
+            assert!(share.is_first() && share.below().is_empty());
             assert_eq!(
                 (share.own.channels.clone(), share.own.samples.clone(), share.parts),
                 (0..10, 0..20, 6)

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use proto::layer::hyperparameters;
 use proto::row_bytes::RowLength;
-use proto::rows::{Precision, Unfit};
+use proto::rows::Precision;
 use proto::{WireError, limits, required, wire};
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerSpec;
-use scff::train::{Hyperparameters, PassOn};
+use scff::train::{Hyperparameters, PassOn, PassedOn};
 
 use crate::hosted::Hosted;
 use crate::party::Party;
 use crate::refusal::Refusal;
 use crate::run::RunName;
+use crate::samples::encode;
 use crate::share::Share;
 
 /// How much memory there is.
@@ -124,9 +125,10 @@ impl StagePlan {
         let sharing = hyperparameters.sharing;
         let (channels, samples) = (sharing.channel_parts(&spec), sharing.sample_parts(&spec, size));
         let share = Share::parse(begin.group, begin.place, &channels, &samples)?;
-        if !share.is_alone() && (begin.live || pass_on != PassOn::Nothing) {
-            let found = "a group for layers that train at the same time";
-            return Err(WireError::new("group", found, "one worker for each").into());
+        if pass_on != PassOn::Nothing && share.own.channels != (0..spec.map.channels()) {
+            let found =
+                format_args!("channels {:?} of a layer that passes on", share.own.channels).to_string();
+            return Err(WireError::new("group", found, "all channels for each worker").into());
         }
         let kept_bytes = check_kept(begin.kept_bytes, budget.cache_bytes)?;
         let plan = Self {
@@ -183,9 +185,18 @@ impl StagePlan {
         Refusal::NotFinite { layer, name, what, step: step.0, learning_rate }
     }
 
-    /// The refusal to pass on what does not survive the wire.
-    pub fn unfit(&self, unfit: Unfit) -> Refusal {
-        Refusal::Unfit { layer: self.layer.0, name: self.spec.name.clone(), unfit }
+    /// What a step passes on, cut into messages.
+    pub fn passed_on(&self, step: Step, passed_on: &PassedOn) -> Result<Vec<wire::PassedOn>, Refusal> {
+        let unfit = |unfit| Refusal::Unfit { layer: self.layer.0, name: self.spec.name.clone(), unfit };
+        let messages = encode(&passed_on.outputs, self.shape.precision).map_err(unfit)?;
+        let mut pairs = passed_on.pairs.iter().map(|pair| *pair as u32);
+        let message = |rows: wire::Rows| wire::PassedOn {
+            step: step.0,
+            first_sample: self.share.own.samples.start as u64,
+            pairs: pairs.by_ref().take(rows.rows as usize).collect(),
+            rows: Some(rows),
+        };
+        Ok(messages.into_iter().map(message).collect())
     }
 
     /// About what a step takes: a few batches under way, one decoded, and what each layer makes of its pairs.

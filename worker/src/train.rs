@@ -175,16 +175,16 @@ async fn relay(
     taken_in
 }
 
-/// States of those below go to the client; that they are ready and take steps is no news to it.
+/// States of those below, and what they pass on, go to the client; that they are ready and take steps is no news to it.
 async fn hand_up(mut up: Up, client: &Client) -> Result<(), Refusal> {
     while let Some(reply) = up.next().await? {
         match reply.reply {
-            Some(Reply::State(_)) => {
+            Some(Reply::State(_) | Reply::PassedOn(_)) => {
                 if client.send(Ok(reply)).await.is_err() {
                     break;
                 }
             }
-            Some(Reply::Ready(_) | Reply::Step(_) | Reply::Rows(_)) | None => {}
+            Some(Reply::Ready(_) | Reply::Step(_)) | None => {}
         }
     }
     Ok(())

@@ -8,7 +8,8 @@ use super::rates::Rates;
 use super::work::{StepSeconds, step_seconds};
 use crate::config::Shards;
 use crate::grid::{Grid, Grids};
-use crate::plan::{Member, Plan, Stage};
+use crate::plan::{Member, Phase, Plan, Stage};
+use crate::schedule::{Task, assign};
 
 /// Seconds for handing sums from one process to the next.
 const HOP: f64 = 150e-6;
@@ -41,10 +42,22 @@ pub enum Limit {
 }
 
 impl GroupStep {
-    /// A member's step on as many of `workers` as make the grid that they should stand in.
-    pub fn new(plan: &Plan, member: &Member, rates: &Rates, workers: Workers) -> Self {
-        let grid = allowed(plan, member, rates, workers.network).best(workers.count);
-        Self::of(plan, member, rates, workers, grid)
+    /// The steps of a phase's members, each with the place of every worker of its group among `workers`.
+    pub fn all(plan: &Plan, phase: &Phase, rates: &Rates, workers: Workers) -> Vec<(Self, Vec<usize>)> {
+        let task = |member: &Member| {
+            let stage = plan.stage(member);
+            let grids = allowed(plan, member, rates, workers.network);
+            Task { layer: stage.layer, operations: plan.operations_of(member), grids }
+        };
+        let tasks: Vec<Task> = phase.members.iter().map(task).collect();
+        let groups = assign(&tasks, &(0..workers.count).collect::<Vec<_>>());
+        let step = |((member, task), group): ((&Member, &Task), Vec<usize>)| {
+            // Whoever is left over by a layer that trains alone lowers its efficiency; of several layers, others have them.
+            let count = if tasks.len() == 1 { workers.count } else { group.len() };
+            let grid = task.grids.best(group.len());
+            (Self::of(plan, member, rates, Workers { count, ..workers }, grid), group)
+        };
+        phase.members.iter().zip(&tasks).zip(groups).map(step).collect()
     }
 
     /// The same in all grids of as many of them, this one first.
@@ -54,7 +67,7 @@ impl GroupStep {
         as_many.map(|grid| Self::of(plan, member, rates, workers, grid)).collect()
     }
 
-    /// The same in a grid of some of `workers`.
+    /// A member's step in a grid of some of `workers`.
     pub fn of(plan: &Plan, member: &Member, rates: &Rates, workers: Workers, grid: Grid) -> Self {
         let step = step_seconds(plan, member, rates);
         let parted = Parted::new(plan, member, step, workers.network, grid);
@@ -121,10 +134,11 @@ fn allowed(plan: &Plan, member: &Member, rates: &Rates, network: Network) -> Gri
 /// and of those that `shards` allows the one with the shortest step is the best; where it is a grid, the largest that fits it.
 pub fn grids(plan: &Plan, member: &Member, rates: &Rates, network: Network, shards: Shards) -> Grids {
     let stage = plan.stage(member);
-    if member.live || member.pass_on != PassOn::Nothing {
-        return Grids::one();
-    }
-    let finest = plan.parts(stage).finest();
+    let finest = match (plan.parts(stage).finest(), member.pass_on) {
+        (finest, PassOn::Nothing) => finest,
+        // Outputs that are passed on are of all channels.
+        (Grid { rows, .. }, PassOn::Positives | PassOn::Pairs) => Grid { rows, columns: 1 },
+    };
     let (most, within) = match shards {
         Shards::Auto => (usize::MAX, finest),
         Shards::AtMost(most) => (usize::from(most), finest),
@@ -190,7 +204,7 @@ mod tests {
     /// A step of CIFAR-10's second layer, which takes pairs.
     fn step(count: usize, network: Network) -> GroupStep {
         let plan = fixture::cifar_10();
-        GroupStep::new(&plan, &plan.phases[1].members[0], &rates(), workers(count, network))
+        GroupStep::all(&plan, &plan.phases[1], &rates(), workers(count, network))[0].0
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! Workers share a layer part by part, each on all of its threads, in the grid that is fastest ([`GroupStep`]), and all transform
 //! for it; what is not divided by channels (standardising, lowering, the loss, a pair prefix) or by samples (updates) each column,
 //! or row, does for itself. What the head node sends in a step does not grow with the number of workers, for they hand it on; but it
-//! takes its time. Layers that train at the same time are shared out among the workers; the one with most to do sets the pace.
+//! takes its time. Workers are given to layers that train at the same time by their operations; the layer with most to do sets the
+//! pace, or the head node's network card, over which outputs are passed on.
 //! Starting workers, handing layers over and a network slower than the workers are not in it.
 
 mod arrivals;
@@ -25,9 +26,7 @@ mod work;
 
 use scff::readout::{BLOCK, ReadoutSpec};
 
-use crate::grid::Grids;
 use crate::plan::{Member, Phase, Plan};
-use crate::schedule::{Task, assign};
 
 pub use arrivals::{activations, arrivals};
 pub use group_step::{Exchanged, GroupStep, Limit, exchanged, grids};
@@ -36,7 +35,7 @@ pub use network::{Network, Workers};
 pub use numbers::{LayerNumbers, Numbers};
 pub use rates::{LayerRates, Rates};
 pub use table::table;
-pub use work::pass_rate;
+pub use work::{pass_rate, passed_on};
 
 /// Seconds of a core for sending a byte of activations to another process: writing, both ends, reading.
 const SEND: f64 = 2e-9;
@@ -107,30 +106,22 @@ impl PhaseEstimate {
         let sample_bytes = plan.mean_share() * (plan.shape.len() * plan.precision.bytes()) as f64;
         let sent = if lowest.from == 0 { sample_bytes } else { sample_bytes + 2.0 * row_bytes };
         let transform = work::transform_seconds(plan, lowest.from as usize, rates);
-        let steps: Vec<GroupStep> =
-            phase.members.iter().map(|member| GroupStep::new(plan, member, rates, workers)).collect();
-        let tasks: Vec<Task> = phase
-            .members
-            .iter()
-            .zip(&steps)
-            .map(|(member, step)| (plan.stage(member), Grids(vec![step.grid])))
-            .map(|(stage, grids)| Task { layer: stage.layer, operations: plan.operations(stage), grids })
-            .collect();
-        // The one with most to do holds the others up. What is passed on goes over the head node.
-        let groups = assign(&tasks, &(0..workers.count).collect::<Vec<_>>());
+        // The one with most to do holds the others up.
+        let groups = GroupStep::all(plan, phase, rates, workers);
         let mut loads = vec![0.0; workers.count];
         let mut memory = vec![0; workers.count];
-        for ((member, step), group) in phase.members.iter().zip(steps).zip(&groups) {
-            let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
-            let passed_on = 2 * work::passed_on(plan, member) * outputs as u64;
+        for (member, (step, group)) in phase.members.iter().zip(&groups) {
+            // Each sends what comes of its own samples, and what arrives is handed on.
+            let passed_on = 2.0 * passed_on_bytes(plan, member) / group.len() as f64;
             for &worker in group {
-                loads[worker] += step.seconds + send * plan.mean_share() * passed_on as f64;
+                loads[worker] += step.seconds + send * passed_on;
                 memory[worker] += working_bytes(plan, plan.stage(member));
             }
         }
         let step = loads.iter().copied().fold(0.0, f64::max);
         let idle = loads.iter().filter(|load| **load == 0.0).count();
-        // Samples, to be transformed, and activations, to the first who hands them on.
+        // Samples, to be transformed, and activations, to the first who hands them on; and likewise what each layer passes on.
+        let passed_on: f64 = phase.members.iter().map(|member| passed_on_bytes(plan, member)).sum();
         let from_head_node = if lowest.from == 0 { row_bytes } else { sample_bytes + row_bytes };
         let (mut training, mut transforms, mut head_node, mut arrived) = (0.0, 0.0, 0.0, 0.0);
         for arriving in arrivals(plan, stage, plan.epochs(phase), capacity) {
@@ -138,7 +129,10 @@ impl PhaseEstimate {
             // On other machines; while workers compute.
             let sending = match workers.count {
                 1 => 0.0,
-                _ => arriving * from_head_node / workers.network.bytes_per_second,
+                _ => {
+                    let bytes = arriving * from_head_node + stage.steps_per_epoch as f64 * passed_on;
+                    bytes / workers.network.bytes_per_second
+                }
             };
             head_node += (sending - busy).max(0.0);
             let busy = busy.max(sending);
@@ -153,9 +147,15 @@ impl PhaseEstimate {
         let kept_bytes = kept_bytes as u64;
         let working_bytes = memory.into_iter().max().unwrap_or(0);
         let steps = (phase.steps.end - phase.steps.start) as f64;
-        let head_node_bytes = arrived * from_head_node / steps;
+        let head_node_bytes = arrived * from_head_node / steps + passed_on;
         Self { training, transforms, head_node, head_node_bytes, kept_bytes, working_bytes }
     }
+}
+
+/// Bytes of what a member passes on in a step.
+fn passed_on_bytes(plan: &Plan, member: &Member) -> f64 {
+    let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
+    plan.mean_share() * (passed_on(plan, member) * outputs as u64) as f64
 }
 
 impl StageEstimate {
@@ -387,6 +387,28 @@ mod tests {
     }
 
     #[test]
+    fn layers_that_train_together_are_shared_as_far_as_the_head_node_passes_their_outputs_on() {
+        let plan = fixture::cifar_10_joint();
+        let phase = &plan.phases[0];
+        let workers = |count, network| Workers { count, cache_bytes: 6 * GIB, network };
+        let sizes = |count| {
+            let steps = GroupStep::all(&plan, phase, &rates(3), workers(count, GIGABIT));
+            steps.into_iter().map(|(_, group)| group.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(3), [1, 1, 1]);
+        assert!(sizes(16)[2] > 2 && sizes(16).iter().sum::<usize>() <= 16, "{:?}", sizes(16));
+        let step = |network| {
+            let estimate = PhaseEstimate::new(&plan, phase, &rates(3), workers(16, network));
+            estimate.training / (phase.steps.end - phase.steps.start) as f64
+        };
+        let passed: f64 = phase.members.iter().map(|member| passed_on_bytes(&plan, member)).sum();
+        let passed = passed / GIGABIT.bytes_per_second;
+        assert!((0.99..1.1).contains(&(step(GIGABIT) / passed)), "{} {passed}", step(GIGABIT));
+        let faster = Network { bytes_per_second: 10.0 * GIGABIT.bytes_per_second, ..GIGABIT };
+        assert!(step(faster) < 0.7 * step(GIGABIT), "{}", step(faster));
+    }
+
+    #[test]
     fn what_a_cache_does_not_hold_is_transformed_in_every_epoch() {
         let plan = fixture::cifar_10();
         let transforms = |cache_bytes| estimate(&plan, 10_000, 1, cache_bytes).phases[2].transforms;
@@ -403,7 +425,7 @@ mod tests {
         let plan = fixture::cifar_10_in_four_blocks();
         let step = |layer: usize, count| {
             let workers = Workers { count, cache_bytes: 6 * GIB, network: GIGABIT };
-            GroupStep::new(&plan, &plan.phases[layer].members[0], &rates(3), workers)
+            GroupStep::all(&plan, &plan.phases[layer], &rates(3), workers)[0].0
         };
         let [two, four, eight] = [2, 4, 8].map(|count| step(2, count));
         assert_eq!([two, four, eight].map(|step| step.grid.columns), [2, 4, 4]);
@@ -417,7 +439,7 @@ mod tests {
         assert_eq!(sixteen.grid, Grid { rows: 16, columns: 1 });
         let slow = Network { bytes_per_second: 1e6, ..GIGABIT };
         let workers = Workers { count: 2, cache_bytes: 0, network: slow };
-        let slow = GroupStep::new(&plan, &plan.phases[2].members[0], &rates(3), workers);
+        let slow = GroupStep::all(&plan, &plan.phases[2], &rates(3), workers)[0].0;
         assert_eq!(slow.limit, Limit::Exchange);
     }
 

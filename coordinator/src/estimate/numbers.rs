@@ -41,9 +41,9 @@ impl Numbers {
     /// Of an estimate for these workers.
     pub fn new(plan: &Plan, rates: &Rates, workers: Workers, estimate: &Estimate) -> Self {
         let members = plan.phases.iter().enumerate().flat_map(|(phase, what)| {
-            what.members.iter().map(move |member| {
-                let GroupStep { grid, seconds, efficiency, limit } =
-                    GroupStep::new(plan, member, rates, workers);
+            let steps = GroupStep::all(plan, what, rates, workers);
+            what.members.iter().zip(steps).map(move |(member, (step, _))| {
+                let GroupStep { grid, seconds, efficiency, limit } = step;
                 let name = plan.stage(member).spec.name.clone();
                 LayerNumbers {
                     name,

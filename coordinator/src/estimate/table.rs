@@ -210,10 +210,10 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
     )
     .expect("text");
     for phase in &plan.phases {
-        for member in &phase.members {
+        for (place, member) in phase.members.iter().enumerate() {
             for (workers, _) in estimates {
-                let step = GroupStep::new(plan, member, rates, *workers);
-                let GroupStep { grid, seconds, efficiency, limit } = step;
+                let all = GroupStep::all(plan, phase, rates, *workers);
+                let GroupStep { grid, seconds, efficiency, limit } = all[place].0;
                 let limit = if efficiency >= WORTH_NAMING { "" } else { words(limit, plan, member) };
                 let (name, grid) = (&plan.stage(member).spec.name, grid.to_string());
                 writeln!(
@@ -234,8 +234,8 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
 fn alternatives(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, Estimate)]) {
     let most = estimates.iter().map(|(workers, _)| *workers).max_by_key(|workers| workers.count);
     let workers = most.expect("an estimate");
-    for member in plan.phases.iter().flat_map(|phase| &phase.members) {
-        let step = GroupStep::new(plan, member, rates, workers);
+    let steps = |phase| GroupStep::all(plan, phase, rates, workers).into_iter().map(|(step, _)| step);
+    for (member, step) in plan.phases.iter().flat_map(|phase| phase.members.iter().zip(steps(phase))) {
         let all = step.alternatives(plan, member, rates, workers);
         if all.len() < 2 {
             continue;
@@ -260,11 +260,12 @@ fn head_node(text: &mut String, plan: &Plan, estimates: &[(Workers, Estimate)]) 
             if expected.head_node < (1.0 - WORTH_NAMING) * expected.training {
                 continue;
             }
-            let name = &plan.stage(&phase.members[0]).spec.name;
+            let name = |member| plan.stage(member).spec.name.as_str();
+            let names = phase.members.iter().map(name).collect::<Vec<_>>().join(", ");
             let bytes = ByteSize(expected.head_node_bytes as u64);
             writeln!(
                 text,
-                "With {} workers the head node's network card is the limit of {name}: it sends {bytes} a step, \
+                "With {} workers the head node's network card is the limit of {names}: it sends {bytes} a step, \
                  however many\nthey are. More --cache-memory, `wire = \"f16\"` or a faster card help.",
                 workers.count
             )
@@ -276,12 +277,13 @@ fn head_node(text: &mut String, plan: &Plan, estimates: &[(Workers, Estimate)]) 
 
 /// What limits the workers that share a layer, in words.
 fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
+    let stage = &plan.stage(member).hyperparameters;
     match limit {
-        Limit::Parts if member.live || member.pass_on != PassOn::Nothing => {
-            "layers that train together are not shared"
+        Limit::Parts if member.pass_on != PassOn::Nothing && stage.sharing == Sharing::Channels => {
+            "it passes its outputs on, which take all channels on one worker"
         }
         Limit::Parts => "its parts: not as many, or they do not divide",
-        Limit::Repeated => match plan.stage(member).hyperparameters.sharing {
+        Limit::Repeated => match stage.sharing {
             Sharing::Grid => {
                 "what is not divided by rows (updates) or by columns (lowering, loss, pair prefix)"
             }

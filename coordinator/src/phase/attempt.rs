@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::back::Back;
 use crate::clock::{Stopwatch, nanoseconds_since_1970};
 use crate::cluster::{Newcomer, Worker, WorkerFailure};
+use crate::estimate::passed_on;
 use crate::events::{Event, Events};
 use crate::grid::Grid;
 use crate::ledger::Ledger;
@@ -28,6 +29,7 @@ use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
 
 use super::error::PhaseError;
+use super::gathering::{Gathering, Pairs};
 use super::listener::{Arrived, Listener};
 use super::reporter::Reporter;
 use super::sending::{Course, PassedOn, live_batches, send};
@@ -134,6 +136,7 @@ impl PhaseRun<'_> {
             grid => shards(&parts, grid, group, &self.rates),
         };
         let states = States::new(stage.spec.map, sharers(&parts, &shards, group));
+        let gathering = gathering(plan, member, &shards, *start);
         let begin = self.begin(member, group, shards, *number);
         let end = Arc::new(AtomicU64::new(phase.steps.end));
         let under_way = Arc::new(UnderWay::new());
@@ -177,14 +180,7 @@ impl PhaseRun<'_> {
             paces: BTreeMap::new(),
             slow_told: false,
             rates: self.rates.clone(),
-            rows: Vec::new(),
-            missing: 0,
-            passed_on: passed_on_rows(plan, stage, member.pass_on),
-            row_length: match plan.lengths {
-                Lengths::Alike => RowLength::Fixed(stage.spec.outputs()),
-                Lengths::Frames { .. } => stage.spec.passes_on(),
-            },
-            precision: plan.precision,
+            gathering,
             checkpoint_every: plan.checkpoint_every,
             ready: false,
             above,
@@ -395,11 +391,18 @@ fn back(plan: &Plan, stage: &Stage) -> Back {
     }
 }
 
-/// Rows that a step passes on.
-fn passed_on_rows(plan: &Plan, stage: &Stage, pass_on: PassOn) -> u64 {
-    match pass_on {
-        PassOn::Nothing => 0,
-        PassOn::Positives => plan.batch as u64,
-        PassOn::Pairs => plan.pairs_per_step(stage),
-    }
+/// Where what the steps of a member pass on comes together, of those who have these shards.
+fn gathering(plan: &Plan, member: &Member, shards: &[wire::Shard], start: Step) -> Gathering {
+    let stage = plan.stage(member);
+    let pairs = Pairs {
+        count: passed_on(plan, member) as usize,
+        batch: plan.batch,
+        samples: shards.iter().map(|shard| shard.first_sample as usize..shard.end_sample as usize).collect(),
+        order: Order::new(plan, stage),
+    };
+    let length = match plan.lengths {
+        Lengths::Alike => RowLength::Fixed(stage.spec.outputs()),
+        Lengths::Frames { .. } => stage.spec.passes_on(),
+    };
+    Gathering::new(pairs, (length, plan.precision), start)
 }

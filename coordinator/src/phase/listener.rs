@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use proto::row_bytes::{RowBytes, RowLength};
-use proto::rows::Precision;
 use proto::wire;
 use proto::wire::train_reply::Reply;
 use scff::batch::Step;
@@ -23,6 +21,7 @@ use crate::worker_id::WorkerId;
 
 use super::culprit;
 use super::error::PhaseError;
+use super::gathering::Gathering;
 use super::reporter::Reporter;
 use super::sending::PassedOn;
 use super::shares::WorkerRates;
@@ -34,6 +33,10 @@ const MEASURABLE: std::ops::Range<f64> = 1e-9..1e9;
 
 /// More than any number of a report.
 const LARGEST: f64 = 1e100;
+
+/// Reports of the first of a group that the state of another may overtake, while it waits that what it hands on is taken: one is on its
+/// way, one in a queue, and its thread has one more.
+const OVERTAKEN: u64 = 3;
 
 /// A member's state, as it has come.
 pub struct Arrived {
@@ -68,16 +71,8 @@ pub struct Listener {
     /// Whether it has been told that one of them is slow.
     pub slow_told: bool,
     pub rates: WorkerRates,
-    /// What the step at hand passes on, as far as it has come.
-    pub rows: PassedOn,
-    /// Rows of it that are missing.
-    pub missing: u64,
-    /// Rows that every step passes on.
-    pub passed_on: u64,
-    /// How long each of them is.
-    pub row_length: RowLength,
-    /// Their precision.
-    pub precision: Precision,
+    /// What steps pass on, as far as it has come.
+    pub gathering: Gathering,
     /// After how many steps a state is asked for, now and then.
     pub checkpoint_every: u64,
     /// Whether the worker has said that it is ready.
@@ -104,11 +99,16 @@ impl Listener {
                     return Err(WorkerFailure::protocol(&self.trainer, "that it is ready, twice").into());
                 }
                 Some(Some(Reply::Step(report))) => {
-                    self.under_way.reported();
-                    self.missing = self.passed_on;
                     self.step(&report)?;
+                    let taken = self.gathering.report(report.step, self.sent());
+                    taken.map_err(|found| WorkerFailure::protocol(&self.trainer, found))?;
+                    self.pass_on().await;
                 }
-                Some(Some(Reply::Rows(rows))) => self.rows(rows).await?,
+                Some(Some(Reply::PassedOn(part))) => {
+                    let taken = self.gathering.take(part, self.sent());
+                    taken.map_err(|found| WorkerFailure::protocol(&self.trainer, found))?;
+                    self.pass_on().await;
+                }
                 Some(Some(Reply::State(part))) => {
                     if self.state(part).await? {
                         return Ok(());
@@ -176,28 +176,26 @@ impl Listener {
         self.reached.0 >= self.end.load(Ordering::Relaxed)
     }
 
-    async fn rows(&mut self, rows: wire::Rows) -> Result<(), PhaseError> {
-        let count = u64::from(rows.rows);
-        if count == 0 || count > self.missing {
-            let message = format!("{count} rows of a step that lacks {}", self.missing);
-            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+    /// Batches that were sent, of all steps so far.
+    fn sent(&self) -> u64 {
+        self.gathering.over() + self.under_way.reports()
+    }
+
+    /// Passes on what is whole.
+    async fn pass_on(&mut self) {
+        while let Some(rows) = self.gathering.next() {
+            self.under_way.reported();
+            if !rows.is_empty() {
+                // Where nobody takes them any more, the member above has failed, and says so itself.
+                let _ = self.above.send(rows).await;
+            }
         }
-        let rows = RowBytes::parse(rows, self.row_length, self.precision, count as usize)
-            .map_err(|error| WorkerFailure::protocol(&self.trainer, error.to_string()))?;
-        self.missing -= count;
-        self.rows.push(rows.into());
-        if self.missing == 0 {
-            // Where nobody takes them any more, the member above has failed, and says so itself.
-            let _ = self.above.send(std::mem::take(&mut self.rows)).await;
-        }
-        Ok(())
     }
 
     /// Whether a state after so many steps was asked for.
     fn asked_for(&self, step: u64) -> Result<(), String> {
         let (taken, end) = (self.reporter.taken().0, self.end.load(Ordering::Relaxed));
-        // Those further down a chain may be ahead of the report of who hands their states on.
-        let due = self.reached.0 < step && step <= taken + 1;
+        let due = self.reached.0 < step && step <= self.sent().min(taken + OVERTAKEN);
         if due && (step.is_multiple_of(self.checkpoint_every) || step == end) {
             return Ok(());
         }

@@ -18,6 +18,8 @@ mod culprit;
 
 mod states;
 
+mod gathering;
+
 mod listener;
 
 mod attempt;

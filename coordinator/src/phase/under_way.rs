@@ -63,6 +63,11 @@ impl UnderWay {
         }
     }
 
+    /// How many reports on batches are owed.
+    pub fn reports(&self) -> u64 {
+        self.look().reports as u64
+    }
+
     /// A batch is about to be sent.
     pub fn batch(&self) {
         self.change(|owed| owed.reports += 1);
@@ -78,7 +83,7 @@ impl UnderWay {
         self.change(|_| ());
     }
 
-    /// A report has come.
+    /// A report has come, and all that the step passes on.
     pub fn reported(&self) {
         self.change(|owed| {
             let took = owed.reported.elapsed();

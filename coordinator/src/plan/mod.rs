@@ -192,7 +192,16 @@ impl Plan {
     /// gradients, one map per sample view (or per pair for layers that take pairs), and the states of recurrent layers for
     /// each pair; of sequences, at their mean length.
     pub fn operations(&self, stage: &Stage) -> u64 {
-        let prefix = &self.stages[stage.cut_point as usize..stage.layer.0 as usize];
+        self.operations_from(stage, stage.cut_point)
+    }
+
+    /// The same of a member of a phase, with the frozen layers that run on what arrives.
+    pub fn operations_of(&self, member: &Member) -> u64 {
+        self.operations_from(self.stage(member), member.from)
+    }
+
+    fn operations_from(&self, stage: &Stage, from: u32) -> u64 {
+        let prefix = &self.stages[from as usize..stage.layer.0 as usize];
         let at_the_longest =
             prefix.iter().map(|below| self.operations_of_maps(stage, &below.spec)).sum::<u64>()
                 + self.operations_of_layer(stage);

@@ -84,14 +84,6 @@ impl PairedSamples {
         }
     }
 
-    /// How many pairs there are.
-    pub(super) fn count(&self) -> usize {
-        match self {
-            Self::Rows(input) => input.pairs().len(),
-            Self::Sequences(input) => input.pairs().len(),
-        }
-    }
-
     /// See [`PairedRows::in_order`].
     pub(super) fn in_order(self, order: PairOrder) -> Self {
         match self {

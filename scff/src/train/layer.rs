@@ -14,7 +14,6 @@ use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
 use crate::optimizer::{OptimizerParameters, Update};
 use crate::pair::PairedRows;
 use crate::pair_order::PairOrder;
-use crate::samples::Samples;
 use crate::sequence_pair::PairedSequences;
 use crate::sum_tree::nodes;
 
@@ -22,9 +21,11 @@ use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::input::Paired;
+use super::live::PassedOn;
 use super::partial::{Partial, Progress, Round, StepReport, Sums};
 use super::recurrent::RecurrentLayer;
 use super::sharing::{Shard, Sharing};
+use super::stage::PassOn;
 
 /// How a layer learns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,17 +135,22 @@ impl TrainingLayer {
 
     /// First half of a step: what is to be added to that of the others who share the layer.
     pub fn begin_step<'a>(&mut self, input: impl Into<Paired<'a>>) -> Partial {
-        self.begin_step_and_pass_on(input, 0).0
+        self.begin_step_and_pass_on(input, PassOn::Nothing).0
     }
 
-    /// The same, and what the layer passes on for the first `pairs` pairs, by the weights before the update. Not for a shard,
-    /// which has no other channels or samples to make it of.
+    /// The same, and what the layer passes on, by the weights before the update.
+    ///
+    /// # Panics
+    ///
+    /// Where something is passed on by a shard that does not own all channels.
     pub fn begin_step_and_pass_on<'a>(
         &mut self,
         input: impl Into<Paired<'a>>,
-        pairs: usize,
-    ) -> (Partial, Samples) {
+        pass_on: PassOn,
+    ) -> (Partial, PassedOn) {
         let input = input.into();
+        let complete = self.channel_parts == (0..self.sharing().channel_parts(&self.spec).len());
+        assert!(pass_on == PassOn::Nothing || complete, "what is passed on has all channels");
         let partial = match (input, self.sharing()) {
             (Paired::Sequences(input), _) => {
                 let squares = self.recurrent().forward(input);
@@ -157,12 +163,15 @@ impl TrainingLayer {
             (Paired::Rows(input), Sharing::Samples) => {
                 let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
                 let (spec, loss) = (self.spec.clone(), self.hyperparameters.loss);
-                let (partial, passed_on) = self.conv().walk((&spec, &loss), input, &own, pairs);
-                return (partial, passed_on.into());
+                let count = pass_on.count(input.positives(), input.pairs().len());
+                let is_own = |pair: &usize| own.contains(&input.pairs()[*pair].first);
+                let pairs: Vec<usize> = (0..count).filter(is_own).collect();
+                let (partial, outputs) = self.conv().walk((&spec, &loss), input, &own, &pairs);
+                return (partial, PassedOn { pairs, outputs: outputs.into() });
             }
         };
         self.round = partial.round;
-        (partial, self.pass_on(input, pairs))
+        (partial, self.pass_on(input, pass_on))
     }
 
     /// What follows, on the same `input` as [`Self::begin_step`] and the sums over all who share the layer: another round of

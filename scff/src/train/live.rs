@@ -6,44 +6,61 @@ use ndarray::parallel::prelude::*;
 use super::block::{Block, Mapped};
 use super::input::Paired;
 use super::layer::{Kind, TrainingLayer};
+use super::stage::PassOn;
 use crate::frozen::transmit;
 use crate::pair::PairedRows;
 use crate::samples::Samples;
 use crate::scratch::buffer;
 
+/// What a step passes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassedOn {
+    /// Which pairs of the batch it is of: those are counted positives first, then of one shift after the other, in the order of samples.
+    /// Of a shard that owns some of the samples, those of its own, in ascending order; otherwise all.
+    pub pairs: Vec<usize>,
+    /// The layer's outputs for each of them.
+    pub outputs: Samples,
+}
+
 impl TrainingLayer {
-    /// What the layer passes on for the first `pairs` pairs of `input`, as they stand positives first, of the maps that the first half of the step on it has
-    /// made.
-    pub(super) fn pass_on(&self, input: Paired<'_>, pairs: usize) -> Samples {
+    /// What the layer passes on for the pairs of `input`, of the maps that the first half of the step on it has made.
+    pub(super) fn pass_on(&self, input: Paired<'_>, pass_on: PassOn) -> PassedOn {
         match (input, &self.kind) {
             (Paired::Rows(input), Kind::Dense(layer)) => {
-                self.transmit_rows(input, pairs, layer.blocks(), &layer.mapped()).into()
+                self.transmit_rows(input, pass_on, layer.blocks(), &layer.mapped())
             }
             (Paired::Rows(input), Kind::Conv(layer)) => {
-                self.transmit_rows(input, pairs, layer.blocks(), &layer.mapped()).into()
+                self.transmit_rows(input, pass_on, layer.blocks(), &layer.mapped())
             }
-            (Paired::Sequences(input), Kind::Recurrent(layer)) => layer.passed_on(input, pairs).into(),
+            (Paired::Sequences(input), Kind::Recurrent(layer)) => {
+                let count = pass_on.count(input.positives(), input.pairs().len());
+                PassedOn { pairs: (0..count).collect(), outputs: layer.passed_on(input, count).into() }
+            }
             _ => unreachable!("a layer passes on what it has read"),
         }
     }
 
-    /// `mapped`: of all channels; returns (pairs, elements).
+    /// `mapped`: of all channels.
     fn transmit_rows<'a>(
         &self,
         input: &PairedRows,
-        pairs: usize,
+        pass_on: PassOn,
         blocks: impl Iterator<Item = &'a Block>,
         mapped: &[Mapped<'_>],
-    ) -> Array2<f32> {
+    ) -> PassedOn {
+        let order = input.order();
+        let mut places = order.positives_first();
+        places.truncate(pass_on.count(order.samples(), order.count()));
+        let in_batch: Vec<usize> = order.in_batch().collect();
+        let pairs = places.iter().map(|place| in_batch[*place]).collect();
         let (mut weight_sums, mut bias) = (Vec::new(), Vec::new());
         for block in blocks {
             weight_sums.extend(&block.weight_sums);
             bias.extend(block.parameters.bias.iter().map(|bias| input.bias_factor() * bias));
         }
         let length = self.spec.map.output().len();
-        let mut rows = Array2::zeros((pairs, self.spec.outputs()));
-        let order = input.order().positives_first();
-        rows.outer_iter_mut().into_par_iter().zip(order).for_each(|(mut out, pair)| {
+        let mut rows = Array2::zeros((places.len(), self.spec.outputs()));
+        rows.outer_iter_mut().into_par_iter().zip(places).for_each(|(mut out, pair)| {
             let pair = &input.pairs()[pair];
             let mut halves = buffer(2 * length);
             let (first, second) = halves.split_at_mut(length);
@@ -55,7 +72,7 @@ impl TrainingLayer {
             let out = out.as_slice_mut().expect("rows are contiguous");
             transmit(&self.spec, (&weight_sums, &bias), pair, first, second, out);
         });
-        rows
+        PassedOn { pairs, outputs: rows.into() }
     }
 }
 

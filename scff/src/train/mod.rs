@@ -32,6 +32,7 @@ mod trial;
 pub use check::{HyperparameterError, HyperparameterField};
 pub use input::{Paired, PairedSamples};
 pub use layer::{Hyperparameters, TrainingLayer};
+pub use live::PassedOn;
 pub use partial::{NodeSums, Partial, Progress, Round, StepReport, Sums};
 pub use sharing::{Exchanged, Shard, Sharing};
 pub use stage::{Half, PassOn, TrainingStage};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::input::PairedSamples;
 use super::layer::TrainingLayer;
+use super::live::PassedOn;
 use super::partial::{Partial, Progress, StepReport, Sums};
 use super::sharing::Sharing;
 use crate::frozen::FrozenLayer;
@@ -21,14 +22,25 @@ pub enum PassOn {
     Pairs,
 }
 
+impl PassOn {
+    /// Of how many pairs, where so many are positive of so many in all.
+    pub(super) fn count(self, positives: usize, all: usize) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Positives => positives,
+            Self::Pairs => all,
+        }
+    }
+}
+
 /// What the first half of a step makes.
 pub struct Half {
     /// The layer's own input.
     pub input: PairedSamples,
     /// What is to be added to that of the others who share the layer.
     pub partial: Partial,
-    /// What is passed on, of as many pairs as were asked for.
-    pub passed_on: Samples,
+    /// What is passed on, of own pairs.
+    pub passed_on: PassedOn,
 }
 
 /// A layer in training with the frozen layers between what arrives and itself.
@@ -51,13 +63,12 @@ impl TrainingStage {
         self.prefix.first().map_or(self.layer.spec(), |first| first.spec()).makes_pairs()
     }
 
-    /// Whether the layer's own pairs can be made of what arrives and go through the prefix without the others: they are made at
-    /// its beginning and nowhere else, and only convolutions map a pair alike whatever is mapped with it.
+    /// Whether the layer's own pairs can go through the prefix without the others: they arrive, or are made at its beginning, and
+    /// are made nowhere else, and only convolutions map a pair alike whatever is mapped with it.
     fn own_pairs_go_through(&self) -> bool {
         let makes_pairs = |layer: &Arc<FrozenLayer>| layer.spec().makes_pairs();
         let is_conv = |layer: &Arc<FrozenLayer>| matches!(layer.spec().map, LayerMap::Conv(_));
-        self.makes_pairs()
-            && self.prefix.iter().filter(|layer| makes_pairs(layer)).count() == 1
+        self.prefix.iter().filter(|layer| makes_pairs(layer)).count() == usize::from(self.makes_pairs())
             && self.prefix.iter().all(is_conv)
     }
 
@@ -82,7 +93,7 @@ impl TrainingStage {
         loop {
             match self.proceed(&input, partial.total()) {
                 Progress::Exchange(next) => partial = next,
-                Progress::Done(report) => return (report, passed_on),
+                Progress::Done(report) => return (report, passed_on.outputs),
             }
         }
     }
@@ -100,7 +111,11 @@ impl TrainingStage {
         let mut input = if self.makes_pairs() {
             PairedSamples::make(samples, spec(0), two_views, shifts, early)
         } else {
-            PairedSamples::take(samples, batch, spec(0))
+            let taken = PairedSamples::take(samples, batch, spec(0));
+            match early {
+                Some(order) => taken.in_order(order),
+                None => taken,
+            }
         };
         for (index, layer) in self.prefix.iter().enumerate() {
             let above = spec(index + 1);
@@ -117,12 +132,7 @@ impl TrainingStage {
         if self.layer.sharing() == Sharing::Samples {
             input = input.neighbouring();
         }
-        let pairs = match pass_on {
-            PassOn::Nothing => 0,
-            PassOn::Positives => input.positives(),
-            PassOn::Pairs => input.count(),
-        };
-        let (partial, passed_on) = self.layer.begin_step_and_pass_on(&input, pairs);
+        let (partial, passed_on) = self.layer.begin_step_and_pass_on(&input, pass_on);
         Half { input, partial, passed_on }
     }
 

@@ -23,7 +23,6 @@ use scff::train::{Half, PairedSamples, Partial, Progress, StepReport, Sums, Trai
 use crate::compute::Compute;
 use crate::exchange::{Exchange, Letter, on_the_wire};
 use crate::refusal::Refusal;
-use crate::samples::encode;
 use crate::session::{ArrivedBatch, Instruction};
 use crate::stage::StagePlan;
 
@@ -83,7 +82,7 @@ enum Doing {
 struct Begun {
     step: Step,
     input: PairedSamples,
-    passed_on: Vec<wire::Rows>,
+    passed_on: Vec<wire::PassedOn>,
     /// How long the batch was waited for.
     waited: Duration,
     /// Bytes that the whole group sends for it: of the batch, and of sums.
@@ -152,9 +151,9 @@ impl Trainer {
         let (input, partial, passed_on) = compute.install(|| {
             let Half { input, partial, passed_on } =
                 stage.forward(rows, shape.two_views, &message.batch.shifts, pass_on);
-            (input, partial, encode(&passed_on, shape.precision))
+            (input, partial, self.plan.passed_on(step, &passed_on))
         });
-        let passed_on = passed_on.map_err(|unfit| self.plan.unfit(unfit))?;
+        let passed_on = passed_on?;
         let links = self.plan.share.below().len() as u64;
         let forwarded_bytes = links * forwarded_bytes(batch);
         let begun = Begun { step, input, passed_on, waited, forwarded_bytes, exchanged_bytes: 0 };
@@ -240,7 +239,7 @@ impl Trainer {
             ..report_message(report)
         };
         let replies =
-            std::iter::once(Reply::Step(report)).chain(begun.passed_on.into_iter().map(Reply::Rows));
+            std::iter::once(Reply::Step(report)).chain(begun.passed_on.into_iter().map(Reply::PassedOn));
         Ok(replies.map(Outgoing::Up).collect())
     }
 

@@ -54,7 +54,11 @@ async fn a_layer_trains_on_what_the_one_below_passes_on() {
         let report = below.report().await;
         let mut rows = Vec::new();
         while rows.iter().map(|rows: &wire::Rows| rows.rows as usize).sum::<usize>() < PAIRS {
-            let Some(Reply::Rows(message)) = below.reply().await.unwrap() else { panic!("no rows") };
+            let Some(Reply::PassedOn(part)) = below.reply().await.unwrap() else { panic!("no rows") };
+            let before: usize = rows.iter().map(|rows| rows.rows as usize).sum();
+            let message = part.rows.expect("rows");
+            let pairs = before as u32..before as u32 + message.rows;
+            assert_eq!((part.step, part.first_sample, part.pairs), (step, 0, pairs.collect()));
             rows.push(message);
         }
         let batch = stage.batch(step);

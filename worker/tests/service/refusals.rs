@@ -28,7 +28,7 @@ fn shard(start: u64, end: u64) -> wire::Shard {
 #[tokio::test]
 async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
     type Change = fn(&mut wire::TrainBegin);
-    let field: [(&str, Change); 27] = [
+    let field: [(&str, Change); 28] = [
         ("run: found 0 bytes", |begin| begin.run.clear()),
         ("run: found 100000 bytes", |begin| begin.run = "x".repeat(100_000)),
         ("run: found a control character", |begin| begin.run = "a\nERROR b".to_owned()),
@@ -57,6 +57,10 @@ async fn a_stage_that_cannot_be_trained_is_refused_by_field() {
         }),
         ("place: found 1, expected one of a group of 1", |begin| {
             (begin.group, begin.place) = (vec![shard(0, 8)], 1);
+        }),
+        ("group: found channels 0..4 of a layer that passes on, expected all channels", |begin| {
+            begin.group = vec![shard(0, 4), shard(4, 8)];
+            begin.pass_on = wire::PassOn::Pairs.into();
         }),
         ("cut_point: found 3, expected at most the layer, 2", |begin| begin.cut_point = 3),
         ("cut_point: found a layer that takes pairs", |begin| begin.cut_point = 1),

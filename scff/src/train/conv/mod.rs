@@ -101,14 +101,14 @@ impl ConvLayer {
         }
     }
 
-    /// Where only samples are shared: gradients and losses of the groups of samples within `own`, and what is passed on for the first
-    /// `passed_on` pairs.
+    /// Where only samples are shared: gradients and losses of the groups of samples within `own`, and what is passed on for
+    /// the pairs `passed_on`, which are of these.
     pub(super) fn walk(
         &self,
         (spec, loss): (&LayerSpec, &LossParameters),
         input: &PairedRows,
         own: &Range<usize>,
-        passed_on: usize,
+        passed_on: &[usize],
     ) -> (Partial, Array2<f32>) {
         let [block] = self.blocks.as_slice() else {
             unreachable!("whoever shares samples has all channels in one block")

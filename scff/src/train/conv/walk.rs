@@ -52,21 +52,21 @@ pub(super) struct Found {
     pub(super) gradients: Array2<f32>,
     /// Of the pairs whose first half is in each group.
     pub(super) losses: Vec<Loss>,
-    /// What is passed on for the first pairs.
+    /// What is passed on for the pairs that were asked for.
     pub(super) passed_on: Array2<f32>,
 }
 
 impl Batch<'_> {
-    /// Gradients of groups of consecutive samples, and what is passed on for the first pairs, of which each must have its first
-    /// half in a group.
-    pub(super) fn walk(&self, groups: &[Range<usize>], passed_on: usize) -> Found {
+    /// Gradients of groups of consecutive samples, and what is passed on for some pairs, of which each must have its first half
+    /// in a group.
+    pub(super) fn walk(&self, groups: &[Range<usize>], passed_on: &[usize]) -> Found {
         let standard = "contiguous";
         let plan = Plan::new(self);
         let numbers = self.block.parameters.weight.len() + 2 * self.conv.channels;
         let mut gradients = Array2::zeros((groups.len(), numbers));
-        let mut rows = Array2::zeros((passed_on, self.spec.outputs()));
-        let mut outs: Vec<_> = rows.outer_iter_mut().map(|row| row.into_slice().expect(standard)).collect();
-        let mut outs: Vec<(usize, &mut [f32])> = outs.drain(..).enumerate().collect();
+        let mut rows = Array2::zeros((passed_on.len(), self.spec.outputs()));
+        let outs = rows.outer_iter_mut().map(|row| row.into_slice().expect(standard));
+        let mut outs: Vec<(usize, &mut [f32])> = passed_on.iter().copied().zip(outs).collect();
         let samples: usize = groups.iter().map(ExactSizeIterator::len).sum();
         let walks =
             (WALKS * rayon::current_num_threads()).min(samples / SAMPLES).clamp(1, groups.len().max(1));

@@ -127,13 +127,8 @@ impl PhaseEstimate {
         for arriving in arrivals(plan, stage, plan.epochs(phase), capacity) {
             let busy = stage.steps_per_epoch as f64 * step + arriving * send * sent;
             // On other machines; while workers compute.
-            let sending = match workers.count {
-                1 => 0.0,
-                _ => {
-                    let bytes = arriving * from_head_node + stage.steps_per_epoch as f64 * passed_on;
-                    bytes / workers.network.bytes_per_second
-                }
-            };
+            let bytes = arriving * from_head_node + stage.steps_per_epoch as f64 * passed_on;
+            let sending = if workers.count > 1 { bytes / workers.network.bytes_per_second } else { 0.0 };
             head_node += (sending - busy).max(0.0);
             let busy = busy.max(sending);
             training += busy;

@@ -78,6 +78,19 @@ fn test_here() -> Result<Kernel, self_test::WrongProduct> {
     Ok(Kernel { name: kernel(), digest: Digest(sha256(&self_test::answer()?)[..32].to_owned()) })
 }
 
+impl Tested {
+    /// Adds what this process has found out by itself, where children could not be asked.
+    fn complete(&mut self, here: Self) {
+        for kernel in here.kernels {
+            self.left_out.retain(|(name, _)| *name != kernel.name);
+            if self.kernels.iter().all(|known| known.name != kernel.name) {
+                self.kernels.push(kernel);
+            }
+        }
+        self.kernels.sort_by_key(|kernel| (place(&kernel.name), kernel.name.clone()));
+    }
+}
+
 impl Tester {
     /// The kernels of this machine: as they are remembered, or else by testing them all.
     pub async fn test(&self) -> Tested {
@@ -86,7 +99,10 @@ impl Tester {
         if let Some(known) = file.as_deref().and_then(recall) {
             return known;
         }
-        let (tested, certain) = test_all(argument).await;
+        let (mut tested, certain) = test_all(argument).await;
+        if !certain {
+            tested.complete(in_this_process().await);
+        }
         if certain && let Some(file) = file {
             // Where it cannot be written it is found out again, the next time.
             let _ = remember(&file, &tested);
@@ -253,6 +269,19 @@ mod tests {
         let kernel = |name: &str| Kernel { name: name.into(), digest: Digest(format!("of{name}")) };
         let left_out = vec![("Nehalem".to_owned(), "signal: 4".to_owned())];
         Tested { kernels: vec![kernel("Haswell"), kernel("Core2"), kernel("Abacus")], left_out }
+    }
+
+    #[test]
+    fn where_children_cannot_be_asked_the_kernel_in_use_is_offered_all_the_same() {
+        let why = || "Too many open files".to_owned();
+        let mut found = Tested { kernels: vec![], left_out: vec![("A".into(), why()), ("B".into(), why())] };
+        let here = || Tested {
+            kernels: vec![Kernel { name: "B".into(), digest: Digest("of B".into()) }],
+            left_out: vec![],
+        };
+        found.complete(here());
+        found.complete(here());
+        assert_eq!(found, Tested { left_out: vec![("A".into(), why())], ..here() });
     }
 
     #[test]

@@ -21,11 +21,10 @@ use super::block::{Block, Linear};
 use super::conv::ConvLayer;
 use super::dense::DenseLayer;
 use super::input::Paired;
-use super::live::PassedOn;
 use super::partial::{Partial, Progress, Round, StepReport, Sums};
+use super::passed_on::{PassOn, PassedOn};
 use super::recurrent::RecurrentLayer;
 use super::sharing::{Shard, Sharing};
-use super::stage::PassOn;
 
 /// How a layer learns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,21 +6,10 @@ use ndarray::parallel::prelude::*;
 use super::block::{Block, Mapped};
 use super::input::Paired;
 use super::layer::{Kind, TrainingLayer};
-use super::stage::PassOn;
+use super::passed_on::{PassOn, PassedOn};
 use crate::frozen::transmit;
 use crate::pair::PairedRows;
-use crate::samples::Samples;
 use crate::scratch::buffer;
-
-/// What a step passes on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PassedOn {
-    /// Which pairs of the batch it is of: those are counted positives first, then of one shift after the other, in the order of samples.
-    /// Of a shard that owns some of the samples, those of its own, in ascending order; otherwise all.
-    pub pairs: Vec<usize>,
-    /// The layer's outputs for each of them.
-    pub outputs: Samples,
-}
 
 impl TrainingLayer {
     /// What the layer passes on for the pairs of `input`, of the maps that the first half of the step on it has made.

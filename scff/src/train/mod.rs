@@ -19,6 +19,7 @@ mod block;
 mod conv;
 mod dense;
 mod recurrent;
+mod passed_on;
 mod sharing;
 mod partial;
 
@@ -32,8 +33,8 @@ mod trial;
 pub use check::{HyperparameterError, HyperparameterField};
 pub use input::{Paired, PairedSamples};
 pub use layer::{Hyperparameters, TrainingLayer};
-pub use live::PassedOn;
 pub use partial::{NodeSums, Partial, Progress, Round, StepReport, Sums};
+pub use passed_on::{PassOn, PassedOn};
 pub use sharing::{Exchanged, Shard, Sharing};
-pub use stage::{Half, PassOn, TrainingStage};
+pub use stage::{Half, TrainingStage};
 pub use trial::ProductTrial;

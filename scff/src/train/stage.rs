@@ -4,34 +4,12 @@ use std::sync::Arc;
 
 use super::input::PairedSamples;
 use super::layer::TrainingLayer;
-use super::live::PassedOn;
 use super::partial::{Partial, Progress, StepReport, Sums};
+use super::passed_on::{PassOn, PassedOn};
 use super::sharing::Sharing;
 use crate::frozen::FrozenLayer;
 use crate::layer::LayerMap;
 use crate::samples::Samples;
-
-/// What a step passes on to a layer above that trains at the same time, by the weights before the update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassOn {
-    /// Nothing: nobody trains upon this layer.
-    Nothing,
-    /// The outputs of the positive pairs: a layer that makes pairs takes them for samples (algorithm 2).
-    Positives,
-    /// The outputs of all pairs, positives first (algorithm 1).
-    Pairs,
-}
-
-impl PassOn {
-    /// Of how many pairs, where so many are positive of so many in all.
-    pub(super) fn count(self, positives: usize, all: usize) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::Positives => positives,
-            Self::Pairs => all,
-        }
-    }
-}
 
 /// What the first half of a step makes.
 pub struct Half {

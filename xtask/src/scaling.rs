@@ -3,6 +3,7 @@
 mod hosts;
 mod many;
 mod relay;
+mod subject;
 
 use std::fs;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use xshell::cmd;
 
 use self::hosts::{Host, Link, NO_DELAY, Network};
+use self::subject::{CHANGES, Subject};
 use crate::noise;
 use crate::running::Running;
 use crate::summary::{Layer, Metrics, Summary, metrics};
@@ -63,36 +65,11 @@ struct Comparison {
     forwarded: u64,
 }
 
-/// The programs, and what they work on.
-#[derive(Clone, Copy)]
-struct Subject<'a> {
-    blas_kernel: &'a str,
-    coordinator: &'a Path,
-    data: &'a Path,
-    /// Where runs are put.
-    folder: &'a Path,
-}
-
 /// Links to try; `None`: everything on loopback.
 const LINKS: [Option<Link>; 3] = [
     None,
     Some(Link { megabits: 1_000, round_trip_ms: 0.2 }),
     Some(Link { megabits: 100, round_trip_ms: 5.0 }),
-];
-
-/// What is changed about configs/cifar10.toml: one view of each sample, so that from the second epoch on all are kept; a few
-/// seconds of steps.
-const CHANGES: [&str; 10] = [
-    "data.flip=false",
-    "training.report_every=5",
-    "training.checkpoint_every=1000",
-    "layers.0.epochs=20",
-    "layers.1.epochs=8",
-    "layers.2.epochs=8",
-    "readout.epochs=1",
-    "layers.0.readout=false",
-    "layers.1.readout=false",
-    "seed=1",
 ];
 
 /// Measures the steps of CIFAR-10's layers on one and on two workers of one thread and one core each, and on two runs of one

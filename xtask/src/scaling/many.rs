@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::hosts::Link;
 use super::relay::Relay;
-use super::{CHANGES, Subject};
+use super::subject::{CHANGES, Subject};
 use crate::running::Running;
 use crate::summary::{Summary, metrics};
 

@@ -145,7 +145,9 @@ def _padded(layer: Dense | Conv, maps: Floats) -> Floats:
 
 def _linear(layer: Dense | Conv, weight: Floats, padded: Floats) -> Floats:
     if isinstance(layer, Dense):
-        return (padded.reshape(len(padded), -1) @ weight.T).reshape(len(padded), 1, 1, -1)
+        # In double precision, since single sums of some BLAS kernels depend on which rows stand beside a row.
+        rows = padded.reshape(len(padded), -1).astype(np.float64)
+        return (rows @ weight.T.astype(np.float64)).astype(np.float32).reshape(len(padded), 1, 1, -1)
     kernel, shape = layer.kernel, layer.output
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
     # (samples, height, width, channels, row, column) to patches of (row, column, channel).

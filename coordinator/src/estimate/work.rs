@@ -193,8 +193,8 @@ fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
 /// A frozen layer on so many rows that so many pairs are read from.
 fn passing(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
     let [own, repeated] = mapping(spec, rows, pairs);
-    let bytes =
-        own.bytes + repeated.bytes + kernel_spectra(spec) + TRANSMIT * pairs * spec.map.output().len() as f64;
+    // Kernels of a frozen layer are transformed once.
+    let bytes = own.bytes + repeated.bytes + TRANSMIT * pairs * spec.map.output().len() as f64;
     Work { bytes, ..own }
 }
 
@@ -235,7 +235,7 @@ fn spectra(spec: &LayerSpec, rows: f64) -> f64 {
     }
 }
 
-/// The same of its kernels.
+/// The same of the kernels of a layer in training.
 fn kernel_spectra(spec: &LayerSpec) -> f64 {
     match &spec.map {
         LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {

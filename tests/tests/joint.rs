@@ -169,15 +169,15 @@ fn begun(workers: &[Worker]) -> usize {
 /// Runs on so many of some workers each.
 fn check_shared(sandbox: &Sandbox, changes: &[&str]) {
     let one = sandbox.undisturbed(changes);
-    let workers = workers(sandbox, 8);
-    for count in [2, 3, 4, 6, 8] {
+    let workers = workers(sandbox, 16);
+    for count in [2, 3, 4, 6, 8, 16] {
         let before = begun(&workers);
         let (run, some) = (format!("run-{count}"), list(&workers[..count]));
         let summary = sandbox.run(&run, &[&["--workers", &some], changes].concat());
         assert_eq!(weights(&summary), weights(&one.summary), "{count} workers");
         assert_eq!(course(&sandbox.run_dir(&run)), course(&one.run), "{count} workers");
-        // Three layers, then two, then one, if nobody shared any: in the last phase, as many as there are do in any case.
-        let least = 3 + 2 + count + usize::from(count > 3);
+        // Three layers, then two, then one, if nobody shared any: in the last phase, as many as there are do, or as it has parts.
+        let least = 3 + 2 + count.min(8) + usize::from(count > 3);
         assert!(begun(&workers) - before >= least, "{count} workers: {}", begun(&workers) - before);
     }
 }

@@ -54,7 +54,7 @@ const METHODS: [Method; 5] = [
     Method {
         name: "forward-forward",
         words: "original Forward-Forward",
-        kind: Kind::Learning { epochs: [0, 20, 0, 0], lr: "0.001" },
+        kind: Kind::Learning { epochs: [0, 10, 0, 0], lr: "0.001" },
     },
     Method { name: "scff", words: "SCFF", kind: Kind::Run },
     Method {

@@ -133,26 +133,30 @@ impl Subject<'_> {
     /// What `coordinator plan` says of one and of two such workers: steps a second of each layer. For one, it measures the
     /// machine on one core, for two on both at the same time, as the workers use them.
     fn planned(self, link: Option<Link>) -> anyhow::Result<[Vec<f64>; 2]> {
-        let alone = self.plan(link, 0)?;
-        let [first, second] = both(|core| self.plan(link, core))?;
-        // Two that share a layer are as fast as the slower one.
-        let two = first[1].iter().zip(&second[1]).map(|(first, second)| first.min(*second));
-        Ok([alone[0].clone(), two.collect()])
+        Ok([self.plan(link, 0, (1, 1.0))?, self.plan_on_both(link, (2, 1.0))?])
     }
 
-    /// The same for a machine as it is seen from one core.
-    fn plan(self, link: Option<Link>, core: usize) -> anyhow::Result<[Vec<f64>; 2]> {
+    /// What `coordinator plan` says of so many workers, each so much as fast as a core while both are at work.
+    fn plan_on_both(self, link: Option<Link>, workers: (usize, f64)) -> anyhow::Result<Vec<f64>> {
+        let [first, second] = both(|core| self.plan(link, core, workers))?;
+        // Those that share a layer are as fast as the slowest.
+        Ok(first.into_iter().zip(second).map(|(first, second)| first.min(second)).collect())
+    }
+
+    /// The same for machines as they are seen from one core.
+    fn plan(self, link: Option<Link>, core: usize, (count, speed): (usize, f64)) -> anyhow::Result<Vec<f64>> {
         // Loopback is as fast as memory, and its delays are part of what a step takes anyway.
         let Link { megabits, round_trip_ms } =
             link.unwrap_or(Link { megabits: 20_000, round_trip_ms: NO_DELAY });
         let (shell, Self { coordinator, blas_kernel, .. }) = (shell::open()?, self);
         let [core, bandwidth] = [core as u32, megabits].map(|number| number.to_string());
-        let round_trip = round_trip_ms.to_string();
+        let [round_trip, count, speed] = [round_trip_ms.to_string(), count.to_string(), speed.to_string()];
         let link = ["--bandwidth", &bandwidth, "--round-trip", &round_trip];
         let plan = cmd!(shell, "taskset --cpu-list {core} {coordinator} --blas-kernel {blas_kernel} plan")
-            .args(["configs/cifar10.toml", "--json", "--workers", "1,2", "--threads", "1"]);
-        let planned: [PlannedWorkers; 2] = serde_json::from_str(&plan.args(link).read()?)?;
-        Ok(planned.map(|workers| workers.layers.iter().map(|layer| layer.steps_per_second).collect()))
+            .args(["configs/cifar10.toml", "--json", "--threads", "1"])
+            .args(["--workers", &count, "--speed", &speed]);
+        let [planned]: [PlannedWorkers; 1] = serde_json::from_str(&plan.args(link).read()?)?;
+        Ok(planned.layers.iter().map(|layer| layer.steps_per_second).collect())
     }
 
     /// Runs on workers on some of the hosts, each on its core.

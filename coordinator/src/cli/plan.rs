@@ -13,7 +13,7 @@ use source::{Outline, outline};
 use crate::calibration::calibrate;
 use crate::config;
 use crate::data_place::DataPlace;
-use crate::estimate::{Estimate, Network, Numbers, Rates, Workers, table};
+use crate::estimate::{Estimate, Machine, Network, Numbers, Rates, Workers, table};
 use crate::plan::{Plan, selection};
 use crate::split::prepare;
 
@@ -75,6 +75,9 @@ pub struct PlannedArgs {
     /// Milliseconds there and back between two machines.
     #[arg(long, value_name = "MS", default_value_t = 0.2, value_parser = positive)]
     round_trip: f64,
+    /// How fast each machine is beside this one: 0.5 for machines that compute half as fast.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    speed: f64,
 }
 
 impl PlannedArgs {
@@ -85,7 +88,8 @@ impl PlannedArgs {
     }
 
     /// The plan with estimates, for people or for programs.
-    fn estimated(&self, plan: &Plan, test_samples: usize, rates: &Rates, json: bool) -> String {
+    fn estimated(&self, plan: &Plan, test_samples: usize, measured: &Rates, json: bool) -> String {
+        let rates = &measured.times(self.speed);
         let quarter = || Memory::look().bytes / 4;
         let cache_bytes = self.cache_memory.map_or_else(quarter, |size| size.as_u64());
         let estimate = |&count| {
@@ -101,7 +105,8 @@ impl PlannedArgs {
             let numbers: Vec<Numbers> = estimates.iter().map(numbers).collect();
             return serde_json::to_string_pretty(&numbers).expect("numbers and names");
         }
-        table(plan, rates, &scff::blas::kernel(), &estimates)
+        let machine = Machine { measured, speed: self.speed, kernel: &scff::blas::kernel() };
+        table(plan, machine, &estimates)
     }
 }
 

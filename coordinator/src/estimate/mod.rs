@@ -33,7 +33,7 @@ pub use group_step::{Exchanged, GroupStep, Limit, exchanged, grids};
 pub use memory::working_bytes;
 pub use network::{Network, Workers};
 pub use numbers::{LayerNumbers, Numbers};
-pub use rates::{LayerRates, Rates};
+pub use rates::{LayerRates, Machine, Rates};
 pub use table::table;
 pub use work::{pass_rate, passed_on};
 

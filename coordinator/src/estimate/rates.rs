@@ -20,10 +20,32 @@ pub struct LayerRates {
     pub bytes: f64,
 }
 
+/// The machines that a run is planned for, by what was measured of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// Of the one that was measured.
+    pub measured: &'a Rates,
+    /// How many times as fast each is.
+    pub speed: f64,
+    /// Its BLAS kernel.
+    pub kernel: &'a str,
+}
+
 impl Rates {
     /// Of a worker of whom nothing was measured: a few threads of a processor of our days. For choices that change no bits.
     pub fn usual(layers: usize) -> Self {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
         Self { threads: 4, layers: vec![layer; layers] }
+    }
+
+    /// Of a machine so many times as fast.
+    #[must_use]
+    pub fn times(&self, speed: f64) -> Self {
+        let faster = |&LayerRates { operations, updates, bytes }: &LayerRates| LayerRates {
+            operations: speed * operations,
+            updates: speed * updates,
+            bytes: speed * bytes,
+        };
+        Self { threads: self.threads, layers: self.layers.iter().map(faster).collect() }
     }
 }

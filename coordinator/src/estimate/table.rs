@@ -8,14 +8,15 @@ use scff::readout::ReadoutSpec;
 use source::{Lengths, Shape};
 
 use super::work::passed_on;
-use super::{Estimate, GroupStep, LayerRates, Limit, PhaseEstimate, Rates, StageEstimate, Workers};
+use super::{Estimate, GroupStep, LayerRates, Limit, Machine, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
 use crate::plan::{Member, Plan, Stage};
 use scff::train::{PassOn, Sharing};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
-pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Estimate)]) -> String {
+pub fn table(plan: &Plan, machine: Machine<'_>, estimates: &[(Workers, Estimate)]) -> String {
     let mut text = String::new();
+    let rates = &machine.measured.times(machine.speed);
     let (_, first) = estimates.first().expect("an estimate");
     layers(&mut text, plan, first);
     readout(&mut text, plan, first);
@@ -27,7 +28,7 @@ pub fn table(plan: &Plan, rates: &Rates, kernel: &str, estimates: &[(Workers, Es
         alternatives(&mut text, plan, rates, estimates);
         head_node(&mut text, plan, estimates);
     }
-    limits(&mut text, plan, rates, kernel);
+    limits(&mut text, plan, machine);
     text
 }
 
@@ -295,7 +296,7 @@ fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
 }
 
 /// What bounds the estimates, and what they rest on.
-fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
+fn limits(text: &mut String, plan: &Plan, Machine { measured, speed, kernel }: Machine<'_>) {
     let who = match plan.schedule {
         TrainingSchedule::Greedy => {
             "Workers share each layer; each keeps all of its activations, and all transform for it."
@@ -306,16 +307,23 @@ fn limits(text: &mut String, plan: &Plan, rates: &Rates, kernel: &str) {
         }
     };
     let of_layers = |rate: fn(&LayerRates) -> f64| {
-        let rates: Vec<_> = rates.layers.iter().map(|layer| format!("{:.0}", rate(layer) * 1e-9)).collect();
+        let rates: Vec<_> =
+            measured.layers.iter().map(|layer| format!("{:.0}", rate(layer) * 1e-9)).collect();
         rates.join(" / ")
+    };
+    // Nothing else was asked for.
+    let like = if speed.to_bits() == 1.0_f64.to_bits() {
+        "like".to_owned()
+    } else {
+        format!("{speed} times as fast as")
     };
     write!(
         text,
-        "{who}\nEach is a machine like this one, and memory that of the worker that needs most.\n\
+        "{who}\nEach is a machine {like} this one, and memory that of the worker that needs most.\n\
          Measured now: products {} GF/s, passes {} GB/s, {} threads, {kernel}.",
         of_layers(|layer| layer.operations),
         of_layers(|layer| layer.bytes),
-        rates.threads
+        measured.threads
     )
     .expect("text");
 }
@@ -348,22 +356,22 @@ mod tests {
     use super::*;
     use crate::plan::Phase;
 
-    fn text(plan: &Plan, counts: &[usize]) -> String {
+    fn text(plan: &Plan, counts: &[usize], speed: f64) -> String {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
-        let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
+        let measured = &Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
         let of = |&count| {
             let network = Network { bytes_per_second: 125e6, round_trip: 0.2e-3 };
             let workers = Workers { count, cache_bytes: 6 << 30, network };
-            (workers, Estimate::new(plan, 10_000, &rates, workers))
+            (workers, Estimate::new(plan, 10_000, &measured.times(speed), workers))
         };
         let estimates: Vec<_> = counts.iter().map(of).collect();
-        table(plan, &rates, "SkylakeX", &estimates)
+        table(plan, Machine { measured, speed, kernel: "SkylakeX" }, &estimates)
     }
 
     #[test]
     fn the_table_fits_120_columns_and_has_a_line_for_every_layer_and_number_of_workers() {
         for plan in [fixture::mnist(), fixture::cifar_10(), fixture::cifar_10_joint(), fixture::stl10()] {
-            let text = text(&plan, &[1, 4, 16]);
+            let text = text(&plan, &[1, 4, 16], 1.0);
             assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
             let starts =
                 |word: &str| text.lines().filter(|line| line.split(' ').next() == Some(word)).count();
@@ -376,6 +384,18 @@ mod tests {
             assert!(plan.stages.iter().all(lines), "{text}");
             assert!(["readout:", "total:", "1", "4", "16"].iter().all(|word| starts(word) == 1), "{text}");
         }
+    }
+
+    #[test]
+    fn slower_machines_take_longer_and_are_named() {
+        let plan = fixture::cifar_10();
+        let [text, slower] = [1.0, 0.25].map(|speed| text(&plan, &[1], speed));
+        assert!(text.contains("Each is a machine like this one,"), "{text}");
+        assert!(slower.contains("Each is a machine 0.25 times as fast as this one,"), "{slower}");
+        let measured = |text: &str| text.lines().last().map(str::to_owned);
+        assert_eq!(measured(&slower), measured(&text));
+        let total = |text: &str| text.lines().find(|line| line.starts_with("total:")).map(str::to_owned);
+        assert_ne!(total(&slower), total(&text));
     }
 
     #[test]

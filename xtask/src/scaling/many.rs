@@ -21,6 +21,8 @@ const LINKS: [Option<Link>; 3] = [
     Some(Link { megabits: 1_000, round_trip_ms: 2.0 }),
 ];
 
+/// Cores that the workers share: those on which the machine is measured.
+const CORES: f64 = 2.0;
 /// Ticks of a processor's time in a second, as Linux tells them.
 const TICKS: f64 = 100.0;
 /// How often is looked.
@@ -68,8 +70,8 @@ pub fn measure(subject: Subject<'_>, counts: &[usize]) -> anyhow::Result<()> {
             link.map_or("loopback".to_owned(), |link| format!("relays of {}", Link::name(Some(link))))
         );
         println!(
-            "{:<6} {:>7} {:>10} {:>20} {:>12} {:>14}",
-            "layer", "workers", "step, s", "CPU of workers, s", "of one's", "coordinator, s"
+            "{:<6} {:>7} {:>10} {:>18} {:>20} {:>12} {:>14}",
+            "layer", "workers", "step, s", "planned", "CPU of workers, s", "of one's", "coordinator, s"
         );
         let mut one = BTreeMap::new();
         for &count in counts {
@@ -77,18 +79,29 @@ pub fn measure(subject: Subject<'_>, counts: &[usize]) -> anyhow::Result<()> {
             if *weights.get_or_insert_with(|| sha256.clone()) != sha256 {
                 bail!("{count} workers: other weights than {} had", counts[0]);
             }
-            for (layer, course) in layers {
+            for ((layer, course), planned) in layers.into_iter().zip(planned(subject, count, link)?) {
                 let workers = course.of(|moment| moment.workers);
                 let of_one = workers / *one.entry(layer.clone()).or_insert(workers);
+                let seconds = course.of(|moment| moment.seconds);
+                let planned = format!("{planned:.4} ({:+.0} %)", 100.0 * (planned / seconds - 1.0));
                 println!(
-                    "{layer:<6} {count:>7} {:>10.4} {workers:>20.4} {of_one:>12.2} {:>14.4}",
-                    course.of(|moment| moment.seconds),
+                    "{layer:<6} {count:>7} {seconds:>10.4} {planned:>18} {workers:>20.4} {of_one:>12.2} {:>14.4}",
                     course.of(|moment| moment.coordinator),
                 );
             }
         }
     }
     Ok(())
+}
+
+/// Seconds of a step of each layer, as `coordinator plan` says right after. Where workers are more than the cores, each has a part of
+/// one: all compute at the same time, and what they wait for takes as long as it does.
+fn planned(subject: Subject<'_>, count: usize, link: Option<Link>) -> anyhow::Result<Vec<f64>> {
+    let steps_per_second = match count {
+        1 => subject.plan(link, 0, (1, 1.0))?,
+        _ => subject.plan_on_both(link, (count, (CORES / count as f64).min(1.0)))?,
+    };
+    Ok(steps_per_second.into_iter().map(f64::recip).collect())
 }
 
 /// The courses of all layers, by name, and the weights' sum.

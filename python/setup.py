@@ -2,8 +2,8 @@
 
     STRATA_PROGRAMS=target/release pip wheel ./python --no-deps
 
-Where STRATA_PROGRAMS names a folder that holds `coordinator` and `worker`, they become `strata/bin` in the wheel, and the wheel
-is one for this kind of machine alone; without it the package is pure Python.
+Where STRATA_PROGRAMS names a folder that holds `coordinator` and `worker`, they become `strata/bin` in the wheel, a folder `licenses`
+beside it becomes `strata/licenses`, and the wheel is one for this kind of machine alone; without it the package is pure Python.
 """
 
 import os
@@ -28,6 +28,10 @@ class WithPrograms(build_py):
             target = Path(self.build_lib) / "strata" / "bin" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(program, target)
+        # Of what is linked into programs that were packed.
+        licenses = Path(FOLDER or "").parent / "licenses"
+        if FOLDER and licenses.is_dir():
+            shutil.copytree(licenses, Path(self.build_lib) / "strata" / "licenses", dirs_exist_ok=True)
 
 
 class OfThisMachine(bdist_wheel):

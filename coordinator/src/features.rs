@@ -61,15 +61,20 @@ pub enum FeaturesError {
     Sink(anyhow::Error),
 }
 
+/// Features of a sample that is read as it is.
+pub fn input_width(examples: &Examples) -> usize {
+    let shape = examples.shape();
+    match examples.layout().lengths {
+        Lengths::Alike => shape.len(),
+        Lengths::Frames { .. } => THIRDS * shape.channels,
+    }
+}
+
 /// The samples themselves, standardised; of sequences, the means of their frames over the first, the middle and the last
 /// third.
 pub fn input_features(examples: &Examples, precision: Precision) -> Result<Features, UnfitSample> {
     let shape = examples.shape();
-    let width = match examples.layout().lengths {
-        Lengths::Alike => shape.len(),
-        Lengths::Frames { .. } => THIRDS * shape.channels,
-    };
-    let mut rows = Array2::zeros((examples.len(), width));
+    let mut rows = Array2::zeros((examples.len(), input_width(examples)));
     let mut sample = vec![0.0; shape.len()];
     for (index, mut row) in rows.outer_iter_mut().enumerate() {
         let row = row.as_slice_mut().expect("contiguous");

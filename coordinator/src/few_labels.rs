@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::ensure;
+use bytesize::ByteSize;
 use ndarray::{Array1, Array2, Axis, concatenate};
 use proto::rows::Precision;
 use scff::layer::Tensors;
@@ -17,7 +18,7 @@ use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::Events;
 use crate::features::{FeaturesError, LayerTaps, feature_stream, layer_features};
-use crate::readout::ReadoutError;
+use crate::readout::{NoRoom, ReadoutError, check_room};
 use crate::split::Splits;
 use crate::summary::FewLabelsSummary;
 
@@ -144,6 +145,7 @@ impl FewLabelsRun<'_> {
     /// Computes the features of what is labelled and of what measures, and learns.
     pub async fn learn(self) -> Result<(Tensors, FewLabelsSummary), ReadoutError> {
         let began = Stopwatch::start();
+        self.check_room()?;
         let Labelled { parts, labels, classes } = self.labelled;
         let mut features = Vec::new();
         for part in parts {
@@ -158,8 +160,7 @@ impl FewLabelsRun<'_> {
         let (labels, classes, seed) = (labels.clone(), classes.clone(), self.seed);
         let held_out = self.splits.held_out;
         let computed = tokio::task::spawn_blocking(move || {
-            let views: Vec<_> = features.iter().map(|part| part.view()).collect();
-            let features = concatenate(Axis(0), &views).expect("as many features of every sample");
+            let features = joined(features);
             let learned = learned(&features, &labels, classes.len(), seed)?;
             let accuracy = |(features, examples): &(Features, Arc<Examples>)| {
                 let readout = Readout::from_parameters(&learned.parameters);
@@ -175,10 +176,52 @@ impl FewLabelsRun<'_> {
         Ok((parameters, FewLabelsSummary { seconds: began.seconds(), ..summary }))
     }
 
+    /// That what it takes fits the memory of this process.
+    fn check_room(&self) -> Result<(), NoRoom> {
+        let (labels, features) = (self.labelled.labels.len(), self.taps.features);
+        let measure = &self.splits.measure;
+        let measured = if measure.labels().is_empty() { 0 } else { measure.len() };
+        let (single, bytes) = (size_of::<f32>(), self.precision.bytes());
+        // Those of several parts are there twice while they are put together.
+        let copies = if self.labelled.parts.len() > 1 { 2 } else { 1 };
+        let numbers = (labels * copies * single + measured * bytes) as u64;
+        let search = search_bytes(labels, features);
+        let needed = numbers.saturating_mul(features as u64).saturating_add(search);
+        let measures = match measured {
+            0 => String::new(),
+            _ => format!(", of {measured} that measure x {features} x {bytes} B"),
+        };
+        let search = ByteSize(search);
+        let what = format!(
+            "features of {labels} labelled samples x {features} x {single} B{measures}, and the search for a readout \
+             ({search}),"
+        );
+        check_room(what, needed, "take fewer labels, or fewer layers (--layers)")
+    }
+
     async fn features(&self, examples: &Arc<Examples>) -> Result<Features, FeaturesError> {
         let Self { workers, run, taps, precision, events, .. } = *self;
         layer_features(workers, &feature_stream(run, taps, examples, false, precision, events)).await
     }
+}
+
+/// Matrices in double precision of as many samples as have labels that a search has at once: in their span, what leads there, and what
+/// each of five parts is learned from and measured on.
+const MATRICES: u64 = 8;
+
+/// Bytes that a search takes besides the features, at most.
+fn search_bytes(labels: usize, features: usize) -> u64 {
+    let dimensions = labels.min(features) as u64;
+    (MATRICES * size_of::<f64>() as u64).saturating_mul(labels as u64).saturating_mul(dimensions)
+}
+
+/// All parts, one after the other.
+fn joined(mut parts: Vec<Array2<f32>>) -> Array2<f32> {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    concatenate(Axis(0), &views).expect("as many features of every sample")
 }
 
 /// The bias of a class without a label, which is never predicted.

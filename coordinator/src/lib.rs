@@ -20,6 +20,8 @@ pub mod retries;
 
 pub mod grid;
 
+pub mod way;
+
 pub mod config;
 
 pub mod plan;
@@ -35,6 +37,10 @@ pub mod accuracies;
 pub mod summary;
 
 pub mod run_dir;
+
+pub mod part_file;
+
+pub mod table;
 
 pub mod model;
 
@@ -91,8 +97,6 @@ pub mod sitting;
 pub mod run;
 
 pub mod eval;
-
-pub mod table;
 
 pub mod extraction;
 

@@ -14,11 +14,10 @@ use source::DataSet;
 
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
-use crate::estimate::{Network, Rates, grids};
+use crate::estimate::{Network, Rates, task};
 use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
-use crate::grid::Grids;
 use crate::location::Location;
 use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
@@ -117,11 +116,12 @@ impl Run {
     fn task(&self, member: &Member) -> Task {
         let plan = &self.sitting.plan;
         let stage = plan.stage(member);
-        let grids = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
-            Shards::Auto if self.local => Grids::one(),
-            shards => grids(plan, member, &Rates::usual(plan.stages.len()), Network::USUAL, shards),
+        let network = if self.local { Network::LOCAL } else { Network::USUAL };
+        let shards = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
+            Shards::Auto if self.local && member.trains_alone() => Shards::AtMost(1),
+            shards => shards,
         };
-        Task { layer: stage.layer, operations: plan.operations_of(member), grids }
+        task(plan, member, &Rates::usual(plan.stages.len()), network, shards)
     }
 
     async fn go(mut self) -> anyhow::Result<Summary> {

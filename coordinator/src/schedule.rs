@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use scff::batch::{LayerIndex, Step};
 
-use crate::grid::Grids;
+use crate::grid::{Grids, Load};
+use crate::way::{Carried, Way};
 use crate::worker_id::WorkerId;
 
 /// What happened.
@@ -72,14 +73,18 @@ pub enum Command {
 const GATHER: Command = Command::Gather { failures: 0 };
 
 /// A layer in training during a phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// The layer.
     pub layer: LayerIndex,
     /// Operations of one of its steps.
     pub operations: u64,
-    /// How workers may share it.
+    /// How workers may share it, and what that comes to.
     pub grids: Grids,
+    /// Seconds of a network card for what it passes on in a step.
+    pub passing: f64,
+    /// Whether workers that share its samples need only what the layer below passes on of their own.
+    pub own_pairs: bool,
 }
 
 /// The course of a run.
@@ -146,33 +151,89 @@ impl Schedule {
 }
 
 /// Who trains what. A single layer k goes to the k-th worker, round and round, and to those after it if they may share it.
-/// Of several layers, the longest goes first, to whoever has least to do; where there are more workers than layers, each layer
-/// has a group of its own.
+/// Of several layers, each has a group of its own or all workers take part in each: whichever has the shorter step.
 pub fn assign<T: Copy>(tasks: &[Task], workers: &[T]) -> Vec<Vec<T>> {
-    if let [task] = tasks {
+    let groups = if let [task] = tasks {
         let first = task.layer.0 as usize;
         let count = task.grids.best(workers.len()).workers();
-        let group = (0..count).map(|place| workers[(first + place) % workers.len()]);
-        return vec![group.collect()];
-    }
-    let mut trainers = vec![Vec::new(); tasks.len()];
-    let mut longest_first: Vec<usize> = (0..tasks.len()).collect();
-    longest_first.sort_by_key(|&task| std::cmp::Reverse(tasks[task].operations));
-    if workers.len() > tasks.len() {
-        let sizes = sizes(tasks, workers.len());
-        let mut rest = workers.iter().copied();
-        for task in longest_first {
-            trainers[task] = rest.by_ref().take(sizes[task]).collect();
+        vec![(0..count).map(|place| (first + place) % workers.len()).collect()]
+    } else {
+        let (apart, together) = (apart(tasks, workers.len()), together(tasks, workers.len()));
+        if step_seconds(tasks, &together) < step_seconds(tasks, &apart) { together } else { apart }
+    };
+    groups.into_iter().map(|group| group.into_iter().map(|worker| workers[worker]).collect()).collect()
+}
+
+/// Seconds of a step of layers that train together, whose groups are of these workers: those of whoever has most to do.
+pub fn step_seconds(tasks: &[Task], groups: &[Vec<usize>]) -> f64 {
+    loads(tasks, groups).into_iter().map(Load::seconds).fold(0.0, f64::max)
+}
+
+/// What each worker does in a step, up to the last that does anything.
+pub fn loads(tasks: &[Task], groups: &[Vec<usize>]) -> Vec<Load> {
+    let count = groups.iter().flatten().max().map_or(0, |last| last + 1);
+    let mut loads = vec![Load::default(); count];
+    for (task, group) in tasks.iter().zip(groups) {
+        let (_, cost) = task.grids.choice(group.len());
+        for &worker in group {
+            loads[worker].add(cost);
         }
-        return trainers;
     }
-    let mut loads = vec![0; workers.len()];
-    for task in longest_first {
-        let least = (0..loads.len()).min_by_key(|&worker| loads[worker]).expect("a worker");
+    for (tasks, groups) in tasks.windows(2).zip(groups.windows(2)) {
+        let grid = tasks[1].grids.best(groups[1].len());
+        let way = Way::choose(groups[0].len(), grid, tasks[1].own_pairs);
+        for Carried { worker, sent, received } in way.carried(&groups[0], &groups[1], grid) {
+            loads[worker].carry(sent * tasks[0].passing, received * tasks[0].passing);
+        }
+    }
+    loads
+}
+
+/// Layers, the one with most operations first.
+fn longest_first(tasks: &[Task]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    order.sort_by_key(|&task| std::cmp::Reverse(tasks[task].operations));
+    order
+}
+
+/// All workers take part in each layer, or as many as can; where those are not all, those who have least to do.
+fn together(tasks: &[Task], workers: usize) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new(); tasks.len()];
+    let mut loads = vec![Load::default(); workers];
+    for task in longest_first(tasks) {
+        let (grid, cost) = tasks[task].grids.choice(workers);
+        let mut least: Vec<usize> = (0..workers).collect();
+        least.sort_by(|&one, &other| loads[one].seconds().total_cmp(&loads[other].seconds()));
+        least.truncate(grid.workers());
+        // In the same order everywhere: whoever has the same samples of several layers needs no others for them.
+        least.sort_unstable();
+        for &worker in &least {
+            loads[worker].add(cost);
+        }
+        groups[task] = least;
+    }
+    groups
+}
+
+/// The longest layer goes first, to whoever has least to do; where there are more workers than layers, each layer has a group of
+/// its own.
+fn apart(tasks: &[Task], workers: usize) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new(); tasks.len()];
+    if workers > tasks.len() {
+        let sizes = sizes(tasks, workers);
+        let mut rest = 0..workers;
+        for task in longest_first(tasks) {
+            groups[task] = rest.by_ref().take(sizes[task]).collect();
+        }
+        return groups;
+    }
+    let mut loads = vec![0; workers];
+    for task in longest_first(tasks) {
+        let least = (0..workers).min_by_key(|&worker| loads[worker]).expect("a worker");
         loads[least] += tasks[task].operations;
-        trainers[task] = vec![workers[least]];
+        groups[task] = vec![least];
     }
-    trainers
+    groups
 }
 
 /// How many of more workers than layers train each. One for a start; then it is always the layer with the most operations for each
@@ -204,13 +265,14 @@ pub fn wants_another<T: Copy + Ord>(tasks: &[Task], groups: &[Vec<T>], transform
         return task.grids.wants_more(group.len());
     }
     let all: BTreeSet<T> = groups.iter().flatten().chain(transformers).copied().collect();
-    all.len() >= tasks.len() && sizes(tasks, all.len() + 1).into_iter().ne(groups.iter().map(Vec::len))
+    let with_another = assign(tasks, &(0..=all.len()).collect::<Vec<_>>());
+    with_another.iter().map(Vec::len).ne(groups.iter().map(Vec::len))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::Grid;
+    use crate::grid::{Cost, Grid};
 
     const TRIES: u32 = 5;
 
@@ -223,12 +285,26 @@ mod tests {
     }
 
     fn task(layer: u32, operations: u64) -> Task {
-        Task { layer: LayerIndex(layer), operations, grids: Grids::one() }
+        shared(layer, operations, &[Grid::ONE])
     }
 
-    /// A row of as many as there are, and so many at most.
-    fn columns(most: usize) -> Grids {
-        Grids((1..=most).rev().map(|columns| Grid { rows: 1, columns }).collect())
+    /// What each does for itself of a layer that is shared.
+    const REPEATED: f64 = 8.0;
+
+    /// A layer that is shared in one of these grids.
+    fn shared(layer: u32, operations: u64, grids: &[Grid]) -> Task {
+        let cost = |grid: Grid| {
+            let repeated = if grid == Grid::ONE { 0.0 } else { REPEATED };
+            Cost { computed: operations as f64 / grid.workers() as f64 + repeated, ..Cost::default() }
+        };
+        let grids = Grids(grids.iter().map(|grid| (*grid, cost(*grid))).collect());
+        Task { layer: LayerIndex(layer), operations, grids, passing: 0.0, own_pairs: false }
+    }
+
+    /// A layer that is shared in a row of as many as there are, and so many at most.
+    fn in_a_row(layer: u32, operations: u64, most: usize) -> Task {
+        let columns = (1..=most).rev().map(|columns| Grid { rows: 1, columns });
+        shared(layer, operations, &columns.collect::<Vec<_>>())
     }
 
     /// Two layers, one after the other.
@@ -263,7 +339,7 @@ mod tests {
     #[test]
     fn a_layer_is_shared_by_as_many_workers_as_may() {
         let shared = |layer, shards, workers: &[u64]| {
-            let task = Task { grids: columns(shards), ..task(layer, 1) };
+            let task = in_a_row(layer, 1, shards);
             match Schedule::new(vec![vec![task]], TRIES).assign(&ids(workers)) {
                 Command::Train { groups, transformers, .. } => (groups.concat(), transformers),
                 other => panic!("{other:?}"),
@@ -277,7 +353,7 @@ mod tests {
     #[test]
     fn who_makes_no_good_grid_transforms() {
         let grids = [(2, 3), (3, 2), (2, 2), (1, 2), (1, 1)].map(|(rows, columns)| Grid { rows, columns });
-        let task = Task { grids: Grids(grids.to_vec()), ..task(0, 1) };
+        let task = shared(0, 1, &grids);
         let chosen = [9, 6, 5, 3, 1].map(|workers| task.grids.best(workers));
         assert_eq!(chosen, [grids[0], grids[0], grids[2], grids[3], grids[4]]);
         assert!(task.grids.wants_more(5) && !task.grids.wants_more(6));
@@ -300,11 +376,7 @@ mod tests {
 
     #[test]
     fn layers_that_train_together_are_shared_by_workers_in_proportion() {
-        let tasks = [
-            Task { grids: columns(2), ..task(0, 3) },
-            Task { grids: columns(16), ..task(1, 20) },
-            Task { grids: columns(16), ..task(2, 40) },
-        ];
+        let tasks = [in_a_row(0, 3, 2), in_a_row(1, 20, 16), in_a_row(2, 40, 16)];
         let sizes = |count: usize| {
             let groups = assign(&tasks, &(0..count).collect::<Vec<_>>());
             let mut all = groups.concat();
@@ -321,19 +393,41 @@ mod tests {
         assert!(wants_another(&tasks, &groups, &[0, 1, 2, 3]));
         let all: Vec<usize> = (0..100).collect();
         assert!(!wants_another(&tasks, &assign(&tasks, &all), &all));
-        let shorter = [Task { grids: Grids::one(), ..task(0, 50) }, tasks[1].clone(), tasks[2].clone()];
+        let shorter = [task(0, 50), tasks[1].clone(), tasks[2].clone()];
         assert!(!wants_another(&shorter, &assign(&shorter, &all[..4]), &all[..4]));
         assert!(!wants_another(&tasks, &assign(&tasks, &all[..1]), &all[..1]));
     }
 
     #[test]
     fn whoever_can_be_used_in_pairs_only_is_given_two() {
-        let grids = Grids([4, 2, 1].map(|rows| Grid { rows, columns: 1 }).to_vec());
-        let tasks = [Task { grids, ..task(0, 9) }, task(1, 4)];
+        let tasks = [shared(0, 9, &[4, 2, 1].map(|rows| Grid { rows, columns: 1 })), task(1, 4)];
         let sizes = |count: usize| {
             assign(&tasks, &(0..count).collect::<Vec<_>>()).iter().map(Vec::len).collect::<Vec<_>>()
         };
         assert_eq!([2, 3, 4, 5].map(sizes), [[1, 1], [2, 1], [2, 1], [4, 1]]);
+    }
+
+    #[test]
+    fn all_take_part_in_every_layer_where_that_is_faster() {
+        let mut tasks = [in_a_row(0, 30, 2), in_a_row(1, 200, 16), in_a_row(2, 400, 16)];
+        let groups = |tasks: &[Task], count: usize| assign(tasks, &(0..count).collect::<Vec<_>>());
+        assert_eq!(groups(&tasks, 1), [[0], [0], [0]]);
+        assert_eq!(groups(&tasks, 2), [[0, 1], [0, 1], [0, 1]]);
+        // Two of four have the first layer too.
+        assert_eq!(groups(&tasks, 4), [vec![0, 1], vec![0, 1, 2, 3], vec![0, 1, 2, 3]]);
+        assert!(wants_another(&tasks, &groups(&tasks, 4), &[0, 1, 2, 3]));
+        // While one layer waits the others compute, but for the longest wait.
+        let seconds = |tasks: &[Task]| step_seconds(tasks, &groups(tasks, 4));
+        let without = seconds(&tasks);
+        for (task, waited) in tasks.iter_mut().zip([5.0, 3.0, 1.0]) {
+            task.grids.0.iter_mut().for_each(|(_, cost)| cost.waited = waited);
+        }
+        assert!((seconds(&tasks) - without - 5.0).abs() < 1e-9);
+        // A network card that sends for longer sets the pace: a quarter of the second layer's outputs goes to three others.
+        tasks[1].passing = 400.0;
+        assert!((seconds(&tasks) - 300.0).abs() < 1e-9);
+        tasks[2].grids.0.iter_mut().for_each(|(_, cost)| cost.sending = 1e4);
+        assert!((seconds(&tasks) - 1e4).abs() < 1e3);
     }
 
     #[test]
@@ -345,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_has_come_takes_part() {
-        let task = Task { grids: columns(4), ..task(0, 1) };
+        let task = in_a_row(0, 1, 4);
         let mut schedule = Schedule::new(vec![vec![task]], TRIES);
         schedule.handle(Outcome::Started { over: 0 });
         let groups = |command| match command {

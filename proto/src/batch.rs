@@ -26,6 +26,7 @@ impl From<&ArrivingBatch> for wire::Batch {
             shifts: batch.shifts.iter().map(|&shift| shift as u32).collect(),
             arriving: arriving.iter().map(|(key, _)| key.to_bits()).collect(),
             keep: arriving.iter().map(|(_, keep)| *keep).collect(),
+            shift_below: 0,
         }
     }
 }

@@ -18,6 +18,8 @@ pub const WINDOW_BYTES: u32 = 4 << 20;
 pub const STATE_BYTES: u64 = 16 << 30;
 /// Samples of a batch.
 pub const BATCH: usize = 65_536;
+/// Steps of a layer whose outputs may be on their way to the layer above, which trains at the same time.
+pub const STEPS_AHEAD: u64 = 4;
 
 // A row of the longest activation fits a message.
 const _: () = assert!(size_of::<f32>() * scff::layer::ELEMENTS + HEAD_BYTES <= MESSAGE_BYTES);

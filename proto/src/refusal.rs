@@ -56,7 +56,7 @@ pub enum Reason {
     Stuck,
     /// The connection is gone.
     Broken,
-    /// Others who share the layer have ended, who are the reason.
+    /// Others who share the layer or the readout have ended, who are the reason.
     Deserted,
 }
 

@@ -15,24 +15,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{ArrayView2, s};
 use rayon::ThreadPoolBuilder;
-use scff::batch::{Epoch, Step};
+use scff::batch::Step;
 use scff::blas;
-use scff::goodness::{Goodness, LossParameters, loss_and_gradient};
-use scff::layer::{
-    Algorithm, Conv, LayerMap, LayerSpec, LayerState, MapShape, PairSource, Pool, PoolKind, Transmit,
-};
-use scff::optimizer::{OptimizerParameters, Update};
+use scff::goodness::{Goodness, loss_and_gradient};
+use scff::layer::{Algorithm, Conv, LayerMap, PairSource};
+use scff::optimizer::Update;
 use scff::pair::PairedRows;
 use scff::pair_order::PairOrder;
-use scff::seed::{NO_LAYER, Purpose, Seed};
-use scff::train::{Hyperparameters, ProductTrial, Sharing, TrainingLayer, TrainingStage};
+use scff::train::{ProductTrial, Sharing, TrainingStage};
 
+use crate::cifar10::{BATCH, HYPERPARAMETERS, LAYERS, SHIFTS, Subject};
 use crate::measure::{Sgemm, THREADS, least, median, most, random_rows, seconds};
 use crate::naive::{Layer, Rows, widen};
 use crate::naive_conv::{loss_and_gradient as slow_loss_and_gradient, make_pairs, take_pair};
 
+mod cifar10;
 mod measure;
 mod pytorch;
 #[path = "../tests/common/naive.rs"]
@@ -41,61 +40,6 @@ mod naive;
 #[path = "../tests/common/naive_conv.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod naive_conv;
-
-const BATCH: usize = 100;
-
-const HYPERPARAMETERS: Hyperparameters = Hyperparameters {
-    loss: LossParameters { theta_pos: 5.0, theta_neg: 9.0, lambda: 7e-4 },
-    optimizer: OptimizerParameters { learning_rate: 1e-3, weight_decay: 1e-4, gamma: 0.9, period: 1000 },
-    sharing: Sharing::Channels,
-};
-
-/// One layer of the network.
-struct Subject {
-    name: &'static str,
-    /// Side and channels of its map, channels, kernel.
-    shape: (usize, usize, usize, usize),
-    pairs: PairSource,
-    transmit: Transmit,
-    block: usize,
-    algorithm: Algorithm,
-    sharing: Sharing,
-    /// The share of the sgemm rate that its useful operations must reach at best.
-    least_share: f64,
-}
-
-const LAYERS: [Subject; 3] = [
-    Subject {
-        name: "layer 1, 3-96 on 32x32, makes pairs",
-        shape: (32, 3, 96, 5),
-        pairs: PairSource::Makes,
-        transmit: Transmit::Triangle,
-        block: 96,
-        algorithm: Algorithm::Direct,
-        sharing: Sharing::Samples,
-        least_share: 0.38,
-    },
-    Subject {
-        name: "layer 2, 96-384 on 16x16, algorithm 1",
-        shape: (16, 96, 384, 3),
-        pairs: PairSource::Takes,
-        transmit: Transmit::Triangle,
-        block: 48,
-        algorithm: Algorithm::Winograd,
-        sharing: Sharing::Grid,
-        least_share: 1.10,
-    },
-    Subject {
-        name: "layer 3, 384-1536 on 8x8, algorithm 2",
-        shape: (8, 384, 1536, 3),
-        pairs: PairSource::Makes,
-        transmit: Transmit::Relu,
-        block: 96,
-        algorithm: Algorithm::Winograd,
-        sharing: Sharing::Channels,
-        least_share: 1.8,
-    },
-];
 
 /// Of some rounds.
 #[derive(Default)]
@@ -155,36 +99,6 @@ fn main() -> ExitCode {
 }
 
 impl Subject {
-    fn conv(&self) -> Conv {
-        let (side, inputs, channels, kernel) = self.shape;
-        let input = MapShape { height: side, width: side, channels: inputs };
-        Conv { input, channels, kernel, padding: kernel / 2, algorithm: self.algorithm }
-    }
-
-    fn spec(&self) -> LayerSpec {
-        LayerSpec {
-            name: "conv".into(),
-            map: LayerMap::Conv(self.conv()),
-            pairs: self.pairs,
-            transmit: self.transmit,
-            pool: Some(Pool { kind: PoolKind::Max, size: 4, stride: 2, padding: 1 }),
-            readout_pool: None,
-            block: self.block,
-        }
-    }
-
-    fn layer(&self) -> TrainingLayer {
-        let mut random = Seed(3).stream(Purpose::Initialization, NO_LAYER, Epoch(0), Step(0));
-        let state = LayerState::initial(&LayerMap::Conv(self.conv()), &mut random);
-        TrainingLayer::new(self.spec(), Hyperparameters { sharing: self.sharing, ..HYPERPARAMETERS }, &state)
-            .expect("the state fits")
-    }
-
-    /// The layers that run on the pairs before it.
-    fn below(&self) -> Option<&'static Self> {
-        (self.pairs == PairSource::Takes).then_some(&LAYERS[0])
-    }
-
     /// Rows that the layer maps in a step.
     fn rows(&self) -> usize {
         if self.pairs == PairSource::Makes { BATCH } else { 2 * BATCH }
@@ -199,19 +113,14 @@ impl Subject {
         for _ in 0..ROUNDS {
             rounds.sgemm.push(sgemm.rate(THREADS));
             rounds.steps.extend(milliseconds(count / ROUNDS, || {
-                black_box(stage.step(samples.clone(), false, &[7]));
+                black_box(stage.step(samples.clone(), false, &SHIFTS));
             }));
             let Some(below) = &below else { continue };
             rounds.prefixes.extend(milliseconds(count / ROUNDS, || {
-                let pairs = PairedRows::make(samples.clone(), &below.spec().map, false, &[7]);
+                let pairs = PairedRows::make(samples.clone(), &below.spec().map, false, &SHIFTS);
                 black_box(PairedRows::take(below.transform_pairs(&pairs), &self.spec().map));
             }));
         }
-    }
-
-    /// What arrives in a step.
-    fn samples(&self) -> Array2<f32> {
-        random_rows(1, BATCH, self.below().unwrap_or(self).conv().input.len())
     }
 
     fn time(&self, count: usize) -> Times {

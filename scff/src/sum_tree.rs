@@ -60,8 +60,15 @@ fn middle(first: usize, count: usize) -> usize {
 ///
 /// Where they are not, or are not as long as `out`.
 pub fn add_up(addends: &[Addend<'_>], out: &mut [f32]) {
-    assert!(addends.iter().all(|addend| addend.numbers.len() == out.len()), "sums of the same numbers");
-    let whole = whole(addends);
+    let whole = checked(addends, out);
+    for (chunk, out) in out.chunks_mut(NUMBERS).enumerate() {
+        add(whole, addends, chunk * NUMBERS, out);
+    }
+}
+
+/// The same on all threads.
+pub fn add_up_in_parallel(addends: &[Addend<'_>], out: &mut [f32]) {
+    let whole = checked(addends, out);
     out.par_chunks_mut(NUMBERS).enumerate().for_each(|(chunk, out)| {
         add(whole, addends, chunk * NUMBERS, out);
     });
@@ -121,6 +128,12 @@ pub fn sum_in_parallel<T: Send>(
 fn whole(addends: &[Addend<'_>]) -> (usize, usize) {
     let (Some(first), Some(last)) = (addends.first(), addends.last()) else { panic!("a sum of nothing") };
     (first.first, last.first + last.count - first.first)
+}
+
+/// The same, of sums that are as long as `out`.
+fn checked(addends: &[Addend<'_>], out: &[f32]) -> (usize, usize) {
+    assert!(addends.iter().all(|addend| addend.numbers.len() == out.len()), "sums of the same numbers");
+    whole(addends)
 }
 
 fn add((first, count): (usize, usize), addends: &[Addend<'_>], from: usize, out: &mut [f32]) {
@@ -188,7 +201,7 @@ mod tests {
                         .iter()
                         .map(|node| {
                             let mut sum = vec![f32::NAN; length];
-                            add_up(&node.clone().map(leaf).collect::<Vec<_>>(), &mut sum);
+                            add_up_in_parallel(&node.clone().map(leaf).collect::<Vec<_>>(), &mut sum);
                             sum
                         })
                         .collect();

@@ -4,6 +4,7 @@
 use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 
 use ndarray::{Array2, ArrayView2};
 use scff::batch::{Epoch, Step};
@@ -17,7 +18,7 @@ use scff::pair::PairedRows;
 use scff::pair_order::PairOrder;
 use scff::seed::{NO_LAYER, Purpose, Seed, symmetric};
 use scff::train::{
-    Hyperparameters, Partial, PassOn, Progress, Round, Shard, Sharing, StepReport, TrainingLayer,
+    Half, Hyperparameters, Partial, PassOn, Progress, Round, Shard, Sharing, StepReport, TrainingLayer,
     TrainingStage,
 };
 
@@ -197,6 +198,36 @@ fn assert_close(one: ArrayView2<'_, f32>, other: ArrayView2<'_, f32>) {
     let size = one.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     let off = one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
     assert!(off < 2e-5 * size, "{off} of {size}");
+}
+
+/// Whoever waits for the sums of a step prepares the next one meanwhile.
+#[test]
+fn a_batch_that_is_prepared_amid_the_step_before_makes_the_same_step() {
+    for case in CASES {
+        for sharing in [Sharing::Channels, Sharing::Grid] {
+            let stage = || TrainingStage::new(case.prefix(), case.layer(sharing, None));
+            let (mut plain, mut ahead) = (stage(), stage());
+            let preparation = ahead.preparation().clone();
+            let prepare = |step| preparation.prepare(case.samples(step).into(), case.two_views, case.shifts);
+            let mut prepared = prepare(0);
+            for step in 0..STEPS {
+                let Half { input, mut partial, .. } = ahead.begin(prepared, PassOn::Nothing);
+                let (next, report) = thread::scope(|scope| {
+                    let next = scope.spawn(|| prepare(step + 1));
+                    let report = loop {
+                        match ahead.proceed(&input, partial.total()) {
+                            Progress::Exchange(another) => partial = another,
+                            Progress::Done(report) => break report,
+                        }
+                    };
+                    (next.join().unwrap(), report)
+                });
+                prepared = next;
+                assert_eq!(report, plain.step(case.samples(step), case.two_views, case.shifts), "{case:?}");
+            }
+            assert_eq!(ahead.layer().state(), plain.layer().state(), "{case:?}, {sharing}");
+        }
+    }
 }
 
 /// What a grid relies on: a frozen convolution passes on the same bits for a pair, whichever others there are.

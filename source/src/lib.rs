@@ -92,6 +92,7 @@ mod array_samples;
 mod cells;
 mod survey;
 mod csv_file;
+mod caught;
 mod parquet_file;
 mod table_file;
 mod table_samples;

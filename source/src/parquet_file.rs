@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +14,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::bad_file::BadFile;
+use super::caught::caught;
 use super::cells::Cells;
 use super::survey::Survey;
 use super::table_options::Missing;
@@ -284,9 +284,9 @@ fn values<T: DataType>(
 
 /// What the library says of a file. Some of what it reads it asserts and does not check: where that is not so, the file is refused.
 fn answer<T>(path: &Path, ask: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, BadFile> {
-    match catch_unwind(AssertUnwindSafe(ask)) {
-        Ok(answer) => answer.map_err(|cause| refused(path, &cause)),
-        Err(_) => Err(BadFile::new(path, "pages that contradict themselves", EXPECTED)),
+    match caught(ask) {
+        Some(answer) => answer.map_err(|cause| refused(path, &cause)),
+        None => Err(BadFile::new(path, "pages that contradict themselves", EXPECTED)),
     }
 }
 

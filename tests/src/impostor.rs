@@ -20,6 +20,8 @@ pub struct Manners {
     pub train: fn(wire::TrainBegin) -> BoxStream<wire::TrainReply>,
     /// Its reply to some rows, which is sent so many times.
     pub transform: fn(wire::Rows) -> (wire::Rows, usize),
+    /// Its replies to a readout that begins so; no more come after all requests.
+    pub read_out: fn(wire::ReadoutBegin) -> BoxStream<wire::ReadoutReply>,
 }
 
 impl Default for Manners {
@@ -40,6 +42,7 @@ impl Default for Manners {
             kernels,
             train: |_| Box::pin(tokio_stream::pending()),
             transform: |rows| (rows, 1),
+            read_out: |_| Box::pin(tokio_stream::pending()),
         }
     }
 }
@@ -139,11 +142,30 @@ impl Worker for Manners {
         Ok(Response::new((self.train)(begin)))
     }
 
-    async fn read_out(&self, _: Request<Streaming<wire::ReadoutRequest>>) -> Reply<Self::ReadOutStream> {
-        Err(Status::unimplemented("read_out"))
+    async fn read_out(
+        &self,
+        requests: Request<Streaming<wire::ReadoutRequest>>,
+    ) -> Reply<Self::ReadOutStream> {
+        let mut requests = requests.into_inner();
+        let first = requests.message().await?.and_then(|request| request.request);
+        let Some(wire::readout_request::Request::Begin(begin)) = first else {
+            return Err(Status::invalid_argument("no `begin`"));
+        };
+        // Its stream ends after all requests.
+        let (open, end) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            let _open = open;
+            while let Ok(Some(_)) = requests.message().await {}
+        });
+        let end = tokio_stream::wrappers::ReceiverStream::new(end);
+        Ok(Response::new(Box::pin(tokio_stream::StreamExt::chain((self.read_out)(begin), end))))
     }
 
     async fn exchange(&self, _: Request<Streaming<wire::ExchangeMessage>>) -> Reply<Self::ExchangeStream> {
         Err(Status::unimplemented("exchange"))
+    }
+
+    async fn feed(&self, _: Request<Streaming<wire::FeedRequest>>) -> Reply<wire::FeedReply> {
+        Err(Status::unimplemented("feed"))
     }
 }

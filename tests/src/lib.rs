@@ -8,6 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests have deadlines")]
 
+mod company;
 mod data;
 mod impostor;
 mod other_version;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use procfs::Current;
 
+pub use company::{addresses, begun, check_killed, wait_for};
 pub use data::{label, write_bitmaps};
 pub use impostor::{Impostor, Manners};
 pub use other_version::OtherVersion;

@@ -65,4 +65,8 @@ impl Worker for Stranger {
     async fn exchange(&self, _: Request<Streaming<wire::ExchangeMessage>>) -> Reply<Self::ExchangeStream> {
         Err(Status::unimplemented("exchange"))
     }
+
+    async fn feed(&self, _: Request<Streaming<wire::FeedRequest>>) -> Reply<wire::FeedReply> {
+        Err(Status::unimplemented("feed"))
+    }
 }

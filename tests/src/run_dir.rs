@@ -59,6 +59,13 @@ impl RunDir {
         metrics
     }
 
+    /// The same, layer by layer: reports on layers that train together come in any order.
+    pub fn course_by_layer(&self) -> Vec<Value> {
+        let mut course = self.course();
+        course.sort_by_key(|line| (line["layer"].as_u64(), line["step"].as_u64()));
+        course
+    }
+
     /// All files with their content, but for the lock.
     pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();

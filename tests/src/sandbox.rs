@@ -101,6 +101,15 @@ impl Sandbox {
         self.spawn(name, Command::new(program(name)).args(words))
     }
 
+    /// Starts a coordinator for which no file may have more than so many bytes, as on a full disk.
+    pub fn start_on_a_full_disk(&self, bytes: u64, words: &[&str]) -> Process {
+        // Limits count blocks of 512 bytes; where a signal says so a program ends before it learns what failed.
+        let script = format!("trap '' XFSZ && ulimit -f {} && exec \"$0\" \"$@\"", bytes / 512);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(program("coordinator")).args(words);
+        self.spawn("coordinator", &mut command)
+    }
+
     /// Starts a command in its folder, with its data and without what the environment says otherwise.
     pub fn spawn(&self, name: &str, command: &mut Command) -> Process {
         self.started.set(self.started.get() + 1);

@@ -15,7 +15,7 @@ fn a_run_is_exported_as_onnx_for_pytorch_and_for_numpy_and_nothing_is_overwritte
         let ended = export(&["--onnx", "network.onnx", "--readout"]);
         ended.expect_success();
         assert!(ended.output.contains("probabilities of 10 classes"), "{}", ended.output);
-        export(&["--onnx", "network.onnx"]).expect_error(&["network.onnx", "exists"]);
+        export(&["--onnx", "network.onnx"]).expect_error(&["network.onnx", "there already"]);
         let few = export(&["--onnx", "few.onnx", "--layers", "0"]);
         few.expect_success();
         let size = |name: &str| fs::metadata(sandbox.path(name)).unwrap().len();
@@ -31,6 +31,9 @@ fn a_run_is_exported_as_onnx_for_pytorch_and_for_numpy_and_nothing_is_overwritte
             Err(error) => println!("skipped: whether model.py is Python: {error}"),
         }
         assert!(size("module/model.safetensors") > 1000);
+        fs::remove_file(sandbox.path("module/model.safetensors")).unwrap();
+        export(&["--torch", "module"]).expect_error(&["module/model.py", "there already"]);
+        assert_eq!(fs::read_dir(sandbox.path("module")).unwrap().count(), 1, "half a module is none");
     }
 }
 

@@ -1,13 +1,6 @@
 //! A lost worker costs time and nothing else.
 
-use strata_tests::{Process, RunDir, Sandbox, Worker, reference, until, weights};
-
-fn wait_for(process: &mut Process, run: &RunDir, layer: u64, reports: usize) {
-    until("some reports", || {
-        assert!(process.is_running(), "the run ended early: {:?}", process.end());
-        (run.reports_on(layer) >= reports).then_some(())
-    });
-}
+use strata_tests::{Process, RunDir, Sandbox, addresses, reference, until, wait_for, weights};
 
 /// Waits for the end and compares with the undisturbed run.
 fn finish_and_compare(mut process: Process, run: &RunDir, facts: &[&str]) {
@@ -18,10 +11,6 @@ fn finish_and_compare(mut process: Process, run: &RunDir, facts: &[&str]) {
     }
     assert_eq!(weights(&run.summary()), weights(&reference().summary));
     assert_eq!(run.course(), reference().course);
-}
-
-fn list(workers: &[&Worker]) -> String {
-    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
 }
 
 /// Of two local workers kills one while `layer` is trained, for long enough that it is met at work; the
@@ -75,7 +64,7 @@ fn of_two_running_workers_one_is_lost_for_good() {
     let sandbox = Sandbox::new();
     let run = sandbox.run_dir("run");
     let [mut one, two] = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
-    let mut process = sandbox.start_run("run", &["--workers", &list(&[&one, &two])]);
+    let mut process = sandbox.start_run("run", &["--workers", &addresses([&one, &two])]);
     wait_for(&mut process, &run, 0, 5);
     one.process.kill();
     finish_and_compare(process, &run, &[&one.address, "going on without it"]);
@@ -102,7 +91,7 @@ fn the_only_worker_is_killed_and_comes_back_on_its_port() {
 fn running_workers_outlive_a_killed_coordinator_and_serve_the_next() {
     let sandbox = Sandbox::new();
     let [one, two] = [(); 2].map(|()| sandbox.worker(&["--threads", "1"]));
-    let both = list(&[&one, &two]);
+    let both = addresses([&one, &two]);
     for layer in [0, 2] {
         let other = format!("other{layer}");
         let mut killed = sandbox.start_run(&other, &["--workers", &both, "--set", "seed=7"]);

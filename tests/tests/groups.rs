@@ -1,10 +1,6 @@
 //! Workers that share a layer give the weights that one gives.
 
-use strata_tests::{Sandbox, Worker, reference, until, weights};
-
-fn list(workers: &[Worker]) -> String {
-    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
-}
+use strata_tests::{Sandbox, Worker, addresses, begun, reference, until, wait_for, weights};
 
 /// Workers with so many threads each: the more, the larger its part.
 fn workers(sandbox: &Sandbox, threads: &[&str], cache: &str) -> Vec<Worker> {
@@ -14,10 +10,9 @@ fn workers(sandbox: &Sandbox, threads: &[&str], cache: &str) -> Vec<Worker> {
 fn check(threads: &[&str], cache: &str) {
     let sandbox = Sandbox::new();
     let workers = workers(&sandbox, threads, cache);
-    let process = sandbox.start_run("run", &["--workers", &list(&workers)]);
+    let process = sandbox.start_run("run", &["--workers", &addresses(&workers)]);
     finish_and_compare(&sandbox, process);
-    let begun = |worker: &Worker| worker.process.errors().matches("training begins").count();
-    let parts: usize = workers.iter().map(begun).sum();
+    let parts = begun(&workers);
     // The layers have 6, 5 and 4 blocks.
     assert_eq!(parts, [6, 5, 4].map(|blocks: usize| blocks.min(threads.len())).into_iter().sum::<usize>());
 }
@@ -92,12 +87,11 @@ fn unequal_workers_share_samples_and_channels_of_convolutions() {
         [("three", &["1", "3", "2"][..], "1GiB"), ("four", &["1"; 4], "0"), ("six", &["1"; 6], "400kB")]
     {
         let workers = workers(&sandbox, threads, cache);
-        let all = list(&workers);
+        let all = addresses(&workers);
         let summary = sandbox.run(run, &[&["--workers", &all][..], &by_channels].concat());
         assert_eq!(weights(&summary), weights(&one.summary), "{run}");
         assert_eq!(sandbox.run_dir(run).course(), one.course, "{run}");
-        let begun = |worker: &Worker| worker.process.errors().matches("training begins").count();
-        let parts: usize = workers.iter().map(begun).sum();
+        let parts = begun(&workers);
         // The second layer has two blocks.
         assert_eq!(parts, 2 * threads.len() + 2, "{run}");
     }
@@ -110,11 +104,8 @@ fn who_shares_samples_may_die() {
     let undisturbed = sandbox.undisturbed(&longer);
     let mut workers = workers(&sandbox, &["1", "1", "1"], "1GiB");
     let run = sandbox.run_dir("run");
-    let mut process = sandbox.start_run("run", &[&["--workers", &list(&workers)], &longer[..]].concat());
-    until("some reports", || {
-        assert!(process.is_running(), "the run ended early: {:?}", process.end());
-        (run.reports_on(0) >= 6).then_some(())
-    });
+    let mut process = sandbox.start_run("run", &[&["--workers", &addresses(&workers)], &longer[..]].concat());
+    wait_for(&mut process, &run, 0, 6);
     workers[1].process.kill();
     let ended = process.end();
     ended.expect_success();
@@ -129,11 +120,8 @@ fn whoever_of_a_group_dies_the_others_go_on_from_the_last_checkpoint() {
         let sandbox = Sandbox::new();
         let run = sandbox.run_dir("run");
         let mut workers = workers(&sandbox, &["1", "1", "1"], "1GiB");
-        let mut process = sandbox.start_run("run", &["--workers", &list(&workers)]);
-        until("some reports", || {
-            assert!(process.is_running(), "the run ended early: {:?}", process.end());
-            (run.reports_on(1) >= 6).then_some(())
-        });
+        let mut process = sandbox.start_run("run", &["--workers", &addresses(&workers)]);
+        wait_for(&mut process, &run, 1, 6);
         workers[index].process.kill();
         let ended = process.end();
         ended.expect_success();
@@ -158,10 +146,7 @@ fn workers_that_come_take_part_and_one_that_goes_is_done_without() {
     let both = format!("{},{address}", first.address);
     let words = [&["--workers", &both][..], &longer].concat();
     let mut process = sandbox.start_run("run", &words);
-    until("some reports", || {
-        assert!(process.is_running(), "the run ended early: {:?}", process.end());
-        (run.reports_on(0) >= 5).then_some(())
-    });
+    wait_for(&mut process, &run, 0, 5);
     let second = sandbox.worker(&["--threads", "1", "--listen", &address]);
     until("the second to train", || {
         assert!(process.is_running(), "it came too late: {:?}", process.end());
@@ -181,10 +166,7 @@ fn a_killed_coordinator_continues_with_another_number_of_shards() {
     let run = sandbox.run_dir("run");
     for (shards, layer) in [("3", 0), ("2", 1), ("1", 2)] {
         let mut process = sandbox.start_run("run", &["--local", "3", "--threads", "1", "--shards", shards]);
-        until("some reports", || {
-            assert!(process.is_running(), "the run ended early: {:?}", process.end());
-            (run.reports_on(layer) >= 7).then_some(())
-        });
+        wait_for(&mut process, &run, layer, 7);
         process.kill();
     }
     let process = sandbox.start_run("run", &["--local", "2", "--threads", "1", "--shards", "2"]);

@@ -9,6 +9,7 @@ use proto::{PROTOCOL_VERSION, wire};
 use strata_tests::{Ended, Impostor, Manners, Process, Sandbox, until};
 use tonic::Status;
 use tonic::codegen::BoxStream;
+use wire::readout_reply;
 use wire::train_reply::Reply;
 
 /// What a coordinator may need more for a worker that says too much.
@@ -113,20 +114,10 @@ fn a_training_stream_that_breaks_the_protocol_ends_the_run_with_what_was_found()
         &["broke the protocol: step 0 with numbers that are not finite"],
     );
     check_training(
-        "rows that nobody asked for",
-        |_| and_wait(iter::once(Reply::PassedOn(one_row()))),
-        &["broke the protocol: 1 rows of step 0, which passes nothing on"],
-    );
-    check_training(
         "reports without end",
         |_| replies((0..).map(report)),
-        &["broke the protocol: ", " that there are"],
+        &["broke the protocol: a report on step "],
     );
-}
-
-fn one_row() -> wire::PassedOn {
-    let rows = Some(wire::Rows::alike(1, vec![0; 400]));
-    wire::PassedOn { rows, pairs: vec![0], ..wire::PassedOn::default() }
 }
 
 fn not_finite(loss: f64) -> Reply {
@@ -271,6 +262,157 @@ fn features_that_nobody_asked_for_are_refused() {
         let ended = ended(sandbox.start("coordinator", &words));
         ended.expect_error(&["broke the protocol: ", says]);
     }
+}
+
+/// Features of the run that is read out, in single precision.
+const FEATURES: usize = 240;
+/// Rows of its samples.
+const ROWS: u64 = 800;
+
+fn stored(rows: u64) -> readout_reply::Reply {
+    readout_reply::Reply::Stored(wire::ReadoutStored { rows })
+}
+
+fn epoch(epoch: u32) -> readout_reply::Reply {
+    readout_reply::Reply::Epoch(wire::ReadoutEpoch { epoch, loss: 0.5 })
+}
+
+fn diverged(epoch: u32) -> readout_reply::Reply {
+    readout_reply::Reply::Diverged(wire::ReadoutDiverged { epoch })
+}
+
+fn measured(correct: u64) -> readout_reply::Reply {
+    readout_reply::Reply::Measured(wire::ReadoutMeasured { correct: vec![correct; 2] })
+}
+
+fn parameters(byte: u8, bytes: usize) -> readout_reply::Reply {
+    readout_reply::Reply::Parameters(vec![byte; bytes].into())
+}
+
+/// What is right, of two epochs, before the parameters.
+fn learnt() -> impl Iterator<Item = readout_reply::Reply> + Send {
+    [stored(ROWS), epoch(0), epoch(1), measured(7)].into_iter()
+}
+
+/// Replies to a readout.
+fn readout(
+    replies: impl Iterator<Item = readout_reply::Reply> + Send + 'static,
+) -> BoxStream<wire::ReadoutReply> {
+    Box::pin(tokio_stream::iter(replies.map(|reply| Ok(wire::ReadoutReply { reply: Some(reply) }))))
+}
+
+/// How a readout is answered.
+type ReadOut = fn(wire::ReadoutBegin) -> BoxStream<wire::ReadoutReply>;
+
+/// A readout of a finished run by so many workers that answer so ends with one line that says this. The run was computed with a
+/// kernel that only they have, so that one is enough to learn it.
+fn check_readout(name: &str, workers: u64, read_out: ReadOut, says: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.finished("run");
+    let manners = Manners::default();
+    let mut identity: serde_json::Value =
+        serde_json::from_slice(&sandbox.run_dir("run").read("run.json")).unwrap();
+    identity["blas"] = "OpenBLAS Nonesuch".into();
+    identity["blas_digest"] = manners.kernels[0].digest.clone().into();
+    std::fs::write(sandbox.path("run/run.json"), identity.to_string()).unwrap();
+    let transform: Transform =
+        |rows| (wire::Rows::alike(rows.rows as usize, vec![0; 4 * FEATURES * rows.rows as usize]), 1);
+    let impostor = |identity| {
+        let own = manners.description.clone();
+        let description = wire::WorkerDescription { identity, cache_bytes: 1 << 30, ..own };
+        Impostor::new(Manners { description, transform, read_out, ..manners.clone() })
+    };
+    let impostors: Vec<Impostor> = (7..7 + workers).map(impostor).collect();
+    let all: Vec<&str> = impostors.iter().map(|impostor| impostor.address.as_str()).collect();
+    let words = ["eval", "run", "--workers", &all.join(","), "--wait", "1", "--set", "readout.epochs=2"];
+    let ended = ended(sandbox.start("coordinator", &words));
+    println!("{name}: {}", ended.errors);
+    ended.expect_error(&[says]);
+}
+
+#[test]
+fn a_readout_that_is_said_to_go_on_otherwise_than_it_can_ends_with_what_was_found() {
+    check_readout(
+        "nothing",
+        1,
+        |_| Box::pin(tokio_stream::iter(iter::repeat_with(|| Ok(wire::ReadoutReply { reply: None })))),
+        "broke the protocol: a reply that says nothing",
+    );
+    check_readout(
+        "rows without end",
+        1,
+        |_| readout((1..).map(stored)),
+        "broke the protocol: 801 stored rows after 800, expected more, of 800",
+    );
+    check_readout(
+        "the same rows without end",
+        1,
+        |_| readout(iter::repeat_with(|| stored(5))),
+        "broke the protocol: 5 stored rows after 5, expected more, of 800",
+    );
+    check_readout(
+        "an epoch too early",
+        1,
+        |_| readout(iter::once(epoch(0))),
+        "broke the protocol: epoch 0 after 0 of 2 epochs and 0 of 800 stored rows",
+    );
+    check_readout(
+        "epochs without end",
+        1,
+        |_| readout(iter::once(stored(ROWS)).chain((0..).map(epoch))),
+        "broke the protocol: epoch 2 after 2 of 2 epochs",
+    );
+    check_readout(
+        "an epoch that there is not, in which it diverges",
+        1,
+        |_| readout([stored(ROWS), diverged(u32::MAX)].into_iter()),
+        "broke the protocol: epoch 4294967295 after 0 of 2 epochs",
+    );
+    // Of so few features the first owns all.
+    check_readout(
+        "replies of one who owns nothing",
+        2,
+        |begin| match begin.place {
+            0 => readout(iter::empty()),
+            _ => readout(iter::once(stored(ROWS))),
+        },
+        "broke the protocol: a reply about features, of which it owns none",
+    );
+}
+
+#[test]
+fn measures_and_parameters_that_there_cannot_be_are_refused() {
+    check_readout(
+        "measures without learning",
+        1,
+        |_| readout([stored(ROWS), measured(7)].into_iter()),
+        "broke the protocol: measures after 0 of 2 epochs and 800 of 800 stored rows",
+    );
+    check_readout(
+        "more that are right than there are",
+        1,
+        |_| readout(learnt().take(3).chain(iter::once(measured(601)))),
+        "broke the protocol: [601, 601] samples that it classifies as labelled, of [600, 200]",
+    );
+    // Ten classes, of 240 weights and a bias each.
+    check_readout(
+        "parameters without end",
+        1,
+        |_| readout(learnt().chain(iter::repeat_with(|| parameters(0, 1 << 20)))),
+        "broke the protocol: 1048576 bytes of parameters, expected some of 9640",
+    );
+    check_readout(
+        "parameters without bytes",
+        1,
+        |_| readout(learnt().chain(iter::repeat_with(|| parameters(0, 0)))),
+        "broke the protocol: 0 bytes of parameters, expected some of 9640",
+    );
+    check_readout(
+        "parameters that are no numbers",
+        1,
+        |_| readout(learnt().chain(iter::once(parameters(0xff, 9640)))),
+        "broke the protocol: parameters that are not finite",
+    );
 }
 
 #[test]

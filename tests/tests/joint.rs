@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use strata_tests::{RunDir, Sandbox, Undisturbed, Worker, until, weights};
+use strata_tests::{Sandbox, Undisturbed, addresses, begun, check_killed, until, wait_for, weights};
 
 /// All three layers train, then the upper two, then the last.
 const JOINT: [&str; 4] = ["--set", "training.schedule=joint", "--set", "data.views=1"];
@@ -13,7 +13,7 @@ fn reference() -> &'static Undisturbed {
     static REFERENCE: OnceLock<Undisturbed> = OnceLock::new();
     REFERENCE.get_or_init(|| {
         let undisturbed = Sandbox::new().undisturbed(&JOINT);
-        Undisturbed { course: course(&undisturbed.run), ..undisturbed }
+        Undisturbed { course: undisturbed.run.course_by_layer(), ..undisturbed }
     })
 }
 
@@ -21,17 +21,10 @@ fn words<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&JOINT[..], more].concat()
 }
 
-/// The metrics, layer by layer: lines of different layers come in any order.
-fn course(run: &RunDir) -> Vec<Value> {
-    let mut course = run.course();
-    course.sort_by_key(|line| (line["layer"].as_u64(), line["step"].as_u64()));
-    course
-}
-
 fn check(sandbox: &Sandbox, summary: &Value) {
     assert_eq!(weights(summary), weights(&reference().summary));
     assert_eq!(summary["readout"]["test_accuracy"], reference().summary["readout"]["test_accuracy"]);
-    assert_eq!(course(&sandbox.run_dir("run")), reference().course);
+    assert_eq!(sandbox.run_dir("run").course_by_layer(), reference().course);
     assert!(!sandbox.run_dir("run").has("checkpoint/joint.safetensors"), "nothing is left to go on from");
 }
 
@@ -83,10 +76,7 @@ fn a_killed_worker_costs_time_and_nothing_else() {
         let sandbox = Sandbox::new();
         let run = sandbox.run_dir("run");
         let mut process = sandbox.start_run("run", &words(&["--local", "2", "--threads", "1"]));
-        until("some reports", || {
-            assert!(process.is_running(), "the run ended early: {:?}", process.end());
-            (run.reports_on(2) >= 6).then_some(())
-        });
+        wait_for(&mut process, &run, 2, 6);
         process.children()[index].kill();
         let ended = process.end();
         ended.expect_success();
@@ -153,33 +143,13 @@ const DENSE: [&str; 14] = [
     "readout.epochs=2",
 ];
 
-fn workers(sandbox: &Sandbox, count: usize) -> Vec<Worker> {
-    (0..count).map(|_| sandbox.worker(&["--threads", "1"])).collect()
-}
-
-fn list(workers: &[Worker]) -> String {
-    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
-}
-
-/// How often layers have begun to train on these workers.
-fn begun(workers: &[Worker]) -> usize {
-    workers.iter().map(|worker| worker.process.errors().matches("training begins").count()).sum()
-}
-
-/// Runs on so many of some workers each.
+/// Runs on any number of workers.
 fn check_shared(sandbox: &Sandbox, changes: &[&str]) {
-    let one = sandbox.undisturbed(changes);
-    let workers = workers(sandbox, 16);
-    for count in [2, 3, 4, 6, 8, 16] {
-        let before = begun(&workers);
-        let (run, some) = (format!("run-{count}"), list(&workers[..count]));
-        let summary = sandbox.run(&run, &[&["--workers", &some], changes].concat());
-        assert_eq!(weights(&summary), weights(&one.summary), "{count} workers");
-        assert_eq!(course(&sandbox.run_dir(&run)), course(&one.run), "{count} workers");
+    sandbox.check_any_number_of_workers(&[], changes, |count, begun| {
         // Three layers, then two, then one, if nobody shared any: in the last phase, as many as there are do, or as it has parts.
         let least = 3 + 2 + count.min(8) + usize::from(count > 3);
-        assert!(begun(&workers) - before >= least, "{count} workers: {}", begun(&workers) - before);
-    }
+        assert!(begun >= least, "{count} workers: {begun}");
+    });
 }
 
 #[test]
@@ -192,34 +162,75 @@ fn dense_layers_that_train_together_are_shared_with_the_same_weights() {
     check_shared(&Sandbox::new(), &DENSE);
 }
 
+/// Convolutions of so many operations that nobody waits for sums for long: all workers take part in each of them.
+const LARGE: [&str; 12] = [
+    "--set",
+    "data.samples=200",
+    "--set",
+    "layers.1.units=128",
+    "--set",
+    "layers.2.units=96",
+    "--set",
+    "layers.2.algorithm=direct",
+    "--set",
+    "training.checkpoint_every=4",
+    "--set",
+    "readout.epochs=1",
+];
+
 #[test]
-fn whoever_shares_one_of_several_layers_may_die() {
-    let sandbox = Sandbox::of_convolutions();
-    let longer =
-        [&CONVOLUTIONS[..], &["--set", "layers.0.epochs=20", "--set", "layers.1.epochs=21"]].concat();
-    let longer = [&longer[..], &["--set", "layers.2.epochs=21"]].concat();
-    let one = sandbox.undisturbed(&longer);
-    for place in [0, 2, 5] {
+fn all_workers_take_part_in_every_layer_with_the_same_weights() {
+    // The last layer is shared by channels, and in a grid.
+    for pairs in ["layers.2.pairs=makes", "layers.2.pairs=takes"] {
+        let sandbox = Sandbox::of_convolutions();
+        let changes = [&CONVOLUTIONS[..], &LARGE, &["--set", pairs]].concat();
+        let one = sandbox.undisturbed(&changes);
+        let workers = sandbox.workers(8);
+        for count in [2, 3, 8] {
+            let before = begun(&workers);
+            let (run, some) = (format!("run-{count}"), addresses(&workers[..count]));
+            let summary = sandbox.run(&run, &[&["--workers", &some], &changes[..]].concat());
+            assert_eq!(weights(&summary), weights(&one.summary), "{count} workers");
+            assert_eq!(sandbox.run_dir(&run).course_by_layer(), one.run.course_by_layer(), "{count} workers");
+            // All train three layers, then two, then one; where there are many, each layer may have its own.
+            let least = if count < 8 { 6 * count } else { 3 * count };
+            assert!(begun(&workers) - before >= least, "{pairs}, {count}: {}", begun(&workers) - before);
+        }
+        let local = sandbox.run("local", &[&["--local", "2", "--threads", "1"], &changes[..]].concat());
+        assert_eq!(weights(&local), weights(&one.summary));
+    }
+}
+
+/// Kills one of some workers amid the first phase, before which streams have begun so often at least.
+fn check_kills(sandbox: &Sandbox, changes: &[&str], (count, least): (usize, usize), places: &[usize]) {
+    let one = sandbox.undisturbed(changes);
+    for &place in places {
         let name = format!("run-{place}");
         let run = sandbox.run_dir(&name);
-        let mut workers = workers(&sandbox, 6);
-        let mut process = sandbox.start_run(&name, &[&["--workers", &list(&workers)], &longer[..]].concat());
-        until("some reports", || {
-            assert!(process.is_running(), "the run ended early: {:?}", process.end());
-            (run.reports_on(2) >= 6).then_some(())
-        });
-        assert_eq!(begun(&workers), 6, "all share one of three layers");
-        workers[place].process.kill();
-        let ended = process.end();
-        ended.expect_success();
-        let lost = format!("worker {}", workers[place].address);
-        let line = ended.errors.lines().find(|line| line.contains("trying again from step"));
-        let line = line.unwrap_or_else(|| panic!("{}", ended.errors));
-        assert!(line.contains(&lost), "{lost} in {line}");
-        assert_eq!(run.summary()["workers"], 5);
-        assert_eq!(weights(&run.summary()), weights(&one.summary));
-        assert_eq!(course(&run), course(&one.run));
+        let mut workers = sandbox.workers(count);
+        let all = addresses(&workers);
+        let mut process = sandbox.start_run(&name, &[&["--workers", &all], changes].concat());
+        wait_for(&mut process, &run, 2, 6);
+        assert!(begun(&workers) >= least, "streams of three layers: {}", begun(&workers));
+        check_killed(process, &run, &mut workers[place], &one);
+        assert_eq!(run.summary()["workers"], count - 1);
     }
+}
+
+/// So that a worker is killed before they are over.
+const LONGER: [&str; 6] =
+    ["--set", "layers.0.epochs=20", "--set", "layers.1.epochs=21", "--set", "layers.2.epochs=21"];
+
+#[test]
+fn whoever_takes_part_in_every_layer_may_die() {
+    let longer = [&CONVOLUTIONS[..], &LONGER].concat();
+    check_kills(&Sandbox::of_convolutions(), &longer, (6, 18), &[0, 2, 5]);
+}
+
+#[test]
+fn whoever_trains_one_of_several_layers_may_die() {
+    let longer = [&DENSE[..], &LONGER].concat();
+    check_kills(&Sandbox::new(), &longer, (4, 4), &[0, 1, 3]);
 }
 
 #[test]

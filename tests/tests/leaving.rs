@@ -4,24 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use strata_tests::{Process, RunDir, Sandbox, Wire, Worker, random, reference, until, weights};
+use strata_tests::{RunDir, Sandbox, Wire, Worker, addresses, random, reference, until, wait_for, weights};
 
 /// No checkpoint but those that somebody asks for.
 const SELDOM: [&str; 2] = ["--set", "training.checkpoint_every=1000000"];
 
 fn workers<const N: usize>(sandbox: &Sandbox) -> [Worker; N] {
     [(); N].map(|()| sandbox.worker(&["--threads", "1"]))
-}
-
-fn list(workers: &[Worker]) -> String {
-    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
-}
-
-fn wait_for(process: &mut Process, run: &RunDir, layer: u64, reports: usize) {
-    until("some reports", || {
-        assert!(process.is_running(), "the run ended early: {:?}", process.end());
-        (run.reports_on(layer) >= reports).then_some(())
-    });
 }
 
 /// Tells a worker to stop, and waits until it has.
@@ -40,7 +29,7 @@ fn leave(shards: &str, index: usize, layer: u64) {
     let longer = format!("layers.{layer}.epochs=100");
     let changes = [&["--set", &longer][..], &SELDOM].concat();
     let undisturbed = sandbox.undisturbed(&changes);
-    let all = list(&workers);
+    let all = addresses(&workers);
     let mut process =
         sandbox.start_run("run", &[&["--workers", &all, "--shards", shards], &changes[..]].concat());
     let run = sandbox.run_dir("run");
@@ -81,7 +70,7 @@ fn of_layers_that_train_together_one_loses_its_worker() {
     let joint = ["training.schedule=joint", "data.views=1", "layers.0.epochs=60", "layers.1.epochs=60"];
     let changes: Vec<&str> = joint.iter().flat_map(|set| ["--set", set]).chain(SELDOM).collect();
     let undisturbed = sandbox.undisturbed(&changes);
-    let all = list(&workers);
+    let all = addresses(&workers);
     let mut process = sandbox.start_run("run", &[&["--workers", &all][..], &changes].concat());
     let run = sandbox.run_dir("run");
     wait_for(&mut process, &run, 0, 5);
@@ -100,7 +89,8 @@ fn whoever_shares_one_of_several_layers_leaves() {
     let changes: Vec<&str> = joint.iter().flat_map(|set| ["--set", set]).chain(SELDOM).collect();
     let undisturbed = sandbox.undisturbed(&changes);
     let mut workers = workers::<6>(&sandbox);
-    let mut process = sandbox.start_run("run", &[&["--workers", &list(&workers)][..], &changes].concat());
+    let mut process =
+        sandbox.start_run("run", &[&["--workers", &addresses(&workers)][..], &changes].concat());
     let run = sandbox.run_dir("run");
     wait_for(&mut process, &run, 2, 5);
     stop(&mut workers[1]);
@@ -216,7 +206,7 @@ fn workers_that_leave_at_any_moment_cost_no_step() {
     let mut workers = workers::<2>(&sandbox);
     let changes = ["--set", "layers.0.epochs=3000", "--set", "training.report_every=1"];
     let changes = [&changes[..], &SELDOM].concat();
-    let all = list(&workers);
+    let all = addresses(&workers);
     let mut process = sandbox.start_run("run", &[&["--workers", &all], &changes[..]].concat());
     let run = sandbox.run_dir("run");
     wait_for(&mut process, &run, 0, 5);

@@ -6,24 +6,13 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use proto::{PROTOCOL_VERSION, wire};
-use strata_tests::{OtherVersion, Process, RunDir, Sandbox, Worker, reference, until, weights};
+use strata_tests::{OtherVersion, Sandbox, Worker, addresses, reference, until, wait_for, weights};
 
 /// Gives up who is silent for three seconds.
 const IMPATIENT: [&str; 2] = ["--silence", "3"];
 
 fn impatient_worker(sandbox: &Sandbox) -> Worker {
     sandbox.worker(&[&["--threads", "1"], &IMPATIENT[..]].concat())
-}
-
-fn list(workers: &[&Worker]) -> String {
-    workers.iter().map(|worker| worker.address.as_str()).collect::<Vec<_>>().join(",")
-}
-
-fn wait_for(process: &mut Process, run: &RunDir, layer: u64, reports: usize) {
-    until("some reports", || {
-        assert!(process.is_running(), "the run ended early: {:?}", process.end());
-        (run.reports_on(layer) >= reports).then_some(())
-    });
 }
 
 #[test]
@@ -78,7 +67,7 @@ fn a_stopped_worker_is_given_up_with_what_it_was_doing() {
     let sandbox = Sandbox::new();
     let run = sandbox.run_dir("run");
     let [one, two] = [(); 2].map(|()| impatient_worker(&sandbox));
-    let both = list(&[&one, &two]);
+    let both = addresses([&one, &two]);
     let words = [&["--shards", "1", "--workers", &both], &IMPATIENT[..]].concat();
     let mut process = sandbox.start_run("run", &words);
     wait_for(&mut process, &run, 0, 5);
@@ -97,8 +86,8 @@ fn a_stopped_worker_of_a_group_is_given_up_by_the_one_above_it() {
     let sandbox = Sandbox::new();
     let run = sandbox.run_dir("run");
     let workers = [(); 3].map(|()| impatient_worker(&sandbox));
-    let [one, two, three] = &workers;
-    let all = list(&[one, two, three]);
+    let two = &workers[1];
+    let all = addresses(&workers);
     let words = [&["--workers", &all], &IMPATIENT[..]].concat();
     let mut process = sandbox.start_run("run", &words);
     wait_for(&mut process, &run, 0, 5);
@@ -135,7 +124,7 @@ fn a_connection_that_has_idled_is_made_again() {
     let sandbox = Sandbox::new();
     let [one, two] = [(); 2].map(|()| sandbox.worker(&["--threads", "1", "--idle", "1"]));
     // The first trains for a while; the second, which trains the next layer, has nothing to do meanwhile.
-    let both = list(&[&one, &two]);
+    let both = addresses([&one, &two]);
     let words = ["--shards", "1", "--workers", &both, "--set", "layers.0.epochs=400"];
     let ended = sandbox.start_run("run", &words).end();
     ended.expect_success();

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use strata_tests::{Direction, Process, RunDir, Sandbox, Wire, Worker, program, reference, until, weights};
+use strata_tests::{
+    Direction, Process, RunDir, Sandbox, Wire, Worker, program, reference, until, wait_for, weights,
+};
 
 /// Gives up who is silent for three seconds ...
 const IMPATIENT: [&str; 2] = ["--silence", "3"];
@@ -16,13 +18,6 @@ const EVERY_STEP: [&str; 2] = ["--set", "training.report_every=1"];
 
 fn list(workers: &[&str]) -> String {
     workers.join(",")
-}
-
-fn wait_for(process: &mut Process, run: &RunDir, layer: u64, reports: usize) {
-    until("some reports", || {
-        assert!(process.is_running(), "the run ended early: {:?}", process.end());
-        (run.reports_on(layer) >= reports).then_some(())
-    });
 }
 
 /// Waits until a run says `fact`, which must be in time.

@@ -216,6 +216,8 @@ async fn train(client: &mut Client, precision: Precision, steps: u64) -> Result<
         attempt: 1,
         live: false,
         pass_on: wire::PassOn::Nothing.into(),
+        feeders: None,
+        takers: None,
         group: Vec::new(),
         place: 0,
         silence_seconds: 30,

@@ -79,6 +79,19 @@ impl Circle {
         addends.sum::<usize>() + (self.members.len() - 1) * count
     }
 
+    /// Numbers that this worker holds in a round of so many, at most: its own sums, what all add to its slice, totals, and letters of
+    /// its sums and of its total.
+    pub fn numbers_held(&self, count: u64) -> u64 {
+        if self.is_alone() {
+            return 0;
+        }
+        let nodes = |member: &Member| member.nodes.len() as u64;
+        let all: u64 = self.members.iter().map(nodes).sum();
+        let slice = count.div_ceil(self.members.len() as u64);
+        let own = (2 * nodes(&self.members[self.own])).saturating_mul(count);
+        own.saturating_add(all.saturating_mul(slice)).saturating_add(count.saturating_mul(2))
+    }
+
     /// Nodes of which they tell each other in a round.
     pub fn nodes_sent(&self) -> usize {
         let nodes: usize = self.members.iter().map(|member| member.nodes.len()).sum();

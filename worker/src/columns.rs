@@ -16,6 +16,10 @@ use tokio::sync::watch;
 
 use crate::refusal::Refusal;
 
+/// Runs of numbers of a part that may have gaps between them, at most: many times what there are where all send what is theirs, and
+/// little memory.
+const RUNS: usize = 1 << 16;
+
 /// Where they are kept, in the precision of the wire.
 pub struct Store {
     width: usize,
@@ -82,11 +86,24 @@ impl Store {
             let found = format!("numbers {run:?}, some of which have come before");
             return Err(WireError::new("columns.first", found, "others"));
         }
+        if part.runs.0.len() > RUNS {
+            let found = format!("numbers {run:?}, the start of one run more");
+            return Err(WireError::new(
+                "columns.first",
+                found,
+                format_args!("at most {RUNS} with gaps between"),
+            ));
+        }
         part.numbers.write(run, &columns.payload);
         arrived.numbers += count as u64;
         let rows = arrived.numbers / self.width as u64;
         drop(arrived);
-        self.rows.send_if_modified(|before| std::mem::replace(before, rows) != rows);
+        // Who has put more meanwhile may have said so before.
+        self.rows.send_if_modified(|before| {
+            let more = rows > *before;
+            *before = rows.max(*before);
+            more
+        });
         Ok(())
     }
 
@@ -241,6 +258,31 @@ mod tests {
     }
 
     #[test]
+    fn rows_only_become_more_however_many_bring_them() {
+        const ROWS: usize = 4_000;
+        for _ in 0..20 {
+            let store = Store::new(&[ROWS], 1, Precision::F16);
+            std::thread::scope(|scope| {
+                for lane in 0..4 {
+                    let store = &store;
+                    let own = lane * ROWS / 4..(lane + 1) * ROWS / 4;
+                    scope.spawn(move || {
+                        own.for_each(|row| store.put(&columns(0, row as u64, &[0; 2])).unwrap());
+                    });
+                }
+                let mut rows = store.rows();
+                let mut before = 0;
+                while before < ROWS as u64 {
+                    let now = *rows.borrow_and_update();
+                    assert!(now >= before, "{now} after {before}");
+                    before = now;
+                }
+            });
+            assert_eq!(*store.rows().borrow(), ROWS as u64);
+        }
+    }
+
+    #[test]
     fn features_that_are_no_part_of_it_are_refused() {
         let store = Store::new(&[3], 2, Precision::F16);
         store.put(&columns(0, 2, &[0; 4])).unwrap();
@@ -261,6 +303,17 @@ mod tests {
             assert!(error.starts_with(says), "{error} starts with {says}");
         }
         assert_eq!(store.take().unwrap_err().to_string(), "learn: found 4 features missing, expected none");
+    }
+
+    #[test]
+    fn more_gaps_than_memory_is_for_are_refused() {
+        let store = Store::new(&[3 * RUNS], 1, Precision::F16);
+        let refused =
+            (0..).map(|run| store.put(&columns(0, 2 * run, &[0; 2]))).find_map(Result::err).unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "columns.first: found numbers 131072..131073, the start of one run more, expected at most 65536 with gaps between"
+        );
     }
 
     #[test]

@@ -54,13 +54,22 @@ impl Compute {
 
     /// Starts `work` on the pool. A panic of it becomes an error.
     pub fn start<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> Pending<R> {
+        self.start_within(self.limit, work)
+    }
+
+    /// The same of work that may take so long.
+    pub fn start_within<R: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Pending<R> {
         let (answer, result) = oneshot::channel();
-        let busy = self.busy(self.limit);
+        let busy = self.busy(limit);
         self.pool.spawn(move || {
             // Nobody is waiting any more where sending fails.
             let _ = answer.send(busy.during(|| catch(work)));
         });
-        Pending { result, limit: self.limit }
+        Pending { result, limit }
     }
 }
 
@@ -82,8 +91,17 @@ impl<R> Pending<R> {
     pub async fn wait(self) -> Result<R, Refusal> {
         let result = tokio::time::timeout(self.limit, self.result).await;
         let result = result.map_err(|_| Refusal::Stuck { taken: self.limit })?;
-        result.unwrap_or_else(|_| Err(Refusal::Panicked("the work was dropped".to_owned())))
+        result.unwrap_or_else(|_| Err(dropped()))
     }
+
+    /// The same for a thread, which waits for as long as it takes.
+    pub fn wait_on_thread(self) -> Result<R, Refusal> {
+        self.result.blocking_recv().unwrap_or_else(|_| Err(dropped()))
+    }
+}
+
+fn dropped() -> Refusal {
+    Refusal::Panicked("the work was dropped".to_owned())
 }
 
 /// Does `work`; a panic of it becomes an error.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use proto::wire;
 use proto::wire::train_reply::Reply;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use crate::ahead::Ahead;
 use crate::busy::Busy;
 use crate::compute::{Compute, catch};
+use crate::outlets::Outbox;
 use crate::peers::Post;
 use crate::refusal::Refusal;
 use crate::session::Instruction;
@@ -22,6 +25,10 @@ pub struct Channels {
     pub instructions: Receiver<Instruction>,
     /// From and to those who share the layer.
     pub post: Post,
+    /// Wakes the thread when it waits for both.
+    pub runtime: Handle,
+    /// To those who train the layer above.
+    pub outbox: Outbox,
 }
 
 /// What the thread works with.
@@ -59,6 +66,7 @@ fn obey(
 ) -> Result<(), Refusal> {
     let Some(Instruction::Open(state)) = channels.instructions.blocking_recv() else { return Ok(()) };
     let Tools { compute, system, busy, hang_in_step } = tools;
+    let mut ahead = Ahead::new(compute.clone(), busy.clone(), plan.step_limit);
     let mut trainer = busy.during(|| Trainer::open(plan, compute.clone(), system.now, &state))?;
     drop(state);
     let mut outgoing = vec![Outgoing::Up(Reply::Ready(wire::Ready {}))];
@@ -69,18 +77,28 @@ fn obey(
                     let Ok(()) = replies.blocking_send(Ok(reply)) else { return Ok(()) };
                 }
                 Outgoing::Letter(letter) => channels.post.send(letter),
+                Outgoing::Prepare(task) => ahead.prepare(*task),
+                Outgoing::Output(output) => channels.outbox.send(output),
             }
         }
         let waiting = (system.now)();
-        let Some(event) = channels.receive(trainer.wants())? else { return Ok(()) };
+        let Some(event) = channels.receive(&trainer, &mut ahead)? else { return Ok(()) };
         let waited = (system.now)().saturating_sub(waiting);
         outgoing = busy.during(|| {
-            if matches!(&event, Event::Told(Instruction::Step(batch)) if *hang_in_step == Some(batch.step()))
-            {
+            if hang_in_step.is_some() && begun(&event, trainer.wants()) == *hang_in_step {
                 hang();
             }
             trainer.handle(event, waited)
         })?;
+    }
+}
+
+/// The step that begins with an event.
+fn begun(event: &Event, wants: Wants) -> Option<u64> {
+    match (event, wants) {
+        (Event::Told(Instruction::Step(batch)), Wants::Instruction) => Some(batch.step()),
+        (Event::Prepared(done), _) => Some(done.step.0),
+        _ => None,
     }
 }
 
@@ -92,10 +110,40 @@ fn hang() -> ! {
 
 impl Channels {
     /// Waits for what is wanted; nothing where the session has ended.
-    fn receive(&mut self, wants: Wants) -> Result<Option<Event>, Refusal> {
-        match wants {
-            Wants::Instruction => Ok(self.instructions.blocking_recv().map(Event::Told)),
-            Wants::Slice(from) => self.post.receive(from).map(|slice| Some(Event::Slice(from, slice))),
+    fn receive(&mut self, trainer: &Trainer, ahead: &mut Ahead) -> Result<Option<Event>, Refusal> {
+        match trainer.wants() {
+            Wants::Instruction => Ok(ahead.told(|| self.instructions.blocking_recv()).map(Event::Told)),
+            Wants::Prepared => ahead.prepared().map(|done| Some(Event::Prepared(Box::new(done)))),
+            Wants::Slice(from) => {
+                if trainer.has_time() && ahead.is_empty() {
+                    return self.slice_or_batch(from, ahead);
+                }
+                self.slice(from)
+            }
+        }
+    }
+
+    fn slice(&mut self, from: usize) -> Result<Option<Event>, Refusal> {
+        self.post.receive(from).map(|slice| Some(Event::Slice(from, slice)))
+    }
+
+    /// Waits for a slice, or for the next batch, which comes first if both are there. Any other instruction waits for its turn.
+    fn slice_or_batch(&mut self, from: usize, ahead: &mut Ahead) -> Result<Option<Event>, Refusal> {
+        let Self { instructions, post, runtime, .. } = self;
+        let first = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                instruction = instructions.recv() => Err(instruction),
+                slice = post.next(from) => Ok(slice),
+            }
+        });
+        match first {
+            Ok(slice) => slice.map(|slice| Some(Event::Slice(from, slice))),
+            Err(Some(step @ Instruction::Step(_))) => Ok(Some(Event::Told(step))),
+            Err(instruction) => {
+                ahead.keep(instruction);
+                self.slice(from)
+            }
         }
     }
 }

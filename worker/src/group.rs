@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use crate::party::Shared;
 use crate::refusal::Refusal;
 use crate::share::Share;
 
@@ -33,7 +34,7 @@ impl Up {
     /// The next reply; none once all have come.
     pub async fn next(&mut self) -> Result<Option<wire::TrainReply>, Refusal> {
         let reply = self.replies.message().await;
-        reply.map_err(|status| Refusal::sharer(&self.shard, self.connection.refused(&status)))
+        reply.map_err(|status| Refusal::sharer(Shared::Layer, &self.shard, self.connection.refused(&status)))
     }
 }
 
@@ -45,13 +46,15 @@ impl Below {
         begin: wire::TrainBegin,
     ) -> Result<Option<Self>, Refusal> {
         let Some(next) = share.below().first() else { return Ok(None) };
-        let connection = reach(dialer, next).await.map_err(|refused| Refusal::sharer(next, refused))?;
+        let connection =
+            reach(dialer, next).await.map_err(|refused| Refusal::sharer(Shared::Layer, next, refused))?;
         let (requests, outgoing) = mpsc::channel(AHEAD);
         let begin = wire::TrainBegin { place: begin.place + 1, ..begin };
         let begin = wire::TrainRequest { request: Some(Request::Begin(begin)) };
         requests.try_send(begin).expect("the queue is empty");
         let replies = connection.client().train(ReceiverStream::new(outgoing)).await;
-        let replies = replies.map_err(|status| Refusal::sharer(next, connection.refused(&status)))?;
+        let replies =
+            replies.map_err(|status| Refusal::sharer(Shared::Layer, next, connection.refused(&status)))?;
         Ok(Some(Self { requests, up: Up { shard: next.clone(), connection, replies: replies.into_inner() } }))
     }
 

@@ -2,10 +2,12 @@
 //! its part of one that a group shares.
 //!
 //! Modules stand in the order in which a message travels: `incoming` lets its connection in, `calls` and `service` take it, `hosting` and `transform` answer for frozen
-//! layers, `train` runs a training stream; `session` says what that stream is doing, `group` hands on to those who share the
-//! layer, `peers` exchanges sums with them, `drive` runs `trainer` on a thread, and `compute` has the threads that compute.
+//! layers, `train` runs a training stream and `readout` one of a readout, each a `conversation`; `session` says what that stream is
+//! doing, `group` hands on to those who share the layer, `peers` exchanges sums with them, `inlets` and `outlets` go to those who train
+//! the layers below and above, `drive` runs `trainer` on a thread, `ahead` is what that knows of the next step, and `compute` has the
+//! threads that compute.
 //!
-//! Invariants: async code neither computes nor blocks; every channel is bounded, or what it holds is (`peers`); whatever a peer
+//! Invariants: async code neither computes nor blocks; every channel is bounded, or what it holds is (`peers`, `outlets`); whatever a peer
 //! sends ends at most that peer's stream, or the session that shares a layer with it.
 
 pub mod cli;
@@ -26,6 +28,7 @@ mod refusal;
 mod hosting;
 mod hosted;
 mod transform;
+mod conversation;
 mod train;
 mod readout;
 mod slot;
@@ -39,8 +42,14 @@ mod group;
 mod meetings;
 mod party;
 mod peers;
+mod passing;
+mod gathering;
+mod inlets;
+mod outlets;
+mod passed_rows;
 mod columns;
 mod drive;
+mod ahead;
 mod trainer;
 mod exchange;
 mod samples;

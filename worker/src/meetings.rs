@@ -1,4 +1,5 @@
-//! Where those who share a layer find each other: one calls, and the other expects it. Whoever comes first waits.
+//! Where those who share a layer, or train one upon the other, find each other: one calls, and the other expects it. Whoever comes
+//! first waits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use crate::run::RunName;
 pub struct Meeting {
     /// The run.
     pub run: RunName,
-    /// The layer that they share.
+    /// The layer that they share, or that of who is called.
     pub layer: LayerIndex,
     /// The attempt at training it.
     pub attempt: u64,
@@ -33,6 +34,16 @@ pub struct Visit {
     pub answer: oneshot::Sender<BoxStream<wire::ExchangeMessage>>,
     /// Keeps its connection from idling.
     pub call: Call,
+}
+
+/// What one that trains the layer below brings.
+pub struct Feed {
+    /// What it passes on.
+    pub parts: BoxStream<wire::FeedRequest>,
+    /// Answered once all has come.
+    pub done: oneshot::Sender<()>,
+    /// Keeps its connection from idling; none where it is this worker.
+    pub call: Option<Call>,
 }
 
 /// Who is expected, to bring a `V`.

@@ -80,6 +80,16 @@ impl Meters {
         self.sent.with_label_values(&[kind(message)]).inc_by(message.encoded_len() as u64);
     }
 
+    /// Counts what has come of another who trains the layer below.
+    pub fn received_of_feeder(&self, message: &wire::FeedRequest) {
+        self.received_bytes("passed-on", message.encoded_len());
+    }
+
+    /// Counts what goes to another who trains the layer above.
+    pub fn sent_to_taker(&self, message: &wire::FeedRequest) {
+        self.sent.with_label_values(&["passed-on"]).inc_by(message.encoded_len() as u64);
+    }
+
     /// Counts rows that go out.
     pub fn sent_rows(&self, rows: &wire::Rows) {
         self.sent.with_label_values(&["rows"]).inc_by(rows.encoded_len() as u64);
@@ -128,7 +138,6 @@ impl LayerMeters {
                 ("report", report.encoded_len())
             }
             Reply::State(part) => ("state", part.encoded_len()),
-            Reply::PassedOn(part) => ("rows", part.encoded_len()),
         };
         sent.with_label_values(&[kind]).inc_by(bytes as u64);
     }

@@ -13,7 +13,7 @@ use crate::compute::Compute;
 use crate::hosted::Hosted;
 use crate::kernels::Kernels;
 use crate::machine::Machine;
-use crate::meetings::{Meetings, Visit};
+use crate::meetings::{Feed, Meetings, Visit};
 use crate::meters::Meters;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -41,6 +41,8 @@ pub struct Node {
     pub slot: Slot,
     /// Where those who share a layer with it find its sessions.
     pub meetings: Meetings<Visit>,
+    /// Where those who train the layer below one of its own find its sessions.
+    pub feeds: Meetings<Feed>,
     /// What it can compute with.
     pub kernels: Kernels,
     /// What it says of calls that it does not serve.
@@ -81,6 +83,7 @@ impl Node {
             identity,
             slot: Slot::new(),
             meetings: Meetings::new(),
+            feeds: Meetings::new(),
             kernels,
             complaints: Complaints::default(),
             streams: TaskTracker::new(),

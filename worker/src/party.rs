@@ -1,5 +1,6 @@
 //! Those who share a layer or a readout, as their streams to each other see it.
 
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use proto::wire;
@@ -7,12 +8,32 @@ use scff::batch::LayerIndex;
 
 use crate::run::RunName;
 
+/// What workers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// A layer in training.
+    Layer,
+    /// A readout.
+    Readout,
+}
+
+impl Display for Shared {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Layer => "layer",
+            Self::Readout => "readout",
+        })
+    }
+}
+
 /// Workers that share something, one of which is this one.
 #[derive(Clone, Debug)]
 pub struct Party {
+    /// What they share.
+    pub shared: Shared,
     /// The run.
     pub run: RunName,
-    /// The layer that they share; of a readout, how many are below it.
+    /// Which layer; of a readout, how many are below it.
     pub layer: LayerIndex,
     /// The attempt at it.
     pub attempt: u64,

@@ -10,7 +10,8 @@
 //!    Every worker but the first has somebody above it, so one that dies is always reported by a neighbour; the first is
 //!    known to the client itself.
 //! 2. That slices do not come is hearsay: the other may have ended only because of a third. Whoever ends for that waits
-//!    [`MOMENT`] for something better to come up the chain.
+//!    [`MOMENT`] for something better to come up the chain. So it is where the outputs of the layer below do not come, or who trains the
+//!    layer above does not take them.
 //! 3. Whoever ends keeps its streams open until its reason has been taken by the worker above it, for [`HOLD`] at most. So
 //!    others do not begin to wonder before the reason is on its way past them, or to the client.
 //!
@@ -46,8 +47,8 @@ use crate::group::reach;
 use crate::meetings::{Expectation, Meeting, Visit};
 use crate::meters::Meters;
 use crate::node::Node;
-use crate::party::Party;
-use crate::refusal::Refusal;
+use crate::party::{Party, Shared};
+use crate::refusal::{Refusal, Relation};
 use crate::run::RunName;
 
 /// How long hearsay waits for a better reason.
@@ -84,8 +85,12 @@ pub struct Peers {
     over: CancellationToken,
 }
 
-/// The thread's end of them, by places in the group's list.
-pub struct Post(BTreeMap<usize, Line>);
+/// The thread's end of them.
+pub struct Post {
+    shared: Shared,
+    /// By places in the group's list.
+    lines: BTreeMap<usize, Line>,
+}
 
 struct Line {
     letters: mpsc::UnboundedSender<wire::ExchangeMessage>,
@@ -95,18 +100,28 @@ struct Line {
 impl Post {
     /// Sends a letter. One that cannot be delivered is missed by nobody: its reader has ended, or is about to say so.
     pub fn send(&self, Letter { to, slice }: Letter) {
-        let _ = self.0[&to].letters.send(wire::ExchangeMessage { message: Some(Message::Slice(slice)) });
+        self.put(to, Message::Slice(slice));
     }
 
     /// The same of features. How many there may be on their way is for whoever sends samples to limit.
     pub fn send_columns(&self, to: usize, columns: wire::Columns) {
-        let _ = self.0[&to].letters.send(wire::ExchangeMessage { message: Some(Message::Columns(columns)) });
+        self.put(to, Message::Columns(columns));
     }
 
     /// Waits for what a peer sends next; for a thread.
     pub fn receive(&mut self, from: usize) -> Result<wire::Slice, Refusal> {
-        let line = self.0.get_mut(&from).expect("a peer");
-        line.slices.blocking_recv().unwrap_or(Err(Refusal::Deserted))
+        let line = self.lines.get_mut(&from).expect("a peer");
+        line.slices.blocking_recv().unwrap_or(Err(Refusal::Deserted(Relation::Shares(self.shared))))
+    }
+
+    fn put(&self, to: usize, message: Message) {
+        let _ = self.lines[&to].letters.send(wire::ExchangeMessage { message: Some(message) });
+    }
+
+    /// The same for a task, which may give up waiting: nothing is lost.
+    pub async fn next(&mut self, from: usize) -> Result<wire::Slice, Refusal> {
+        let line = self.lines.get_mut(&from).expect("a peer");
+        line.slices.recv().await.unwrap_or(Err(Refusal::Deserted(Relation::Shares(self.shared))))
     }
 }
 
@@ -144,11 +159,12 @@ impl Peers {
                 Opening::Called(node.dialer.clone())
             };
             let (over, meters) = (self.over.clone(), node.meters.clone());
-            let reading = Reading { peer, incoming, store: store.cloned(), over, meters };
+            let shared = party.shared;
+            let reading = Reading { shared, peer, incoming, store: store.cloned(), over, meters };
             self.streams.spawn(reading.run(opening, outgoing));
             (place, Line { letters, slices })
         });
-        Post(lines.collect())
+        Post { shared: party.shared, lines: lines.collect() }
     }
 
     /// Tells the thread that nothing comes any more, and keeps the streams.
@@ -187,6 +203,7 @@ impl Open {
 
 /// One stream's way in.
 struct Reading {
+    shared: Shared,
     peer: wire::Shard,
     incoming: mpsc::Sender<Result<wire::Slice, Refusal>>,
     /// Where features go.
@@ -248,7 +265,7 @@ impl Reading {
                     }
                     Ok(None) => {
                         let ended = Refused::passing(Reason::Broken, "it has ended its stream".to_owned());
-                        Err(Refusal::unheard(&self.peer, ended))
+                        Err(Refusal::unheard(Relation::Shares(self.shared), &self.peer, ended))
                     }
                     Err(status) => Err(self.unheard(&open.refused(&status))),
                 };
@@ -288,17 +305,16 @@ impl Reading {
             }
             (None, _) => WireError::new("message", "nothing", expected),
         };
-        let malformed =
-            || Refused { reason: Reason::Malformed, passing: false, message: error.to_string(), whose: None };
+        let malformed = || Refusal::malformed(self.shared, &self.peer, &error);
         if let Some(store) = &self.store {
-            store.fail(Refusal::sharer(&self.peer, malformed()));
+            store.fail(malformed());
         }
-        Err(Refusal::sharer(&self.peer, malformed()))
+        Err(malformed())
     }
 
     /// That nothing is heard of the peer. While features are on their way nobody waits for slices, and it is the store that says so.
     fn unheard(&self, refused: &Refused) -> Refusal {
-        let unheard = || Refusal::unheard(&self.peer, refused.clone());
+        let unheard = || Refusal::unheard(Relation::Shares(self.shared), &self.peer, refused.clone());
         if let Some(store) = &self.store {
             store.fail(unheard());
         }

@@ -1,6 +1,7 @@
 //! Why a request is not served.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use proto::refusal::{Reason, Refused, printable};
@@ -10,6 +11,7 @@ use proto::{WireError, wire};
 use scff::layer::{RowLength, ShapeError};
 use tonic::{Code, Status};
 
+use crate::party::Shared;
 use crate::run::RunName;
 
 /// Why a request is not served.
@@ -76,9 +78,12 @@ pub enum Refusal {
         /// What there is.
         offered: String,
     },
-    /// Another worker that shares the layer failed: as it says itself, or the one above it in the chain.
-    #[error("worker {address}, which shares the layer: {refused}")]
+    /// Another worker that shares the layer, or trains the one below or above, failed: as it says itself, or the one above it in the
+    /// chain.
+    #[error("worker {address}, which {relation}: {refused}")]
     Sharer {
+        /// What it does.
+        relation: Relation,
         /// Where it listens.
         address: String,
         /// The number that it describes itself with.
@@ -86,9 +91,11 @@ pub enum Refusal {
         /// What it says.
         refused: Refused,
     },
-    /// What another worker that shares the layer should send does not come. Whoever knows why is heard first.
-    #[error("worker {address}, which shares the layer: {refused}")]
+    /// What another worker should send does not come, or it does not take what is sent. Whoever knows why is heard first.
+    #[error("worker {address}, which {relation}: {refused}")]
     Unheard {
+        /// What it does.
+        relation: Relation,
         /// Where it listens.
         address: String,
         /// The number that it describes itself with.
@@ -96,17 +103,17 @@ pub enum Refusal {
         /// What was heard instead.
         refused: Refused,
     },
-    /// Somebody wants to share a layer whom no session expects.
-    #[error("run `{run}`: nobody here expects to share layer {layer} with who calls")]
+    /// Somebody calls for a layer whom no session expects.
+    #[error("run `{run}`: nobody here expects who calls for layer {layer}")]
     Uninvited {
         /// The run.
         run: RunName,
-        /// The layer.
+        /// The layer; of a readout, how many are below it.
         layer: u32,
     },
-    /// The rest of the group has ended.
-    #[error("the group that shares the layer has ended")]
-    Deserted,
+    /// Nobody is left of the rest of the group, or of those who train another layer.
+    #[error("nobody who {0} is there any more")]
+    Deserted(Relation),
     /// The machine is too small.
     #[error("{what} needs {needed} bytes, but this worker has {available}")]
     Memory {
@@ -170,28 +177,64 @@ pub enum Refusal {
     Stream(Refused),
 }
 
+/// What another worker has to do with the layer that is trained here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It has another part of it, or of a readout.
+    Shares(Shared),
+    /// It trains the one below, and passes on what it makes.
+    Feeds,
+    /// It trains the one above, upon what this one passes on.
+    Takes,
+}
+
+impl fmt::Display for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shares(shared) => write!(f, "shares the {shared}"),
+            Self::Feeds => f.write_str("trains the layer below"),
+            Self::Takes => f.write_str("trains the layer above"),
+        }
+    }
+}
+
 impl Refusal {
     /// Bytes of `field` that cannot be decoded.
     pub fn undecodable(field: &'static str) -> impl Fn(StateError) -> Self {
         move |error| Self::Bytes { field, problem: error.to_string() }
     }
 
-    /// What another who shares the layer answered instead of what it was asked for. What is wrong with the layer is so for all.
-    pub fn sharer(shard: &wire::Shard, refused: Refused) -> Self {
+    /// What another who shares the same answered instead of what it was asked for. What is wrong with the layer is so for all.
+    pub fn sharer(shared: Shared, shard: &wire::Shard, refused: Refused) -> Self {
         match refused.reason {
             Reason::NotFinite => Self::Stream(refused),
-            _ => Self::Sharer { address: shard.address.clone(), identity: shard.identity, refused },
+            _ => Self::by(Relation::Shares(shared), shard, refused),
         }
     }
 
-    /// That nothing is heard of another who shares the layer, or no more.
-    pub fn unheard(shard: &wire::Shard, refused: Refused) -> Self {
-        Self::Unheard { address: shard.address.clone(), identity: shard.identity, refused }
+    /// That what another who shares the same sent is not what it should be.
+    pub fn malformed(shared: Shared, shard: &wire::Shard, error: &WireError) -> Self {
+        let message = error.to_string();
+        Self::sharer(
+            shared,
+            shard,
+            Refused { reason: Reason::Malformed, passing: false, message, whose: None },
+        )
+    }
+
+    /// What another sends that it should not.
+    pub fn by(relation: Relation, shard: &wire::Shard, refused: Refused) -> Self {
+        Self::Sharer { relation, address: shard.address.clone(), identity: shard.identity, refused }
+    }
+
+    /// That nothing is heard of another, or no more.
+    pub fn unheard(relation: Relation, shard: &wire::Shard, refused: Refused) -> Self {
+        Self::Unheard { relation, address: shard.address.clone(), identity: shard.identity, refused }
     }
 
     /// Whether others may know better.
     pub fn is_hearsay(&self) -> bool {
-        matches!(self, Self::Unheard { .. } | Self::Deserted)
+        matches!(self, Self::Unheard { .. } | Self::Deserted(_))
     }
 
     /// Which worker is the reason, where it is another.
@@ -240,7 +283,7 @@ impl From<Refusal> for Status {
             Refusal::Sharer { refused, .. } | Refusal::Unheard { refused, .. } | Refusal::Stream(refused) => {
                 (refused.reason, refused.passing)
             }
-            Refusal::Deserted | Refusal::Uninvited { .. } => (Reason::Deserted, true),
+            Refusal::Deserted(_) | Refusal::Uninvited { .. } => (Reason::Deserted, true),
             Refusal::Memory { .. } => (Reason::Memory, false),
             Refusal::NotFinite { .. } | Refusal::Unfit { .. } => (Reason::NotFinite, false),
             Refusal::Forbidden { .. } => (Reason::Forbidden, false),
@@ -265,15 +308,20 @@ mod tests {
     fn what_a_worker_further_down_says_comes_up_as_it_said_it() {
         let run = RunName::parse("a".to_owned()).unwrap();
         let busy = Status::from(Refusal::Busy { run, layer: 3 });
-        let above = Refused::read(&Refusal::sharer(&shard("b:1", 7), Refused::read(&busy)).into());
+        let above =
+            Refused::read(&Refusal::sharer(Shared::Layer, &shard("b:1", 7), Refused::read(&busy)).into());
         assert_eq!(above.reason, Reason::Busy { run: "a".to_owned(), layer: 3 });
         assert!(above.passing && above.message.starts_with("worker b:1, which shares the layer: "));
         assert_eq!(above.whose, Some(7));
-        let further = Refused::read(&Refusal::sharer(&shard("a:1", 5), above).into());
+        let further = Refused::read(&Refusal::sharer(Shared::Layer, &shard("a:1", 5), above).into());
         assert_eq!(further.whose, Some(7), "the reason is who is furthest down");
         let wrong = Status::from(Refusal::from(WireError::new("spec", "nothing", "a value")));
-        let above = Refused::read(&Refusal::sharer(&shard("b:1", 7), Refused::read(&wrong)).into());
+        let above =
+            Refused::read(&Refusal::sharer(Shared::Layer, &shard("b:1", 7), Refused::read(&wrong)).into());
         assert_eq!((above.reason, above.passing), (Reason::Malformed, false));
+        let ended = Refused::passing(Reason::Broken, "it has ended its stream".to_owned());
+        let unheard = Refusal::unheard(Relation::Shares(Shared::Readout), &shard("b:1", 7), ended);
+        assert_eq!(unheard.to_string(), "worker b:1, which shares the readout: it has ended its stream");
         let (name, what) = ("dense".to_owned(), "its state");
         let diverged = Refusal::NotFinite { layer: 2, name, what, step: 7, learning_rate: 1e20 };
         let said = diverged.to_string();
@@ -281,7 +329,9 @@ mod tests {
             said.contains("layer 2 (`dense`)") && said.contains("step 7, at a learning rate of 1.00e20"),
             "{said}"
         );
-        let above = Refused::read(&Refusal::sharer(&shard("b:1", 7), Refused::read(&diverged.into())).into());
+        let above = Refused::read(
+            &Refusal::sharer(Shared::Layer, &shard("b:1", 7), Refused::read(&diverged.into())).into(),
+        );
         assert_eq!((above.reason, above.passing, above.message), (Reason::NotFinite, false, said));
     }
 }

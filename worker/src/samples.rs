@@ -9,13 +9,16 @@ use proto::wire;
 use scff::samples::Samples;
 use scff::sequences::Sequences;
 
-/// Samples of rows' bytes, each of which is known to be as long as it may be.
+/// Samples of rows' bytes, each of which is known to be as long as it may be. Where rows are of a fixed length, those without bytes are
+/// zero.
 pub fn decode(sources: &[&[u8]], length: RowLength, precision: Precision) -> Samples {
     match length {
         RowLength::Fixed(elements) => {
             let mut rows = Array2::zeros((sources.len(), elements));
             rows.outer_iter_mut().into_par_iter().zip(sources).for_each(|(mut row, source)| {
-                precision.decode(source, row.as_slice_mut().expect("rows are contiguous"));
+                if !source.is_empty() {
+                    precision.decode(source, row.as_slice_mut().expect("rows are contiguous"));
+                }
             });
             rows.into()
         }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::activity::Call;
 use crate::node::Node;
 use crate::refusal::Refusal;
-use crate::{describe, hosting, peers, readout, train, transform};
+use crate::{describe, hosting, inlets, peers, readout, train, transform};
 
 /// `strata.v1.Worker`.
 pub struct Service {
@@ -103,5 +103,14 @@ impl Worker for Service {
     ) -> Result<Response<Self::ExchangeStream>, Status> {
         let call = Call::of(&messages);
         Ok(Response::new(peers::welcome(&self.node, messages.into_inner(), call).await?))
+    }
+
+    async fn feed(
+        &self,
+        messages: Request<Streaming<wire::FeedRequest>>,
+    ) -> Result<Response<wire::FeedReply>, Status> {
+        let call = Call::of(&messages);
+        inlets::welcome(&self.node, messages.into_inner(), call).await?;
+        Ok(Response::new(wire::FeedReply {}))
     }
 }

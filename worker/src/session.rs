@@ -185,6 +185,7 @@ mod tests {
             shifts: vec![1],
             arriving: arriving.to_vec(),
             keep,
+            shift_below: 0,
         })
     }
 

@@ -140,6 +140,11 @@ impl Share {
         self.row.others().chain(self.column.others())
     }
 
+    /// Whether nobody else has a part of the layer.
+    pub fn is_alone(&self) -> bool {
+        self.row.is_alone() && self.column.is_alone()
+    }
+
     /// Bytes that the whole group sends for a round of which this worker has so many numbers: the same round goes on in all rows,
     /// or all columns, and has as many more numbers in those of more samples, or channels.
     pub fn exchanged_bytes(&self, round: Round, numbers: usize) -> usize {

@@ -1,5 +1,6 @@
 //! The one place for training sessions.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use scff::batch::LayerIndex;
@@ -34,6 +35,8 @@ struct Party {
     evicted: watch::Sender<bool>,
     /// Shared by all sessions that have their turn.
     permit: tokio::sync::Mutex<Weak<OwnedSemaphorePermit>>,
+    /// Bytes that steps of each layer take.
+    taken: Mutex<BTreeMap<LayerIndex, u64>>,
 }
 
 /// Possession of the slot, while the session lasts. When the last one of a party is dropped, any other run may come in.
@@ -131,8 +134,8 @@ impl Slot {
             None => {}
         }
         let evicted = watch::Sender::new(false);
-        let party =
-            Party { run: run.clone(), attempt, layer, evicted, permit: tokio::sync::Mutex::default() };
+        let (permit, taken) = (tokio::sync::Mutex::default(), Mutex::default());
+        let party = Party { run: run.clone(), attempt, layer, evicted, permit, taken };
         let party = Arc::new(party);
         holder.party = Arc::downgrade(&party);
         Ok(Seat { party })
@@ -146,6 +149,13 @@ impl Holder {
 }
 
 impl Seat {
+    /// Notes how many bytes a step of a layer takes; returns how many those of all layers of the party take together.
+    pub fn note_bytes(&self, layer: LayerIndex, bytes: u64) -> u64 {
+        let mut taken = self.party.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(layer, bytes);
+        taken.values().copied().fold(0, u64::saturating_add)
+    }
+
     /// Returns when another attempt of the run takes over.
     pub async fn evicted(&self) {
         let mut evicted = self.party.evicted.subscribe();
@@ -169,6 +179,7 @@ mod tests {
         let (first, first_turn) = slot.take(&run("a"), 1, LayerIndex(3)).await.unwrap();
         assert!(matches!(slot.take(&run("b"), 1, LayerIndex(0)).await, Err(Refusal::Busy { layer: 3, .. })));
         let (beside, beside_turn) = slot.take(&run("a"), 1, LayerIndex(5)).await.unwrap();
+        assert_eq!((first.note_bytes(LayerIndex(3), 10), beside.note_bytes(LayerIndex(5), 7)), (10, 17));
         let second = tokio::spawn({
             let slot = Arc::clone(&slot);
             async move { slot.take(&run("a"), 2, LayerIndex(4)).await }

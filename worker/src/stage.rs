@@ -1,5 +1,6 @@
 //! What a training stream is about to train, checked.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use proto::rows::Precision;
 use proto::{WireError, limits, required, wire};
 use scff::batch::{LayerIndex, Step};
 use scff::frozen::FrozenLayer;
-use scff::layer::LayerSpec;
-use scff::train::{Hyperparameters, PassOn, PassedOn};
+use scff::layer::{LayerMap, LayerSpec};
+use scff::train::{Hyperparameters, PassOn, PassedOn, Round};
 
 use crate::hosted::Hosted;
-use crate::party::Party;
+use crate::party::{Party, Shared};
+use crate::passed_rows::{Output, PassedRows};
+use crate::passing::{Feeders, Takers, Way, own_pairs};
 use crate::refusal::Refusal;
 use crate::run::RunName;
 use crate::samples::encode;
@@ -43,8 +46,12 @@ pub struct StagePlan {
     pub prefix: Vec<Arc<FrozenLayer>>,
     /// Which attempt at training its run's layers it belongs to.
     pub attempt: u64,
-    /// What is sent back after each step.
+    /// What is passed on in each step.
     pub pass_on: PassOn,
+    /// Who passes on what arrives, unless the client sends it.
+    pub feeders: Option<Feeders>,
+    /// To whom the layer's outputs go.
+    pub takers: Option<Takers>,
     /// Which part of the layer is trained here, and who trains the others.
     pub share: Share,
     /// What the batches look like.
@@ -82,6 +89,8 @@ pub enum Feed {
     LiveSamples,
     /// One row for each pair, likewise.
     LivePairs,
+    /// One row for each pair whose first half is one of some samples: from the first to before the last.
+    LiveOwnPairs(usize, usize),
 }
 
 impl BatchShape {
@@ -96,6 +105,24 @@ impl BatchShape {
             Feed::Keys if self.two_views => 2 * self.size,
             Feed::Keys | Feed::LiveSamples => self.size,
             Feed::LivePairs => self.size.saturating_mul(shifts.saturating_add(1)),
+            Feed::LiveOwnPairs(first, end) => (end - first).saturating_mul(shifts.saturating_add(1)),
+        }
+    }
+
+    /// Rows that the layer below passes on in a step, and the shifts by which its pairs are known.
+    pub fn passed_on_below(&self, batch: &wire::Batch) -> Result<(usize, Vec<usize>), WireError> {
+        let shifts = |shifts: &[u32]| shifts.iter().map(|&shift| shift as usize).collect();
+        match self.feed {
+            Feed::LivePairs | Feed::LiveOwnPairs(..) => {
+                Ok((self.size.saturating_mul(batch.shifts.len() + 1), shifts(&batch.shifts)))
+            }
+            Feed::Keys | Feed::LiveSamples if (1..self.size as u64).contains(&batch.shift_below.into()) => {
+                Ok((self.size, shifts(&[batch.shift_below])))
+            }
+            Feed::Keys | Feed::LiveSamples => {
+                let expected = format_args!("1 to {}", self.size - 1).to_string();
+                Err(WireError::new("batch.shift_below", batch.shift_below, expected))
+            }
         }
     }
 }
@@ -116,12 +143,11 @@ impl StagePlan {
             return Err(WireError::new("cut_point", begin.cut_point, expected).into());
         }
         let prefix = hosted.layers(&run, begin.cut_point..begin.layer)?;
-        let feed = feed(&spec, &prefix, begin.live)?;
+        let mut feed = feed(&spec, &prefix, begin.live)?;
         if begin.live && begin.two_views {
             return Err(WireError::new("two_views", "two views of samples in a live stage", "one").into());
         }
         let length = check_elements(&spec, &prefix, elements)?;
-        let shape = BatchShape { size, two_views: begin.two_views, length, precision, feed };
         let sharing = hyperparameters.sharing;
         let (channels, samples) = (sharing.channel_parts(&spec), sharing.sample_parts(&spec, size));
         let share = Share::parse(begin.group, begin.place, &channels, &samples)?;
@@ -130,6 +156,18 @@ impl StagePlan {
                 format_args!("channels {:?} of a layer that passes on", share.own.channels).to_string();
             return Err(WireError::new("group", found, "all channels for each worker").into());
         }
+        let feeders = begin.feeders.map(|feeders| Feeders::parse(feeders, size)).transpose()?;
+        if feeders.is_some() && !begin.live {
+            return Err(WireError::new("feeders", "some of a stage that is not live", "none").into());
+        }
+        if feeders.as_ref().is_some_and(|feeders| feeders.way == Way::Own) {
+            feed = own_pairs_alone(&spec, &prefix, feed, &share)?;
+        }
+        let takers = begin.takers.map(|takers| Takers::parse(takers, begin.layer, size)).transpose()?;
+        if takers.is_some() && pass_on == PassOn::Nothing {
+            return Err(WireError::new("takers", "some of a layer that passes nothing on", "none").into());
+        }
+        let shape = BatchShape { size, two_views: begin.two_views, length, precision, feed };
         let kept_bytes = check_kept(begin.kept_bytes, budget.cache_bytes)?;
         let plan = Self {
             run,
@@ -139,6 +177,8 @@ impl StagePlan {
             prefix,
             attempt: begin.attempt,
             pass_on,
+            feeders,
+            takers,
             share,
             shape,
             kept_bytes,
@@ -154,6 +194,7 @@ impl StagePlan {
     pub fn party(&self) -> Party {
         let Self { run, layer, attempt, share, step_limit, .. } = self;
         Party {
+            shared: Shared::Layer,
             run: run.clone(),
             layer: *layer,
             attempt: *attempt,
@@ -164,6 +205,16 @@ impl StagePlan {
         }
     }
 
+    /// Whether feeders pass on to this worker, rather than to one above it in the chain.
+    pub fn is_fed(&self) -> bool {
+        self.feeders.as_ref().is_some_and(|feeders| feeders.way != Way::First || self.share.is_first())
+    }
+
+    /// Whether this worker hands on what arrives.
+    pub fn hands_rows_on(&self) -> bool {
+        self.feeders.as_ref().is_none_or(|feeders| feeders.way == Way::First)
+    }
+
     /// Memory of the machine, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
@@ -171,9 +222,14 @@ impl StagePlan {
 
     /// Errors where a batch of so many negatives per sample is more than the machine can hold.
     pub fn check_memory(&self, shifts: usize) -> Result<(), Refusal> {
-        let needed = self.step_bytes(shifts);
+        self.check_bytes("batch", self.step_bytes(shifts))
+    }
+
+    /// Errors where this and other layers that train here at the same time are more than the machine can hold, whose steps take so many
+    /// bytes.
+    pub fn check_bytes(&self, what: &'static str, needed: u64) -> Result<(), Refusal> {
         if needed > self.memory_bytes {
-            return Err(Refusal::Memory { what: "batch", needed, available: self.memory_bytes });
+            return Err(Refusal::Memory { what, needed, available: self.memory_bytes });
         }
         Ok(())
     }
@@ -185,34 +241,73 @@ impl StagePlan {
         Refusal::NotFinite { layer, name, what, step: step.0, learning_rate }
     }
 
-    /// What a step passes on, cut into messages.
-    pub fn passed_on(&self, step: Step, passed_on: &PassedOn) -> Result<Vec<wire::PassedOn>, Refusal> {
+    /// What a step of these shifts passes on, and to whom, cut into messages.
+    pub fn passed_on(
+        &self,
+        step: Step,
+        shifts: &[usize],
+        passed_on: &PassedOn,
+    ) -> Result<Vec<Output>, Refusal> {
         let unfit = |unfit| Refusal::Unfit { layer: self.layer.0, name: self.spec.name.clone(), unfit };
         let messages = encode(&passed_on.outputs, self.shape.precision).map_err(unfit)?;
-        let mut pairs = passed_on.pairs.iter().map(|pair| *pair as u32);
-        let message = |rows: wire::Rows| wire::PassedOn {
-            step: step.0,
-            first_sample: self.share.own.samples.start as u64,
-            pairs: pairs.by_ref().take(rows.rows as usize).collect(),
-            rows: Some(rows),
+        let Some(takers) = &self.takers else { return Ok(Vec::new()) };
+        let rows = PassedRows::new(&passed_on.pairs, messages, self.shape.precision);
+        let of_taker = |(to, samples): (usize, &Range<usize>)| {
+            let rows = match takers.way {
+                Way::First | Way::All => rows.all(),
+                Way::Own => rows.of(&own_pairs(self.shape.size, shifts, samples)),
+            };
+            rows.into_iter().map(move |(pairs, rows)| {
+                let part = wire::PassedOn { step: step.0, pairs, rows: Some(rows) };
+                Output { to, part }
+            })
         };
-        Ok(messages.into_iter().map(message).collect())
+        Ok(takers.samples.iter().enumerate().flat_map(of_taker).collect())
     }
 
-    /// About what a step takes: a few batches under way, one decoded, and what each layer makes of its pairs.
-    fn step_bytes(&self, shifts: usize) -> u64 {
+    /// About what a step takes: a few batches under way, one decoded, and what each layer makes of its pairs; where the layer is
+    /// shared, what is exchanged, and once more what the layer reads, for the next batch is prepared meanwhile.
+    pub fn step_bytes(&self, shifts: usize) -> u64 {
         let rows = self.shape.rows(shifts) as u64;
         let pairs = (self.shape.size as u64).saturating_mul(shifts.saturating_add(1) as u64);
-        let arrived = rows.saturating_mul(4 * self.shape.row_bytes() as u64);
+        let ahead = if self.is_fed() { limits::STEPS_AHEAD } else { 0 };
+        let arrived = rows.saturating_mul((4 + ahead) * self.shape.row_bytes() as u64);
+        let leaving = match &self.takers {
+            Some(_) => {
+                let own = pairs.saturating_mul(self.share.own.samples.len() as u64) / self.shape.size as u64;
+                let row_bytes = self.spec.outputs() * self.shape.precision.bytes();
+                own.saturating_mul(limits::STEPS_AHEAD * row_bytes as u64)
+            }
+            None => 0,
+        };
         let decoded = rows.saturating_mul(8 * self.shape.length.longest() as u64);
+        let rows_of = |spec: &LayerSpec| if spec.makes_pairs() { rows } else { pairs };
         let specs = self.prefix.iter().map(|layer| layer.spec()).chain([&self.spec]);
         let computed = specs.map(|spec| {
-            let rows = if spec.makes_pairs() { rows } else { pairs };
-            let mapped = rows.saturating_mul(4 * spec.map.output().len() as u64);
+            let mapped = rows_of(spec).saturating_mul(4 * spec.map.output().len() as u64);
             // What is passed on, or relu(z) of a dense layer in training, or of a recurrent one that and the states.
             mapped.saturating_add(pairs.saturating_mul(8 * spec.outputs() as u64))
         });
-        computed.fold(arrived.saturating_add(decoded), u64::saturating_add)
+        let transformed = 4 * self.spec.map.transformed_inputs() as u64;
+        let read = if self.share.is_alone() {
+            transformed
+        } else {
+            2 * transformed + 4 * self.spec.map.inputs() as u64
+        };
+        let read = rows_of(&self.spec).saturating_mul(read);
+        let made = [arrived, leaving, decoded, read, self.exchange_bytes(pairs)];
+        computed.chain(made).fold(0, u64::saturating_add)
+    }
+
+    /// What the larger round of sums takes, with so many pairs in a batch.
+    fn exchange_bytes(&self, pairs: u64) -> u64 {
+        let Self { share, spec, shape, hyperparameters, .. } = self;
+        let own_pairs = pairs / shape.size as u64 * share.own.samples.len() as u64;
+        let goodness = own_pairs.saturating_mul(spec.map.output().positions() as u64);
+        let gradient = hyperparameters.sharing.exchanged(spec, 0).gradient * share.own.channels.len();
+        let gradient = (gradient / spec.map.channels()) as u64;
+        let held = |round, numbers| share.circle(round).numbers_held(numbers).saturating_mul(4);
+        held(Round::Goodness, goodness).max(held(Round::Gradient, gradient))
     }
 }
 
@@ -262,6 +357,22 @@ fn feed(spec: &LayerSpec, prefix: &[Arc<FrozenLayer>], live: bool) -> Result<Fee
         }
     }
     Ok(Feed::Keys)
+}
+
+/// What arrives where feeders send each of a group rows of its own pairs alone: that is enough only where pairs of different samples have
+/// nothing to do with each other on their way.
+fn own_pairs_alone(
+    spec: &LayerSpec,
+    prefix: &[Arc<FrozenLayer>],
+    feed: Feed,
+    share: &Share,
+) -> Result<Feed, WireError> {
+    let mut specs = prefix.iter().map(|layer| layer.spec()).chain([spec]);
+    let go_through = specs.all(|spec| matches!(spec.map, LayerMap::Conv(_)) && !spec.makes_pairs());
+    if feed != Feed::LivePairs || !go_through {
+        return Err(WireError::new("feeders.way", "OWN (3)", "FIRST (1) or ALL (2), for it needs all pairs"));
+    }
+    Ok(Feed::LiveOwnPairs(share.own.samples.start, share.own.samples.end))
 }
 
 /// How long the rows are that arrive, where all layers fit onto each other.

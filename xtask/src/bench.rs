@@ -14,11 +14,13 @@ pub struct Arguments {
     pytorch: Option<String>,
 }
 
-/// Measures training steps of dense, convolutional and recurrent layers, then the stream of activations to a worker.
+/// Measures training steps of dense, convolutional and recurrent layers, what a sixteenth of a layer costs, then the stream of activations to a worker.
 pub fn run(Arguments { quick, pytorch }: &Arguments) -> anyhow::Result<()> {
     let shell = shell::open()?;
     packages::for_building(&shell)?;
-    for (package, bench) in [("scff", "step"), ("scff", "conv"), ("scff", "birnn"), ("worker", "stream")] {
+    for (package, bench) in
+        [("scff", "step"), ("scff", "conv"), ("scff", "shards"), ("scff", "birnn"), ("worker", "stream")]
+    {
         let mut options = if *quick { vec!["--quick"] } else { Vec::new() };
         if let Some(python) = pytorch.as_deref().filter(|_| bench == "conv") {
             options.extend(["--pytorch", python]);

@@ -12,13 +12,14 @@ use xshell::{Shell, cmd};
 
 use crate::packages::{self, static_library};
 use crate::shell::{self, root};
+use crate::wheel;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Cargo's profile that the programs are built with; dist-quick is built sooner.
     #[arg(long, default_value = "dist")]
     profile: String,
-    /// Also build a Python wheel that carries the programs; takes pip.
+    /// Also build a Python wheel that carries the programs; takes python3 with pip.
     #[arg(long)]
     wheel: bool,
 }
@@ -45,11 +46,7 @@ pub fn run(Arguments { profile, wheel }: &Arguments) -> anyhow::Result<()> {
     let archive = pack(&shell, profile)?;
     println!("{}\n{}", archive.display(), fs::read_to_string(sums_of(&archive))?.trim());
     if *wheel {
-        let programs = shell::target()?.join("packed").join(name()).join("bin");
-        let (package, folder) = (root().join("python"), archive.with_file_name(""));
-        cmd!(shell, "python3 -m pip wheel {package} --no-deps --wheel-dir {folder}")
-            .env("STRATA_PROGRAMS", programs)
-            .run()?;
+        println!("{}", wheel::build(&shell, &folder_of(&archive))?.display());
     }
     Ok(())
 }
@@ -81,6 +78,11 @@ pub fn pack(shell: &Shell, profile: &str) -> anyhow::Result<PathBuf> {
     }
     licences(shell, &folder.join("licenses"))?;
     archive(shell, &folder, &name)
+}
+
+/// What was packed into an archive, as a folder.
+pub fn folder_of(archive: &Path) -> PathBuf {
+    archive.with_file_name(name())
 }
 
 /// Where the SHA-256 sum of an archive stands.

@@ -13,6 +13,7 @@ mod summary;
 
 mod baselines;
 mod bench;
+mod wheel;
 mod dist;
 mod image;
 mod deploy_test;

@@ -38,10 +38,11 @@ impl Pair {
         }
     }
 
-    /// Writes both, the key first.
+    /// Writes both, the key first, or none of them.
     pub fn write(&self, certificate: &str, key: &str) -> Result<(), CertsError> {
         write_new(&self.key, key, 0o600)?;
-        write_new(&self.certificate, certificate, 0o644)
+        let written = write_new(&self.certificate, certificate, 0o644);
+        written.inspect_err(|_| drop(fs::remove_file(&self.key)))
     }
 }
 
@@ -59,5 +60,7 @@ pub fn read(path: &Path) -> Result<String, CertsError> {
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CertsError> {
     let io = |source| CertsError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    // Half a key would be taken for one.
+    written.inspect_err(|_| drop(fs::remove_file(path))).map_err(io)
 }

@@ -38,9 +38,9 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,
     /// How many workers share each layer at most, each with some of its channels, of each batch's samples, or of both: a
-    /// number, a grid such as `2x3`, for two rows of samples and three columns of channels, or `auto` for all that there are on
-    /// machines of their own and make it faster [default: what the configuration says, or auto]. The weights do not depend
-    /// on it.
+    /// number, a grid such as `2x3`, for two rows of samples and three columns of channels, or `auto` for all that there are and
+    /// make it faster; local workers, which have the same cores, then share only layers that train together [default: what the
+    /// configuration says, or auto]. The weights do not depend on it.
     #[arg(long, value_name = "N|RxC|auto")]
     shards: Option<config::Shards>,
     /// The worker program of --local [default: the `worker` beside this program].

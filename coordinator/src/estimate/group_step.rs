@@ -5,14 +5,12 @@ use serde::Serialize;
 
 use super::network::{Network, Workers};
 use super::rates::Rates;
-use super::work::{StepSeconds, step_seconds};
+use super::work::{StepSeconds, passed_on, step_seconds};
 use crate::config::Shards;
-use crate::grid::{Grid, Grids};
+use crate::grid::{Cost, Grid, Grids};
 use crate::plan::{Member, Phase, Plan, Stage};
 use crate::schedule::{Task, assign};
 
-/// Seconds for handing sums from one process to the next.
-const HOP: f64 = 150e-6;
 /// Seconds that those who share a layer wait for each other in a step, for no two take equally long.
 const WAIT: f64 = 1e-3;
 
@@ -27,6 +25,8 @@ pub struct GroupStep {
     pub efficiency: f64,
     /// What most of the rest is lost to.
     pub limit: Limit,
+    /// What each who takes part does for it.
+    pub cost: Cost,
 }
 
 /// What keeps workers from being as many times faster as there are.
@@ -44,12 +44,7 @@ pub enum Limit {
 impl GroupStep {
     /// The steps of a phase's members, each with the place of every worker of its group among `workers`.
     pub fn all(plan: &Plan, phase: &Phase, rates: &Rates, workers: Workers) -> Vec<(Self, Vec<usize>)> {
-        let task = |member: &Member| {
-            let stage = plan.stage(member);
-            let grids = allowed(plan, member, rates, workers.network);
-            Task { layer: stage.layer, operations: plan.operations_of(member), grids }
-        };
-        let tasks: Vec<Task> = phase.members.iter().map(task).collect();
+        let tasks = tasks(plan, phase, rates, workers.network);
         let groups = assign(&tasks, &(0..workers.count).collect::<Vec<_>>());
         let step = |((member, task), group): ((&Member, &Task), Vec<usize>)| {
             // Whoever is left over by a layer that trains alone lowers its efficiency; of several layers, others have them.
@@ -62,7 +57,7 @@ impl GroupStep {
 
     /// The same in all grids of as many of them, this one first.
     pub fn alternatives(&self, plan: &Plan, member: &Member, rates: &Rates, workers: Workers) -> Vec<Self> {
-        let all = allowed(plan, member, rates, workers.network).0.into_iter();
+        let all = allowed(plan, member, rates, workers.network).0.into_iter().map(|(grid, _)| grid);
         let as_many = all.filter(|grid| grid.workers() == self.grid.workers());
         as_many.map(|grid| Self::of(plan, member, rates, workers, grid)).collect()
     }
@@ -71,17 +66,20 @@ impl GroupStep {
     pub fn of(plan: &Plan, member: &Member, rates: &Rates, workers: Workers, grid: Grid) -> Self {
         let step = step_seconds(plan, member, rates);
         let parted = Parted::new(plan, member, step, workers.network, grid);
-        let Parted { row, column, partners, exchange } = parted;
-        let (count, seconds) = (workers.count as f64, parted.seconds(step));
+        let (count, cost) = (workers.count as f64, parted.cost(step));
         let even = 1.0 / count;
+        let Parted { row, column, partners, .. } = parted;
         let repeated = (row - even) * step.by_rows + (column - even) * step.by_columns;
+        let preparation = step.preparation.of_row(row);
+        let prepared = preparation - even * step.preparation.of_row(1.0);
         let lost = [
             (Limit::Parts, (row * column - even) * step.both),
-            (Limit::Repeated, repeated + (1.0 - even) * step.repeated + partners),
-            (Limit::Exchange, exchange),
+            (Limit::Repeated, repeated + (1.0 - even) * step.repeated + partners + prepared),
+            (Limit::Exchange, cost.waited),
         ];
         let most = lost.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other)).expect("three");
-        Self { grid, seconds, efficiency: step.total() / seconds / count, limit: most.0 }
+        let seconds = cost.computed + cost.waited;
+        Self { grid, seconds, efficiency: step.total() / seconds / count, limit: most.0, cost }
     }
 }
 
@@ -90,9 +88,13 @@ struct Parted {
     /// The share of the samples in the largest row, and of the channels in the largest column.
     row: f64,
     column: f64,
-    /// Seconds of mapping samples of others, and of exchanging sums.
+    /// Seconds of mapping samples of others.
     partners: f64,
-    exchange: f64,
+    /// Seconds of exchanging sums: in which nothing else is done, and in which the next batch is prepared.
+    alone: f64,
+    meanwhile: f64,
+    /// Of both, those in which its network card sends.
+    sending: f64,
 }
 
 impl Parted {
@@ -102,24 +104,54 @@ impl Parted {
         let largest = |parts: usize, shares: usize| parts.div_ceil(shares) as f64 / parts as f64;
         let (row, column) = (largest(finest.rows, grid.rows), largest(finest.columns, grid.columns));
         let Exchanged { goodness, gradient } = exchanged(plan, stage);
-        // Each sends its sums of all slices but its own, and the totals of its own to all others.
-        let round = |members: usize, bytes: f64| {
-            let sent = 2.0 * (members - 1) as f64 / members as f64 * bytes;
-            let hops = if members > 1 { 2.0 } else { 0.0 };
-            hops * (network.round_trip / 2.0 + HOP) + sent / network.bytes_per_second
-        };
-        let rounds = round(grid.columns, row * goodness) + round(grid.rows, column * gradient);
-        let exchange = if grid == Grid::ONE { 0.0 } else { WAIT + rounds };
+        // They wait for each other in each round. In the one in which a batch is prepared nobody loses by that: who is ahead prepares, and is
+        // no longer ahead.
+        let waiting = WAIT / if grid.rows > 1 && grid.columns > 1 { 2.0 } else { 1.0 };
+        let rounds = [(grid.columns, row * goodness), (grid.rows, column * gradient)];
+        let seconds = rounds.map(|(members, bytes)| match members {
+            1 => 0.0,
+            _ => waiting + network.round(members, bytes),
+        });
+        let [alone, meanwhile] = if seconds[0] > seconds[1] { [seconds[1], seconds[0]] } else { seconds };
+        let sending = rounds.iter().map(|&(members, bytes)| network.sending(members, bytes)).sum();
         let partners = if grid.rows > 1 { partners(plan, stage, row) * step.partner } else { 0.0 };
-        Self { row, column, partners, exchange }
+        Self { row, column, partners, alone, meanwhile, sending }
     }
 
-    /// Seconds of it all.
-    fn seconds(&self, step: StepSeconds) -> f64 {
-        let Self { row, column, partners, exchange } = self;
-        let computed = row * column * step.both + row * step.by_rows + column * step.by_columns;
-        computed + step.repeated + partners + exchange
+    /// What each does. It waits where there is nothing to do beside the exchange, and where the preparation is over before that is.
+    fn cost(&self, step: StepSeconds) -> Cost {
+        let &Self { row, column, partners, alone, meanwhile, sending } = self;
+        let preparation = step.preparation.of_row(row);
+        let shared = row * column * step.both + row * step.by_rows + column * step.by_columns;
+        Cost {
+            computed: shared + step.repeated + partners + preparation,
+            waited: alone + (meanwhile - preparation).max(0.0),
+            sending,
+        }
     }
+}
+
+/// The layers in training during a phase, as far as the configuration lets them be shared.
+pub fn tasks(plan: &Plan, phase: &Phase, rates: &Rates, network: Network) -> Vec<Task> {
+    let shards = |member: &Member| plan.stage(member).shards.unwrap_or(Shards::Auto);
+    phase.members.iter().map(|member| task(plan, member, rates, network, shards(member))).collect()
+}
+
+/// A layer in training as the schedule sees it.
+pub fn task(plan: &Plan, member: &Member, rates: &Rates, network: Network, shards: Shards) -> Task {
+    Task {
+        layer: member.layer,
+        operations: plan.operations_of(member),
+        grids: grids(plan, member, rates, network, shards),
+        passing: passed_on_bytes(plan, member) / network.bytes_per_second,
+        own_pairs: plan.own_pairs_suffice(member),
+    }
+}
+
+/// Bytes of what a member passes on in a step.
+pub fn passed_on_bytes(plan: &Plan, member: &Member) -> f64 {
+    let outputs = plan.stage(member).spec.outputs() * plan.precision.bytes();
+    plan.mean_share() * (passed_on(plan, member) * outputs as u64) as f64
 }
 
 /// The grids that the configuration allows.
@@ -149,16 +181,17 @@ pub fn grids(plan: &Plan, member: &Member, rates: &Rates, network: Network, shar
     let all =
         (1..=within.rows).flat_map(|rows| (1..=within.columns).map(move |columns| Grid { rows, columns }));
     let step = step_seconds(plan, member, rates);
-    let mut timed: Vec<(Grid, f64)> = all
+    let mut timed: Vec<(Grid, Cost)> = all
         .filter(|grid| grid.workers() <= most)
-        .map(|grid| (grid, Parted::new(plan, member, step, network, grid).seconds(step)))
+        .map(|grid| (grid, Parted::new(plan, member, step, network, grid).cost(step)))
         .collect();
-    timed.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+    let seconds = |cost: &Cost| cost.computed + cost.waited;
+    timed.sort_by(|(_, one), (_, other)| seconds(one).total_cmp(&seconds(other)));
     let all_take_part = finest.rows == 1 || finest.columns == 1 || matches!(shards, Shards::Within(_));
     if all_take_part {
         timed.sort_by_key(|(grid, _)| std::cmp::Reverse(grid.workers()));
     }
-    Grids(timed.into_iter().map(|(grid, _)| grid).collect())
+    Grids(timed)
 }
 
 /// Bytes of the numbers of each round of a step, in a grid of one.
@@ -218,6 +251,30 @@ mod tests {
         assert_eq!(all[0], four, "the fastest first");
         assert_eq!(all.len(), 3);
         assert!(all.windows(2).all(|pair| pair[0].seconds <= pair[1].seconds), "{all:?}");
+    }
+
+    /// CIFAR-10's third layer is shared by channels, so each prepares all of the batch.
+    #[test]
+    fn sums_that_travel_while_a_batch_is_prepared_cost_nothing() {
+        let plan = fixture::cifar_10();
+        let member = &plan.phases[2].members[0];
+        let grid = Grid { rows: 1, columns: 16 };
+        // So slow in passes that preparing takes longer than sums over a usual network.
+        let layer = LayerRates { bytes: 20e9, ..rates().layers[0] };
+        let rates = Rates { threads: 2, layers: vec![layer; 3] };
+        let step = |bytes_per_second| {
+            let network = Network { bytes_per_second, round_trip: 0.2e-3 };
+            GroupStep::of(&plan, member, &rates, workers(16, network), grid)
+        };
+        let [fast, usual, slow] = [1e12, Network::USUAL.bytes_per_second, 1e6].map(step);
+        assert!((usual.seconds - fast.seconds).abs() < 1e-9, "{usual:?} {fast:?}");
+        assert_eq!((usual.limit, slow.limit), (Limit::Repeated, Limit::Exchange));
+        // What is prepared then costs nothing.
+        let alone = step_seconds(&plan, member, &rates);
+        let goodness = 2.0 * 15.0 / 16.0 * exchanged(&plan, &plan.stages[2]).goodness / 1e6;
+        let hops = Network::USUAL.round(2, 0.0);
+        let computed = (alone.both + alone.by_columns) / 16.0 + alone.by_rows + alone.repeated;
+        assert!((slow.seconds - computed - WAIT - goodness - hops).abs() < 1e-9, "{slow:?}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a worker holds in memory.
 
 use scff::layer::{Algorithm, LayerMap};
+use scff::train::Exchanged;
 
+use crate::grid::Grid;
 use crate::plan::{Plan, Stage};
 
 /// Bytes of a number.
@@ -14,9 +16,12 @@ const SET: usize = 192;
 const TILES: usize = 400;
 /// Batches that are under way.
 const BATCHES: u64 = 4;
+/// How often the numbers of a round are held by whoever exchanges them: own sums and those of others, totals, and letters of both.
+const EXCHANGED: u64 = 6;
 
-/// About how many bytes the trainer of a stage holds besides kept activations: the layers, and what a step makes.
-pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
+/// About how many bytes one of a stage's trainers, which stand in `grid`, holds besides kept activations: the layers, what a step
+/// makes, and where they are several what they exchange, and the next batch, which is prepared meanwhile.
+pub fn working_bytes(plan: &Plan, stage: &Stage, grid: Grid) -> u64 {
     let below = &plan.stages[..stage.layer.0 as usize];
     let parameters = |stage: &Stage| stage.spec.map.parameters() as u64;
     let layers = below.iter().map(hosted).sum::<u64>() + TRAINED * parameters(stage);
@@ -28,7 +33,14 @@ pub fn working_bytes(plan: &Plan, stage: &Stage) -> u64 {
         mapped + 2 * plan.pairs_per_step(stage) * layer.spec.outputs() as u64
     });
     let computed = plan.mean_share() * computed.sum::<u64>() as f64;
-    NUMBER * (layers + computed as u64 + transformed(plan, stage)) + batches as u64
+    let rows = plan.rows_of(stage, &stage.spec);
+    let transformed = rows * stage.spec.map.transformed_inputs() as u64;
+    let (ahead, exchanged) = match grid {
+        Grid::ONE => (0, 0),
+        _ => (rows * stage.spec.map.inputs() as u64 + transformed, exchanged_numbers(plan, stage, grid)),
+    };
+    let made = computed as u64 + transformed + of_sets(stage);
+    NUMBER * (layers + made + ahead + EXCHANGED * exchanged) + batches as u64
 }
 
 /// Numbers of a frozen layer that a worker hosts: its parameters, and with Winograd's algorithm the transformed kernels.
@@ -42,15 +54,20 @@ fn hosted(stage: &Stage) -> u64 {
     (stage.spec.map.parameters() + kernels) as u64
 }
 
-/// Numbers that Winograd's algorithm keeps of a batch, and those that are made and used up for one set of channels on each of
-/// two threads: kernels, and products of a part of the batch.
-fn transformed(plan: &Plan, stage: &Stage) -> u64 {
+/// Numbers that Winograd's algorithm makes and uses up for one set of channels on each of two threads: kernels, and products of a part
+/// of the batch.
+fn of_sets(stage: &Stage) -> u64 {
     match &stage.spec.map {
         LayerMap::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
-            let rows = plan.rows_of(stage, &stage.spec);
-            let of_set = SET * conv.products_of_weight() * (conv.input.channels + TILES);
-            rows * (conv.products() * conv.input.channels) as u64 + 2 * of_set as u64
+            2 * (SET * conv.products_of_weight() * (conv.input.channels + TILES)) as u64
         }
         _ => 0,
     }
+}
+
+/// Numbers of the larger round.
+fn exchanged_numbers(plan: &Plan, stage: &Stage, grid: Grid) -> u64 {
+    let pairs = plan.pairs_per_step(stage) as usize;
+    let Exchanged { goodness, gradient } = stage.hyperparameters.sharing.exchanged(&stage.spec, pairs);
+    (goodness / grid.rows).max(gradient / grid.columns) as u64
 }

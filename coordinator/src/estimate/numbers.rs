@@ -43,7 +43,7 @@ impl Numbers {
         let members = plan.phases.iter().enumerate().flat_map(|(phase, what)| {
             let steps = GroupStep::all(plan, what, rates, workers);
             what.members.iter().zip(steps).map(move |(member, (step, _))| {
-                let GroupStep { grid, seconds, efficiency, limit } = step;
+                let GroupStep { grid, seconds, efficiency, limit, .. } = step;
                 let name = plan.stage(member).spec.name.clone();
                 LayerNumbers {
                     name,

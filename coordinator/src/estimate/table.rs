@@ -10,7 +10,7 @@ use source::{Lengths, Shape};
 use super::work::passed_on;
 use super::{Estimate, GroupStep, LayerRates, Limit, Machine, PhaseEstimate, Rates, StageEstimate, Workers};
 use crate::config::TrainingSchedule;
-use crate::plan::{Member, Plan, Stage};
+use crate::plan::{Member, Phase, Plan, Stage};
 use scff::train::{PassOn, Sharing};
 
 /// The plan layer by layer as the first of `estimates` expects it, the readout, the total, and all estimates side by side.
@@ -26,7 +26,8 @@ pub fn table(plan: &Plan, machine: Machine<'_>, estimates: &[(Workers, Estimate)
         sharing(&mut text, plan);
         steps(&mut text, plan, rates, estimates);
         alternatives(&mut text, plan, rates, estimates);
-        head_node(&mut text, plan, estimates);
+        together(&mut text, plan, rates, estimates);
+        cards(&mut text, plan, estimates);
     }
     limits(&mut text, plan, machine);
     text
@@ -214,7 +215,7 @@ fn steps(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, E
         for (place, member) in phase.members.iter().enumerate() {
             for (workers, _) in estimates {
                 let all = GroupStep::all(plan, phase, rates, *workers);
-                let GroupStep { grid, seconds, efficiency, limit } = all[place].0;
+                let GroupStep { grid, seconds, efficiency, limit, .. } = all[place].0;
                 let limit = if efficiency >= WORTH_NAMING { "" } else { words(limit, plan, member) };
                 let (name, grid) = (&plan.stage(member).spec.name, grid.to_string());
                 writeln!(
@@ -254,23 +255,50 @@ fn alternatives(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Wor
     }
 }
 
-/// What the head node's network card holds up.
-fn head_node(text: &mut String, plan: &Plan, estimates: &[(Workers, Estimate)]) {
+/// The names of the layers that train in a phase.
+fn names(plan: &Plan, phase: &Phase) -> String {
+    phase.members.iter().map(|member| plan.stage(member).spec.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// How layers that train at the same time are shared out, and how fast that is.
+fn together(text: &mut String, plan: &Plan, rates: &Rates, estimates: &[(Workers, Estimate)]) {
+    for phase in plan.phases.iter().filter(|phase| phase.members.len() > 1) {
+        for (workers, expected) in estimates.iter().filter(|(workers, _)| workers.count > 1) {
+            let steps = GroupStep::all(plan, phase, rates, *workers);
+            let sizes: Vec<String> = steps.iter().map(|(_, group)| group.len().to_string()).collect();
+            let of = |which: &PhaseEstimate| which.training / (phase.steps.end - phase.steps.start) as f64;
+            let place = plan.phases.iter().position(|other| other == phase).expect("one of them");
+            let rate = of(&expected.phases[place]).recip();
+            let (names, count, sizes) = (names(plan, phase), workers.count, sizes.join(", "));
+            writeln!(text, "Together {names} take {rate:.2} steps/s on {count} workers: {sizes} train each.")
+                .expect("text");
+        }
+    }
+}
+
+/// What network cards hold up.
+fn cards(text: &mut String, plan: &Plan, estimates: &[(Workers, Estimate)]) {
     for (workers, estimate) in estimates {
         for (phase, expected) in plan.phases.iter().zip(&estimate.phases) {
-            if expected.head_node < (1.0 - WORTH_NAMING) * expected.training {
-                continue;
+            let worth_naming = |seconds: f64| seconds >= (1.0 - WORTH_NAMING) * expected.training;
+            let (names, count) = (names(plan, phase), workers.count);
+            if worth_naming(expected.cards) {
+                writeln!(
+                    text,
+                    "With {count} workers their network cards are the limit of {names}: sums and outputs go from one \
+                     to the other.\n`wire = \"f16\"` or faster cards help."
+                )
+                .expect("text");
             }
-            let name = |member| plan.stage(member).spec.name.as_str();
-            let names = phase.members.iter().map(name).collect::<Vec<_>>().join(", ");
-            let bytes = ByteSize(expected.head_node_bytes as u64);
-            writeln!(
-                text,
-                "With {} workers the head node's network card is the limit of {names}: it sends {bytes} a step, \
-                 however many\nthey are. More --cache-memory, `wire = \"f16\"` or a faster card help.",
-                workers.count
-            )
-            .expect("text");
+            if worth_naming(expected.head_node) {
+                let bytes = ByteSize(expected.head_node_bytes as u64);
+                writeln!(
+                    text,
+                    "With {count} workers the head node's network card is the limit of {names}: it sends {bytes} a \
+                     step, however many\nthey are. More --cache-memory, `wire = \"f16\"` or a faster card help."
+                )
+                .expect("text");
+            }
         }
     }
     text.push('\n');
@@ -285,9 +313,7 @@ fn words(limit: Limit, plan: &Plan, member: &Member) -> &'static str {
         }
         Limit::Parts => "its parts: not as many, or they do not divide",
         Limit::Repeated => match stage.sharing {
-            Sharing::Grid => {
-                "what is not divided by rows (updates) or by columns (lowering, loss, pair prefix)"
-            }
+            Sharing::Grid => "what rows (updates) or columns (lowering, loss, pair prefix) repeat",
             Sharing::Channels => "what each does for itself: lowering, standardising, loss, pair prefix",
             Sharing::Samples => "what each does for itself: standardising, partners, updates",
         },
@@ -354,7 +380,6 @@ fn duration(seconds: f64) -> String {
 mod tests {
     use super::super::{Network, fixture};
     use super::*;
-    use crate::plan::Phase;
 
     fn text(plan: &Plan, counts: &[usize], speed: f64) -> String {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };

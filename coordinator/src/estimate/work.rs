@@ -59,21 +59,38 @@ pub fn pass_rate(plan: &Plan, stage: &Stage, step: f64, others: LayerRates, thre
 pub struct StepSeconds {
     /// What rows and columns both share out among them: products, and passes over z.
     pub both: f64,
-    /// What only rows do, for each row has its own samples: lowering, the loss, and where pairs are taken standardising and the
-    /// frozen layers that run on what arrives.
+    /// What only rows do, for each row has its own samples: the loss, and lowering to patches.
     pub by_rows: f64,
     /// What only columns do, for each column has its own channels: updates, and Winograd's transforms of kernels.
     pub by_columns: f64,
     /// What everybody does all of.
     pub repeated: f64,
+    /// Preparing a batch, for which no weight of the layer is needed.
+    pub preparation: Preparation,
     /// Where samples are shared: mapping one sample, which each does for the partners of its own too.
     pub partner: f64,
+}
+
+/// Seconds of preparing a batch: those who share a layer do it while sums of the step before are on their way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preparation {
+    /// What only rows do: frozen layers that run on what arrives, standardising, and Winograd's transforms of inputs.
+    pub by_rows: f64,
+    /// What everybody does all of: where samples are shared, standardising.
+    pub repeated: f64,
+}
+
+impl Preparation {
+    /// Of whoever has this share of the samples.
+    pub fn of_row(self, row: f64) -> f64 {
+        row * self.by_rows + self.repeated
+    }
 }
 
 impl StepSeconds {
     /// Of a worker that has the layer for itself.
     pub fn total(self) -> f64 {
-        self.both + self.by_rows + self.by_columns + self.repeated
+        self.both + self.by_rows + self.by_columns + self.repeated + self.preparation.of_row(1.0)
     }
 }
 
@@ -92,9 +109,13 @@ pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds 
     let seconds = |work: Work| work.seconds(own, rates.threads);
     StepSeconds {
         both: seconds(work.both),
-        by_rows: below + seconds(work.by_rows),
+        by_rows: seconds(work.by_rows),
         by_columns: seconds(work.by_columns),
-        repeated: STEP + seconds(work.repeated),
+        repeated: STEP,
+        preparation: Preparation {
+            by_rows: below + seconds(work.prepared_by_rows),
+            repeated: seconds(work.prepared_by_all),
+        },
         partner: seconds(work.partner),
     }
 }
@@ -120,14 +141,15 @@ struct StepWork {
     both: Work,
     by_rows: Work,
     by_columns: Work,
-    repeated: Work,
+    prepared_by_rows: Work,
+    prepared_by_all: Work,
     /// A sample's map, which is not of the step itself.
     partner: Work,
 }
 
 impl StepWork {
-    fn all(&self) -> [&Work; 4] {
-        [&self.both, &self.by_rows, &self.by_columns, &self.repeated]
+    fn all(&self) -> [&Work; 5] {
+        [&self.both, &self.by_rows, &self.by_columns, &self.prepared_by_rows, &self.prepared_by_all]
     }
 }
 
@@ -149,28 +171,28 @@ fn training(plan: &Plan, stage: &Stage) -> StepWork {
     };
     let z = spec.map.output();
     let passes = z.len() as f64 * NUMBER * (rows + halves * pairs + (halves + 2.0) * dependent);
-    let [mut both, standardized] = mapping(spec, rows, pairs);
+    let mut both = mapped(spec, rows, pairs);
     both.operations *= 2.0;
     both.bytes += passes + spectra(spec, rows);
-    let lowered = lowering(spec, rows);
-    let by_rows = Work { losses: pairs * z.positions() as f64, ..standardized };
     let kernels = 2.0 * kernel_spectra(spec);
     let by_columns = Work { updates: spec.map.parameters() as f64, bytes: kernels, ..Work::default() };
     let nothing = Work::default();
-    match stage.hyperparameters.sharing {
-        Sharing::Channels | Sharing::Grid => {
-            let by_rows = Work { bytes: by_rows.bytes + lowered, ..by_rows };
-            StepWork { both, by_rows, by_columns, repeated: nothing, partner: nothing }
-        }
+    // Made twice of patches, which stay in cache, forward and backward; Winograd's transforms are kept.
+    let lowered = 2.0 * lowering(spec, rows);
+    let (patches, transformed) =
+        if spec.map.algorithm() == Some(Algorithm::Winograd) { (0.0, lowered) } else { (lowered, 0.0) };
+    let by_rows = Work { losses: pairs * z.positions() as f64, bytes: patches, ..nothing };
+    let prepared = Work { bytes: standardizing(spec, rows) + transformed, ..nothing };
+    let (prepared_by_rows, prepared_by_all, partner) = match stage.hyperparameters.sharing {
+        Sharing::Channels | Sharing::Grid => (prepared, nothing, nothing),
+        // All standardise all, and map partners.
         Sharing::Samples => {
-            // Lowered twice, forward and backward, by those who have the sample; all standardise all.
-            let repeated = Work { bytes: by_rows.bytes - lowered, ..nothing };
-            let by_rows = Work { bytes: 2.0 * lowered, ..by_rows };
-            let [mut partner, _] = mapping(spec, 1.0, 0.0);
+            let mut partner = mapped(spec, 1.0, 0.0);
             partner.bytes += lowering(spec, 1.0);
-            StepWork { both, by_rows, by_columns, repeated, partner }
+            (nothing, prepared, partner)
         }
-    }
+    };
+    StepWork { both, by_rows, by_columns, prepared_by_rows, prepared_by_all, partner }
 }
 
 /// How long a pair is in training, as a share of the longest sequence, where sequences are `share` of it on average. Where padding
@@ -192,26 +214,29 @@ fn passing_pairs(plan: &Plan, stage: &Stage, below: &Stage) -> Work {
 
 /// A frozen layer on so many rows that so many pairs are read from.
 fn passing(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
-    let [own, repeated] = mapping(spec, rows, pairs);
+    let own = mapped(spec, rows, pairs);
+    let transmitted = TRANSMIT * pairs * spec.map.output().len() as f64;
     // Kernels of a frozen layer are transformed once.
-    let bytes = own.bytes + repeated.bytes + TRANSMIT * pairs * spec.map.output().len() as f64;
+    let bytes = own.bytes + standardizing(spec, rows) + lowering(spec, rows) + transmitted;
     Work { bytes, ..own }
 }
 
-/// Standardised rows, lowered and mapped: U; of recurrent layers, the states of pairs as well. What comes with each channel,
-/// and what does not.
-fn mapping(spec: &LayerSpec, rows: f64, pairs: f64) -> [Work; 2] {
-    let (inputs, outputs) = (spec.map.inputs() as f64, spec.map.output().len() as f64);
-    let own = Work {
+/// U of rows; of recurrent layers, the states of pairs as well.
+fn mapped(spec: &LayerSpec, rows: f64, pairs: f64) -> Work {
+    Work {
         operations: 2.0 * rows * spec.map.multiply_adds() as f64
             + 2.0 * pairs * spec.map.multiply_adds_of_pair() as f64,
-        bytes: rows * NUMBER * outputs + spectra(spec, rows),
+        bytes: rows * NUMBER * spec.map.output().len() as f64 + spectra(spec, rows),
         ..Work::default()
-    };
-    let bytes = rows * STANDARDIZE * inputs + lowering(spec, rows);
-    [own, Work { bytes, ..Work::default() }]
+    }
 }
 
+/// Bytes that standardising so many rows moves.
+fn standardizing(spec: &LayerSpec, rows: f64) -> f64 {
+    rows * STANDARDIZE * spec.map.inputs() as f64
+}
+
+/// Bytes that lowering, or transforming, them once moves.
 fn lowering(spec: &LayerSpec, rows: f64) -> f64 {
     match &spec.map {
         LayerMap::Dense(_) | LayerMap::BiRnn(_) => 0.0,

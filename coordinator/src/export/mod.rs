@@ -1,6 +1,6 @@
 //! Models in the formats of others.
 
-mod new_file;
+mod made_folders;
 
 pub mod npz;
 

@@ -6,7 +6,8 @@ use ndarray::ArrayView2;
 use scff::layer::Tensors;
 
 use crate::model::Model;
-use crate::table::{NpzFile, PartFile, write_header, write_rows};
+use crate::part_file::PartFile;
+use crate::table::{NpzFile, write_header, write_rows};
 
 /// Writes an archive of the tensors of all layers, as `layers.0.weight` and so on, and of the readout; what it is, in words.
 pub fn write(model: &Model, file: &Path) -> anyhow::Result<String> {

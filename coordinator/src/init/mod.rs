@@ -7,14 +7,13 @@ mod commented;
 mod suggestion;
 mod survey;
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
 use std::path::{self, Path};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 
 use crate::config::{Config, DataConfig};
 use crate::data_place::DataPlace;
+use crate::part_file::PartFile;
 use crate::split::prepare;
 
 pub use survey::Survey;
@@ -22,25 +21,18 @@ pub use survey::Survey;
 /// Looks at the data at `path` and writes a configuration for them into a new file; `set`: keys of `[data]` that say how the data are
 /// taken, such as `data.images={ channels = 1 }`.
 pub fn init(path: &Path, file: &Path, set: &[String], room: &DataPlace) -> anyhow::Result<Survey> {
-    if file.exists() {
-        return exists(file);
-    }
+    ensure!(
+        file.symlink_metadata().is_err(),
+        "{}: exists already, and nothing is overwritten; name another file with --out",
+        file.display()
+    );
     let data = path::absolute(path).with_context(|| path.display().to_string())?;
     let survey = Survey::of(&data, set, room)?;
     let config = suggestion::suggest(&survey);
     // What is written is what a run plans.
     prepare(&config, room).context("the configuration that was to be written")?;
-    let text = commented::text(&as_seen_from(file, config)?, &survey);
-    match OpenOptions::new().write(true).create_new(true).open(file) {
-        Ok(mut new) => new.write_all(text.as_bytes()).with_context(|| file.display().to_string())?,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return exists(file),
-        Err(error) => return Err(error).with_context(|| file.display().to_string()),
-    }
+    PartFile::write_whole(file, commented::text(&as_seen_from(file, config)?, &survey).as_bytes())?;
     Ok(survey)
-}
-
-fn exists<T>(file: &Path) -> anyhow::Result<T> {
-    bail!("{}: exists already, and nothing is overwritten; name another file with --out", file.display())
 }
 
 /// The same configuration, whose paths begin at the file where they lead below its folder.

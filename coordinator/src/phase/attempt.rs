@@ -6,10 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 use proto::wire;
 use scff::batch::Step;
-use scff::layer::RowLength;
 use scff::train::PassOn;
 use source::Lengths;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::back::Back;
 use crate::clock::{Stopwatch, nanoseconds_since_1970};
 use crate::cluster::{Newcomer, Worker, WorkerFailure};
-use crate::estimate::passed_on;
 use crate::events::{Event, Events};
 use crate::grid::Grid;
 use crate::ledger::Ledger;
@@ -29,10 +27,9 @@ use crate::stream::{BatchSource, Views};
 use crate::transform::{Job, QUEUE, through};
 
 use super::error::PhaseError;
-use super::gathering::{Gathering, Pairs};
 use super::listener::{Arrived, Listener};
 use super::reporter::Reporter;
-use super::sending::{Course, PassedOn, live_batches, send};
+use super::sending::{Below, Course, live_batches, send};
 use super::shares::{WorkerRates, shards, sharers};
 use super::states::States;
 use super::under_way::UnderWay;
@@ -73,17 +70,28 @@ pub struct PhaseRun<'a> {
 type Tasks = JoinSet<Result<(), PhaseError>>;
 
 /// What the members of a phase have in common while they train, up to its end or a failure.
-struct Attempt {
-    number: u64,
-    start: Step,
+pub struct Attempt {
+    pub number: u64,
+    pub start: Step,
+    /// Who has which part of each member.
+    pub shards: Vec<Vec<wire::Shard>>,
+    /// How many steps each has taken.
+    progress: Vec<watch::Receiver<u64>>,
     /// Where states go.
     arrived: mpsc::Sender<Arrived>,
     /// Ends the batches early.
     halt: CancellationToken,
 }
 
-/// Steps whose outputs wait for the member above.
-const PASSED_ON: usize = 2;
+impl Attempt {
+    /// Those who share a member; nobody where one worker has it.
+    pub fn group(&self, place: usize) -> &[wire::Shard] {
+        match &self.shards[place][..] {
+            [_] => &[],
+            group => group,
+        }
+    }
+}
 
 impl PhaseRun<'_> {
     /// Trains the members from their states on, with a checkpoint now and then; returns the states after the last step.
@@ -102,42 +110,52 @@ impl PhaseRun<'_> {
         }
         let (arrived, checkpoints) = mpsc::channel(QUEUE);
         let halt = CancellationToken::new();
-        let attempt = Attempt { number: attempt(), start, arrived, halt: halt.clone() };
+        let mut taken = Vec::new();
+        let mut progress = Vec::new();
+        for _ in &states {
+            let (sender, receiver) = watch::channel(start.0);
+            taken.push(sender);
+            progress.push(receiver);
+        }
+        let shards = (0..states.len()).map(|place| self.shards(place)).collect();
+        let attempt = Attempt { number: attempt(), start, shards, progress, arrived, halt: halt.clone() };
         let mut tasks = Tasks::new();
-        let mut below = None;
-        for (place, trained) in states.into_iter().enumerate() {
-            below = Some(self.open(&mut tasks, &attempt, place, trained, below).await?);
+        for ((place, trained), taken) in states.into_iter().enumerate().zip(taken) {
+            self.open(&mut tasks, &attempt, place, trained, taken).await?;
         }
         drop(attempt);
         self.follow(tasks, checkpoints, newcomer, halt).await
     }
 
-    /// Opens the training stream of a member, to which `below` passes on; returns what it passes on itself.
+    /// Who has which part of a member.
+    fn shards(&self, place: usize) -> Vec<wire::Shard> {
+        let Self { plan, phase, assignment, .. } = self;
+        let stage = plan.stage(&phase.members[place]);
+        let group = (stage.layer, &assignment.groups[place][..]);
+        shards(&plan.parts(stage), assignment.grids[place], group, &self.rates)
+    }
+
+    /// Opens the training stream of a member, which tells how many steps it has `taken`.
     async fn open(
         &self,
         tasks: &mut Tasks,
         attempt: &Attempt,
         place: usize,
         TrainedLayer { state, carried }: TrainedLayer,
-        below: Option<mpsc::Receiver<PassedOn>>,
-    ) -> Result<mpsc::Receiver<PassedOn>, PhaseError> {
+        taken: watch::Sender<u64>,
+    ) -> Result<(), PhaseError> {
         let Self { plan, phase, assignment, .. } = self;
-        let Attempt { number, start, arrived, halt } = attempt;
+        let Attempt { start, progress, arrived, halt, .. } = attempt;
         let member = &phase.members[place];
         let stage = plan.stage(member);
         let group = &assignment.groups[place];
         let trainer = &group[0];
         let bytes_sent = Arc::new(AtomicU64::new(carried.bytes_sent));
         let (requests, outgoing) = mpsc::channel(QUEUE);
-        let batches = self.batches(tasks, place, below, *start, &bytes_sent);
-        let (parts, grid) = (plan.parts(stage), assignment.grids[place]);
-        let shards = match grid {
-            Grid::ONE => Vec::new(),
-            grid => shards(&parts, grid, group, &self.rates),
-        };
-        let states = States::new(stage.spec.map, sharers(&parts, &shards, group));
-        let gathering = gathering(plan, member, &shards, *start);
-        let begin = self.begin(member, group, shards, *number);
+        let batches = self.batches(tasks, place, attempt, &bytes_sent);
+        let shards = attempt.group(place);
+        let states = States::new(stage.spec.map, sharers(&plan.parts(stage), shards, group));
+        let begin = self.begin(place, attempt);
         let end = Arc::new(AtomicU64::new(phase.steps.end));
         let under_way = Arc::new(UnderWay::new());
         let course = Course {
@@ -146,6 +164,7 @@ impl PhaseRun<'_> {
             end: end.clone(),
             under_way: under_way.clone(),
             halt: (place == 0).then(|| halt.clone()),
+            above: progress.get(place + 1).cloned(),
         };
         // A call returns once the worker has read `begin`, so its sending must already be under way.
         tasks.spawn({
@@ -161,10 +180,10 @@ impl PhaseRun<'_> {
         let opened = tokio::time::timeout(trainer.connection.silence().duration(), opened).await;
         let replies = opened.map_err(|_| WorkerFailure::late(trainer))?;
         let replies = replies.map_err(|status| WorkerFailure::of(trainer, &status))?.into_inner();
-        let (above, passed_on) = mpsc::channel(PASSED_ON);
+        let feeders = place.checked_sub(1).map_or(&[][..], |below| &assignment.groups[below][..]);
         let listener = Listener {
             trainer: trainer.clone(),
-            group: group.clone(),
+            awaited: group.iter().chain(feeders).cloned().collect(),
             under_way,
             place,
             stage: stage.clone(),
@@ -180,14 +199,14 @@ impl PhaseRun<'_> {
             paces: BTreeMap::new(),
             slow_told: false,
             rates: self.rates.clone(),
-            gathering,
             checkpoint_every: plan.checkpoint_every,
             ready: false,
-            above,
+            trains_alone: member.trains_alone(),
+            taken,
             arrived: arrived.clone(),
         };
         tasks.spawn(listener.listen());
-        Ok(passed_on)
+        Ok(())
     }
 
     /// Keeps the checkpoints of members at work, and returns the states after the last step.
@@ -269,57 +288,25 @@ impl PhaseRun<'_> {
         distinct.into_values().cloned().map(leaving).collect()
     }
 
-    fn begin(
-        &self,
-        member: &Member,
-        group: &[Worker],
-        shards: Vec<wire::Shard>,
-        attempt: u64,
-    ) -> wire::TrainBegin {
-        let plan = self.plan;
-        let stage = plan.stage(member);
-        wire::TrainBegin {
-            run: self.run.to_owned(),
-            layer: stage.layer.0,
-            spec: Some((&stage.spec).into()),
-            hyperparameters: Some((&stage.hyperparameters).into()),
-            cut_point: member.from,
-            batch: plan.batch as u32,
-            two_views: plan.two_views,
-            elements: plan.stages[member.from as usize].spec.map.inputs() as u64,
-            wire: proto::wire::Wire::from(plan.precision).into(),
-            kept_bytes: kept_bytes(member, group),
-            state_length: 0, // known once the state is encoded
-            attempt,
-            live: member.live,
-            pass_on: match member.pass_on {
-                PassOn::Nothing => wire::PassOn::Nothing,
-                PassOn::Positives => wire::PassOn::Positives,
-                PassOn::Pairs => wire::PassOn::Pairs,
-            }
-            .into(),
-            group: shards,
-            place: 0,
-            silence_seconds: group[0].connection.silence().duration().as_secs() as u32,
-        }
-    }
-
     /// The batches of a member, with the rows that arrive with them; the tasks that prepare them are added to `tasks`.
     fn batches(
         &self,
         tasks: &mut Tasks,
         place: usize,
-        below: Option<mpsc::Receiver<PassedOn>>,
-        start: Step,
+        attempt: &Attempt,
         bytes_sent: &Arc<AtomicU64>,
     ) -> mpsc::Receiver<Job<wire::Batch>> {
         let Self { plan, phase, assignment, .. } = self;
         let member = &phase.members[place];
         let stage = plan.stage(member);
-        let steps = start.0..phase.steps.end;
+        let steps = attempt.start.0..phase.steps.end;
         let order = Order::new(plan, stage);
         let (jobs, mut batches) = mpsc::channel(QUEUE);
-        if let Some(below) = below {
+        if let Some(below) = place.checked_sub(1) {
+            let member = &phase.members[below];
+            let positives = member.pass_on == PassOn::Positives;
+            let order_below = positives.then(|| Order::new(plan, plan.stage(member)));
+            let below = Below { order: order_below, taken: attempt.progress[below].clone() };
             tasks.spawn(async move {
                 live_batches(order, steps, below, &jobs).await;
                 Ok(())
@@ -357,7 +344,7 @@ impl PhaseRun<'_> {
 }
 
 /// How many bytes of activations each of a member's trainers keeps: what is passed on is new in every step.
-fn kept_bytes(member: &Member, group: &[Worker]) -> u64 {
+pub fn kept_bytes(member: &Member, group: &[Worker]) -> u64 {
     if member.live {
         return 0;
     }
@@ -389,20 +376,4 @@ fn back(plan: &Plan, stage: &Stage) -> Back {
             Back::Frames { sent: plan.shape.len() / frames, back: stage.elements / frames }
         }
     }
-}
-
-/// Where what the steps of a member pass on comes together, of those who have these shards.
-fn gathering(plan: &Plan, member: &Member, shards: &[wire::Shard], start: Step) -> Gathering {
-    let stage = plan.stage(member);
-    let pairs = Pairs {
-        count: passed_on(plan, member) as usize,
-        batch: plan.batch,
-        samples: shards.iter().map(|shard| shard.first_sample as usize..shard.end_sample as usize).collect(),
-        order: Order::new(plan, stage),
-    };
-    let length = match plan.lengths {
-        Lengths::Alike => RowLength::Fixed(stage.spec.outputs()),
-        Lengths::Frames { .. } => stage.spec.passes_on(),
-    };
-    Gathering::new(pairs, (length, plan.precision), start)
 }

@@ -1,4 +1,4 @@
-//! What comes from the trainer of a member: reports, what its steps pass on, and states.
+//! What comes from the trainer of a member: reports and states.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::wire;
 use proto::wire::train_reply::Reply;
 use scff::batch::Step;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Stopwatch;
 use crate::cluster::{Worker, WorkerFailure};
@@ -21,9 +21,7 @@ use crate::worker_id::WorkerId;
 
 use super::culprit;
 use super::error::PhaseError;
-use super::gathering::Gathering;
 use super::reporter::Reporter;
-use super::sending::PassedOn;
 use super::shares::WorkerRates;
 use super::states::{Sharer, States};
 use super::under_way::UnderWay;
@@ -47,8 +45,8 @@ pub struct Arrived {
 /// Hears a trainer's replies, and those of the others of its group.
 pub struct Listener {
     pub trainer: Worker,
-    /// It, and who shares the layer with it.
-    pub group: Vec<Worker>,
+    /// It, who shares the layer with it, and whose outputs they wait for.
+    pub awaited: Vec<Worker>,
     /// What it has been asked for and has not answered yet.
     pub under_way: Arc<UnderWay>,
     pub place: usize,
@@ -71,13 +69,14 @@ pub struct Listener {
     /// Whether it has been told that one of them is slow.
     pub slow_told: bool,
     pub rates: WorkerRates,
-    /// What steps pass on, as far as it has come.
-    pub gathering: Gathering,
     /// After how many steps a state is asked for, now and then.
     pub checkpoint_every: u64,
     /// Whether the worker has said that it is ready.
     pub ready: bool,
-    pub above: mpsc::Sender<PassedOn>,
+    /// Whether there is no other member.
+    pub trains_alone: bool,
+    /// How many steps have been taken, for the members below and above.
+    pub taken: watch::Sender<u64>,
     pub arrived: mpsc::Sender<Arrived>,
 }
 
@@ -98,17 +97,7 @@ impl Listener {
                 Some(Some(Reply::Ready(_))) => {
                     return Err(WorkerFailure::protocol(&self.trainer, "that it is ready, twice").into());
                 }
-                Some(Some(Reply::Step(report))) => {
-                    self.step(&report)?;
-                    let taken = self.gathering.report(report.step, self.sent());
-                    taken.map_err(|found| WorkerFailure::protocol(&self.trainer, found))?;
-                    self.pass_on().await;
-                }
-                Some(Some(Reply::PassedOn(part))) => {
-                    let taken = self.gathering.take(part, self.sent());
-                    taken.map_err(|found| WorkerFailure::protocol(&self.trainer, found))?;
-                    self.pass_on().await;
-                }
+                Some(Some(Reply::Step(report))) => self.step(&report)?,
                 Some(Some(Reply::State(part))) => {
                     if self.state(part).await? {
                         return Ok(());
@@ -135,7 +124,7 @@ impl Listener {
                 reply = self.replies.message() => return Ok(reply),
                 () = self.under_way.late(limit) => {}
             }
-            if let Some(worker) = culprit::find(&self.group, last).await {
+            if let Some(worker) = culprit::find(&self.awaited, last).await {
                 return Err(self.failed(WorkerFailure::late(worker)));
             }
         }
@@ -163,11 +152,18 @@ impl Listener {
             let message = format!("step {} with numbers that are not finite", report.step);
             return Err(WorkerFailure::protocol(&self.trainer, message).into());
         }
+        // The members below and above are sent batches as far ahead as this one says that it is.
+        if !self.trains_alone && self.under_way.reports() == 0 {
+            let message = format!("a report on step {taken}, whose batch was not sent");
+            return Err(WorkerFailure::protocol(&self.trainer, message).into());
+        }
         let metrics = self.reporter.step(report);
         self.events.tell(&Event::Step { layer: self.stage.layer, taken: Step(report.step + 1) })?;
         if let Some(metrics) = metrics {
             self.events.tell(&Event::Report(metrics))?;
         }
+        self.under_way.reported();
+        self.taken.send_replace(report.step + 1);
         Ok(())
     }
 
@@ -178,18 +174,7 @@ impl Listener {
 
     /// Batches that were sent, of all steps so far.
     fn sent(&self) -> u64 {
-        self.gathering.over() + self.under_way.reports()
-    }
-
-    /// Passes on what is whole.
-    async fn pass_on(&mut self) {
-        while let Some(rows) = self.gathering.next() {
-            self.under_way.reported();
-            if !rows.is_empty() {
-                // Where nobody takes them any more, the member above has failed, and says so itself.
-                let _ = self.above.send(rows).await;
-            }
-        }
+        self.reporter.taken().0 + self.under_way.reports()
     }
 
     /// Whether a state after so many steps was asked for.
@@ -210,7 +195,9 @@ impl Listener {
             && let Some(Sharer { id, address, parts }) =
                 self.states.sharer(&part).filter(|_| MEASURABLE.contains(&part.part_seconds))
         {
-            self.rates.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, part.part_seconds);
+            let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            rates.insert((self.stage.layer, *id), part.part_seconds);
+            drop(rates);
             let seconds = part.part_seconds * *parts as f64;
             self.paces.insert(*id, Pace { worker: address.clone(), seconds });
         }

@@ -1,8 +1,8 @@
 //! One phase: training the layers that are at work at the same time, from their checkpoint to its end.
 //!
-//! Every member of the phase has a training stream of its own. Samples go to the lowest; what a step of a member passes on
-//! comes back here and goes on to the member above, so that member k trains on batch t while the one above it trains on
-//! batch t - 1. A phase of a greedy schedule has one member.
+//! Every member of the phase has a training stream of its own. Samples go to the lowest; what a step of a member passes on goes straight
+//! to those who train the member above, which is told of the batch once the member below has taken the step. So member k trains on
+//! batch t while the one above it trains on batch t - 1. A phase of a greedy schedule has one member.
 
 mod error;
 
@@ -18,9 +18,9 @@ mod culprit;
 
 mod states;
 
-mod gathering;
-
 mod listener;
+
+mod begin;
 
 mod attempt;
 

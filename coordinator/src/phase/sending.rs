@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use prost::Message;
 use proto::batch::ArrivingBatch;
+use proto::limits::STEPS_AHEAD;
 use proto::state::{Header, encode_state, parts};
 use proto::wire;
 use proto::wire::train_request::Request;
 use scff::batch::Step;
 use scff::layer::LayerState;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::order::Order;
@@ -20,21 +21,30 @@ use crate::transform::Job;
 
 use super::under_way::UnderWay;
 
-/// What a step of a member passes on.
-pub type PassedOn = Vec<wire::Rows>;
+/// The member below one that is live.
+pub struct Below {
+    /// Its batches, where it passes on outputs of positive pairs, which belong to whoever has them by its own shifts.
+    pub order: Option<Order>,
+    /// How many steps it has taken: what these pass on is on its way.
+    pub taken: watch::Receiver<u64>,
+}
 
-/// Batches whose rows are what the member below passes on.
+/// Batches whose rows come from the member below.
 pub async fn live_batches(
     mut order: Order,
     steps: Range<u64>,
-    mut below: mpsc::Receiver<PassedOn>,
+    mut below: Below,
     jobs: &mpsc::Sender<Job<wire::Batch>>,
 ) {
     for step in steps {
-        let batch = order.batch(Step(step));
-        let Some(rows) = below.recv().await else { return };
-        let tag = wire::Batch::from(&ArrivingBatch { batch, arriving: Vec::new() });
-        if jobs.send(Job { tag, rows }).await.is_err() {
+        if below.taken.wait_for(|taken| *taken > step).await.is_err() {
+            return;
+        }
+        let shift = |order: &mut Order| order.batch(Step(step)).shifts[0] as u32;
+        let shift_below = below.order.as_mut().map_or(0, shift);
+        let message = ArrivingBatch { batch: order.batch(Step(step)), arriving: Vec::new() };
+        let tag = wire::Batch { shift_below, ..wire::Batch::from(&message) };
+        if jobs.send(Job { tag, rows: Vec::new() }).await.is_err() {
             return;
         }
     }
@@ -52,6 +62,8 @@ pub struct Course {
     pub under_way: Arc<UnderWay>,
     /// Ends the batches early; only that of the lowest member, for those above have no batches without its outputs.
     pub halt: Option<CancellationToken>,
+    /// How many steps the member above has taken: what is passed on to it waits there, so this one is only a few steps ahead.
+    pub above: Option<watch::Receiver<u64>>,
 }
 
 /// Sends everything, up to the last batch or, where there is to be a halt, to the one at hand. Batches that end early, since this
@@ -85,7 +97,7 @@ pub async fn send(
     let mut taken = course.from.0;
     let mut asked_for = taken;
     let last = course.end.load(Ordering::Relaxed);
-    while let Some(Job { tag, rows }) = next(&mut batches, &course).await {
+    while let Some(Job { tag, rows }) = next(&mut batches, &course, taken).await {
         taken = tag.step + 1;
         course.under_way.batch();
         send(Request::Batch(tag)).await?;
@@ -107,10 +119,18 @@ pub async fn send(
     Ok(())
 }
 
-/// The next batch, once there is room for it under way, until there are no more or there is to be a halt.
-async fn next(batches: &mut mpsc::Receiver<Job<wire::Batch>>, course: &Course) -> Option<Job<wire::Batch>> {
+/// The batch of a step, once there is room for it under way, until there are no more or there is to be a halt.
+async fn next(
+    batches: &mut mpsc::Receiver<Job<wire::Batch>>,
+    course: &Course,
+    step: u64,
+) -> Option<Job<wire::Batch>> {
     let next = async {
         course.under_way.room().await;
+        if let Some(mut above) = course.above.clone() {
+            // Where the member above has ended it has failed, and says so itself.
+            let _ = above.wait_for(|taken| step < taken + STEPS_AHEAD).await;
+        }
         batches.recv().await
     };
     match &course.halt {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::address::Address;
 use proto::wire;
+use scff::batch::LayerIndex;
 
 use super::states::{Corner, Sharer};
 use crate::cluster::Worker;
@@ -13,15 +14,20 @@ use crate::grid::Grid;
 use crate::plan::Parts;
 use crate::worker_id::WorkerId;
 
-/// Seconds that each worker computes for a part of a layer, by the last it said: who is slower gets fewer of the next one's.
-pub type WorkerRates = Arc<Mutex<HashMap<WorkerId, f64>>>;
+/// Seconds that each worker computes for a part of each layer, by the last it said: who is slower gets fewer of it, or of the next one's.
+pub type WorkerRates = Arc<Mutex<HashMap<(LayerIndex, WorkerId), f64>>>;
 
 /// Who of a group owns which channels and samples: whole parts, row by row. In one row, or one column, by how fast each has been,
 /// or else by its threads. In a grid a worker's share is as large as its row times its column, so that there is no share for each
 /// one's rate: all are as even as parts allow.
-pub fn shards(parts: &Parts, grid: Grid, group: &[Worker], rates: &WorkerRates) -> Vec<wire::Shard> {
+pub fn shards(
+    parts: &Parts,
+    grid: Grid,
+    (layer, group): (LayerIndex, &[Worker]),
+    rates: &WorkerRates,
+) -> Vec<wire::Shard> {
     assert_eq!(grid.workers(), group.len(), "a worker for each place");
-    let weights = || weights(group, rates);
+    let weights = || weights(layer, group, rates);
     let even = |count: usize| vec![1.0; count];
     let (of_rows, of_columns) = match grid {
         Grid { rows: 1, columns } if columns > 1 => (even(1), weights()),
@@ -59,13 +65,17 @@ pub fn sharers(parts: &Parts, shards: &[wire::Shard], group: &[Worker]) -> HashM
     shards.iter().zip(group).map(sharer).collect()
 }
 
-/// How fast each of a group has been, or else how many threads each has.
-fn weights(group: &[Worker], rates: &WorkerRates) -> Vec<f64> {
+/// How fast each of a group has been for a layer or, of those below it, the last that all of them have trained; or else how many
+/// threads each has.
+fn weights(layer: LayerIndex, group: &[Worker], rates: &WorkerRates) -> Vec<f64> {
     let rates = rates.lock().unwrap_or_else(PoisonError::into_inner);
-    let measured: Option<Vec<f64>> =
-        group.iter().map(|worker| rates.get(&worker.id).map(|seconds| seconds.recip())).collect();
+    let measured = |layer: u32| -> Option<Vec<f64>> {
+        let rate =
+            |worker: &Worker| rates.get(&(LayerIndex(layer), worker.id)).map(|seconds| seconds.recip());
+        group.iter().map(rate).collect()
+    };
     let threads = || group.iter().map(|worker| f64::from(worker.description.threads.max(1))).collect();
-    measured.unwrap_or_else(threads)
+    (0..=layer.0).rev().find_map(measured).unwrap_or_else(threads)
 }
 
 /// Whole parts in proportion to `weights`, in order.

@@ -10,7 +10,7 @@ mod stages;
 
 use proto::rows::Precision;
 use scff::batch::{LayerIndex, Step};
-use scff::layer::{CHANNELS, LayerSpec};
+use scff::layer::{CHANNELS, LayerMap, LayerSpec};
 use scff::readout::ReadoutSpec;
 use scff::seed::Seed;
 
@@ -131,6 +131,13 @@ impl Plan {
     /// The stage of a member of a phase.
     pub fn stage(&self, member: &Member) -> &Stage {
         &self.stages[member.layer.0 as usize]
+    }
+
+    /// Whether workers that share the samples of a member need only what the layer below passes on of their own samples' pairs: it
+    /// takes pairs, and so do the layers below it that run on what arrives, which are all convolutions.
+    pub fn own_pairs_suffice(&self, member: &Member) -> bool {
+        let takes = |stage: &Stage| matches!(stage.spec.map, LayerMap::Conv(_)) && !stage.spec.makes_pairs();
+        member.live && self.stages[member.from as usize..=member.layer.0 as usize].iter().all(takes)
     }
 
     /// Epochs of a phase.

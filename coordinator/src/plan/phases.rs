@@ -32,6 +32,13 @@ pub struct Member {
     pub pass_on: PassOn,
 }
 
+impl Member {
+    /// Whether no other layer trains at the same time.
+    pub fn trains_alone(&self) -> bool {
+        !self.live && self.pass_on == PassOn::Nothing
+    }
+}
+
 /// What only layers that train at the same time must agree on.
 pub fn check_joint(config: &Config) -> Result<(), PlanError> {
     check(

@@ -3,6 +3,7 @@
 use scff::logistic::NoSpan;
 use scff::readout::NotFinite;
 
+use super::room::NoRoom;
 use crate::features::FeaturesError;
 use crate::run_dir::RunDirError;
 
@@ -12,6 +13,9 @@ pub enum ReadoutError {
     /// There is nothing to learn from.
     #[error(transparent)]
     Features(#[from] FeaturesError),
+    /// There is no memory for what it learns from.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// It does not learn.
     #[error("{0}: try a smaller readout.lr")]
     NotFinite(#[from] NotFinite),

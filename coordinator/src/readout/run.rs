@@ -13,13 +13,16 @@ use scff::seed::Seed;
 use source::Examples;
 
 use super::error::ReadoutError;
+use super::room::{NoRoom, check_room};
 use super::shared::{Learned, SharedReadout};
-use super::shares::shares;
+use super::shares::{rows, shares};
 use crate::accuracies::Accuracies;
 use crate::clock::Stopwatch;
 use crate::cluster::Worker;
 use crate::events::{Event, Events};
-use crate::features::{FeaturesError, LayerTaps, Taps, feature_stream, input_features, layer_features};
+use crate::features::{
+    FeaturesError, LayerTaps, Taps, feature_stream, input_features, input_width, layer_features,
+};
 use crate::kernels::Agreed;
 use crate::split::Splits;
 use crate::summary::ReadoutSummary;
@@ -123,6 +126,7 @@ impl ReadoutRun<'_> {
 
     /// Learns on the head node; returns the effective rank too.
     async fn alone(&self) -> Result<(Learned, Option<f64>), ReadoutError> {
+        self.check_room()?;
         let mut features = Vec::new();
         for (examples, flips) in self.splits.parts() {
             features.push(self.features(examples, flips).await?);
@@ -133,6 +137,21 @@ impl ReadoutRun<'_> {
             Ok((learn(&features, &splits, &spec, seed, &events)?, rank(&features[0])))
         });
         computed.await.expect("the readout does not panic")
+    }
+
+    /// That the features of all parts fit the memory of this process.
+    fn check_room(&self) -> Result<(), NoRoom> {
+        let rows = self.splits.parts().into_iter().map(|(examples, flips)| rows(examples.len(), flips));
+        let (rows, bytes) = (rows.sum::<usize>(), self.precision.bytes());
+        let features = match self.taps {
+            Taps::Input => input_width(&self.splits.train),
+            Taps::Layers(taps) => taps.features,
+        };
+        let what = format!("the readout's features, {rows} rows x {features} x {bytes} B,");
+        let needed = (rows as u64).saturating_mul((features * bytes) as u64);
+        let advice =
+            "have several workers share them (--cache-memory), take wire = \"f16\", or read fewer layers";
+        check_room(what, needed, advice)
     }
 
     async fn features(&self, examples: &Arc<Examples>, flips: bool) -> Result<Features, FeaturesError> {

@@ -14,6 +14,7 @@ use scff::seed::Seed;
 use source::Examples;
 
 use super::error::ReadoutError;
+use super::said::Due;
 use super::sharers::Sharers;
 use super::shares::rows;
 use crate::clock::nanoseconds_since_1970;
@@ -73,7 +74,8 @@ impl SharedReadout<'_> {
     pub async fn learn(&self) -> Result<Learned, ReadoutError> {
         // A number that no other attempt of this run has: sittings follow each other in time.
         let attempt = nanoseconds_since_1970() as u64;
-        let opened = Sharers::open(self.workers, |place| self.begin(place, attempt)).await;
+        let begin = |place| self.begin(place, attempt);
+        let opened = Sharers::open(self.workers, begin, |place| self.due(place)).await;
         let mut sharers = opened.map_err(FeaturesError::from)?;
         let count = self.workers.len();
         let mut arrived = Arrived {
@@ -121,6 +123,13 @@ impl SharedReadout<'_> {
             parts: splits.parts().into_iter().map(part).collect(),
             silence_seconds: self.workers[place].connection.silence().duration().as_secs() as u32,
         }
+    }
+
+    /// What is to come of the worker at a place.
+    fn due(&self, place: usize) -> Due {
+        let samples = self.splits.parts().into_iter().map(|(examples, _)| examples.len() as u64).collect();
+        let parameters = self.parameter_bytes(place);
+        Due { rows: self.rows(), epochs: self.spec.epochs, samples, parameters }
     }
 
     /// Sends labels to all, and samples to each in turn; returns once all features are stored.
@@ -195,12 +204,8 @@ impl SharedReadout<'_> {
         place: usize,
         reply: Option<Reply>,
     ) -> Result<(), ReadoutError> {
-        let worker = sharers.worker(place);
-        let broke = |found: &str| FeaturesError::from(WorkerFailure::protocol(worker, found));
         match reply {
-            Some(Reply::Stored(wire::ReadoutStored { rows })) => {
-                arrived.stored[place] = rows.min(self.rows());
-            }
+            Some(Reply::Stored(wire::ReadoutStored { rows })) => arrived.stored[place] = rows,
             // All learn alike.
             Some(Reply::Epoch(wire::ReadoutEpoch { epoch, loss })) if place == 0 => {
                 self.events.tell(&Event::ReadoutEpoch { epoch: Epoch(epoch), loss })?;
@@ -209,19 +214,16 @@ impl SharedReadout<'_> {
             Some(Reply::Measured(wire::ReadoutMeasured { correct })) => {
                 arrived.measured[place] = Some(correct);
             }
-            Some(Reply::Parameters(part)) => {
-                let parameters = &mut arrived.parameters[place];
-                if part.len() > self.parameter_bytes(place) - parameters.len() {
-                    return Err(broke("more parameters than it owns").into());
-                }
-                parameters.extend_from_slice(&part);
-            }
+            Some(Reply::Parameters(part)) => arrived.parameters[place].extend_from_slice(&part),
             Some(Reply::Diverged(wire::ReadoutDiverged { epoch })) => {
                 let epoch = Epoch(epoch);
                 return Err(NotFinite { epoch, learning_rate: self.spec.rate(epoch) }.into());
             }
             None if arrived.learning && arrived.parameters[place].len() == self.parameter_bytes(place) => {}
-            None => return Err(FeaturesError::from(WorkerFailure::gone(worker).during(sharers.doing)).into()),
+            None => {
+                let gone = WorkerFailure::gone(sharers.worker(place)).during(sharers.doing);
+                return Err(FeaturesError::from(gone).into());
+            }
         }
         Ok(())
     }
@@ -257,13 +259,7 @@ impl SharedReadout<'_> {
             weight.slice_mut(s![.., start..end]).assign(&own);
             bias = Array1::from(biases.to_vec());
         }
-        let parts = self.splits.parts();
-        let correct: Vec<usize> = measured.into_iter().flatten().map(|correct| *correct as usize).collect();
-        let fit = correct.iter().zip(&parts).all(|(correct, (examples, _))| *correct <= examples.len());
-        if correct.len() != parts.len() || !fit {
-            let found = format!("{correct:?} samples that it classifies as labelled");
-            return Err(WorkerFailure::protocol(&self.workers[0], found).into());
-        }
+        let correct = measured.into_iter().flatten().map(|correct| *correct as usize).collect();
         Ok(Learned { parameters: Tensors::linear(weight, bias), correct })
     }
 }

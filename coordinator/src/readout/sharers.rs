@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::said::{Due, Said};
 use crate::cluster::{Worker, WorkerFailure};
 
 /// Requests that wait for a worker.
@@ -25,7 +26,7 @@ type Heard = Result<Option<Reply>, WorkerFailure>;
 pub struct Sharers {
     workers: Vec<Worker>,
     requests: Vec<mpsc::Sender<wire::ReadoutRequest>>,
-    /// By the places of who says it. There is no bound to it, for whoever sends does not listen meanwhile; it is little.
+    /// By the places of who says it. There is no bound to it, for whoever sends does not listen meanwhile; what each may say has one.
     heard: mpsc::UnboundedReceiver<(usize, Heard)>,
     leavers: JoinSet<Worker>,
     /// Ends the streams.
@@ -35,10 +36,11 @@ pub struct Sharers {
 }
 
 impl Sharers {
-    /// Opens a stream to each, which begins with what `begin` makes of its place.
+    /// Opens a stream to each, which begins with what `begin` makes of its place, and of which as much is to come as `due` says.
     pub async fn open(
         workers: &[Worker],
         begin: impl Fn(usize) -> wire::ReadoutBegin,
+        due: impl Fn(usize) -> Due,
     ) -> Result<Self, WorkerFailure> {
         let (hear, heard) = mpsc::unbounded_channel();
         let (mut requests, mut listeners) = (Vec::new(), JoinSet::new());
@@ -51,11 +53,14 @@ impl Sharers {
             let opened = timeout(worker.connection.silence().duration(), opened).await;
             let replies = opened.map_err(|_| WorkerFailure::late(worker))?;
             let mut replies = replies.map_err(|status| WorkerFailure::of(worker, &status))?.into_inner();
-            let (worker, hear) = (worker.clone(), hear.clone());
+            let (worker, hear, mut said) = (worker.clone(), hear.clone(), Said::nothing(due(place)));
             listeners.spawn(async move {
                 loop {
                     let heard = match replies.message().await {
-                        Ok(Some(wire::ReadoutReply { reply: Some(reply) })) => Ok(Some(reply)),
+                        Ok(Some(wire::ReadoutReply { reply: Some(reply) })) => match said.note(&reply) {
+                            Ok(()) => Ok(Some(reply)),
+                            Err(found) => Err(WorkerFailure::protocol(&worker, found)),
+                        },
                         Ok(Some(_)) => Err(WorkerFailure::protocol(&worker, "a reply that says nothing")),
                         Ok(None) => Ok(None),
                         Err(status) => Err(WorkerFailure::of(&worker, &status)),

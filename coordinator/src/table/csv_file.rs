@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io::{self, BufWriter};
 
 use super::column::{Column, ColumnKind, Values};
-use super::part_file::PartFile;
+use crate::part_file::PartFile;
 
 /// A CSV file that grows.
 pub struct CsvFile {

@@ -13,7 +13,7 @@ use super::column::{Column, Values};
 use super::format::Format;
 use super::npy::{NpyFile, write_header, write_rows, write_texts};
 use super::npz::NpzFile;
-use super::part_file::PartFile;
+use crate::part_file::PartFile;
 
 /// A file of features that is filled sample by sample.
 ///

@@ -1,8 +1,6 @@
 //! Files with something for each of many samples, written as it comes: NumPy arrays, CSV and Parquet.
 //!
-//! A file is written beside its place and gets its name once it is whole ([`PartFile`]). Nothing that is there is overwritten.
-
-mod part_file;
+//! A file is written beside its place and gets its name once it is whole ([`crate::part_file`]). Nothing that is there is overwritten.
 
 mod format;
 
@@ -21,10 +19,10 @@ pub use features::FeatureFile;
 pub use format::Format;
 pub use npy::{write_header, write_rows};
 pub use npz::NpzFile;
-pub use part_file::PartFile;
 
 use std::path::Path;
 
+use crate::part_file::PartFile;
 use csv_file::CsvFile;
 use parquet_file::ParquetFile;
 

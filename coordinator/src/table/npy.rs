@@ -7,7 +7,7 @@ use anyhow::ensure;
 use ndarray::ArrayView2;
 use npyz::{DType, WriteOptions, WriterBuilder};
 
-use super::part_file::PartFile;
+use crate::part_file::PartFile;
 
 /// One array of single-precision numbers, (rows, columns), that is filled row by row.
 pub struct NpyFile {

@@ -4,30 +4,45 @@
 //! with Arrow finds columns that are matrices. Rows are kept until they are a group of some
 //! megabytes, so what is in memory does not grow with their number.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{PrimitiveTypeBuilder, Type, TypePtr};
 
 use super::column::{Column, ColumnKind, Values};
-use super::part_file::PartFile;
+use crate::part_file::PartFile;
 
 /// Bytes of a group of rows, at least, but of the last.
 const GROUP_BYTES: usize = 16 << 20;
 
 /// A Parquet file that grows.
 pub struct ParquetFile {
-    writer: SerializedFileWriter<PartFile>,
+    writer: SerializedFileWriter<Lent>,
     columns: Vec<Column>,
     /// What is in each column of the rows that are not written yet.
     waiting: Vec<Waiting>,
     bytes: usize,
+}
+
+/// A file until it is taken back. The library gives back what it writes to only in a way that hides why its end could not be written.
+struct Lent(Option<PartFile>);
+
+impl Write for Lent {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.as_mut().expect("it is lent").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.as_mut().expect("it is lent").flush()
+    }
 }
 
 /// What is in a column of the rows that are not written yet.
@@ -39,8 +54,7 @@ enum Waiting {
 impl ParquetFile {
     /// Begins a file of these columns.
     pub fn begin(part: PartFile, columns: Vec<Column>) -> anyhow::Result<Self> {
-        let fields = columns.iter().map(field).collect::<Result<_, _>>()?;
-        let schema = Type::group_type_builder("samples").with_fields(fields).build()?;
+        let schema = schema(&columns).map_err(cause)?;
         // Numbers repeat rarely.
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("Strata version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -49,7 +63,8 @@ impl ParquetFile {
             .build();
         let arrow = Schema::new(columns.iter().map(arrow_field).collect::<Vec<_>>());
         add_encoded_arrow_schema_to_metadata(&arrow, &mut properties);
-        let writer = SerializedFileWriter::new(part, schema.into(), properties.into())?;
+        let part = Lent(Some(part));
+        let writer = SerializedFileWriter::new(part, schema.into(), properties.into()).map_err(cause)?;
         let waiting = columns.iter().map(nothing).collect();
         Ok(Self { writer, columns, waiting, bytes: 0 })
     }
@@ -69,10 +84,10 @@ impl ParquetFile {
                 _ => panic!("values of the columns that there are"),
             }
         }
-        if self.bytes >= GROUP_BYTES { self.write_group() } else { Ok(()) }
+        if self.bytes >= GROUP_BYTES { self.write_group().map_err(cause) } else { Ok(()) }
     }
 
-    fn write_group(&mut self) -> anyhow::Result<()> {
+    fn write_group(&mut self) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
         for (column, waiting) in self.columns.iter().zip(&mut self.waiting) {
             let mut writer = group.next_column()?.expect("a writer for each column");
@@ -88,11 +103,18 @@ impl ParquetFile {
     /// All rows are there.
     pub fn finish(mut self) -> anyhow::Result<()> {
         if self.bytes > 0 {
-            self.write_group()?;
+            self.write_group().map_err(cause)?;
         }
-        let mut part = self.writer.into_inner()?;
-        part.flush()?;
-        part.keep()
+        self.writer.finish().map_err(cause)?;
+        self.writer.inner_mut().0.take().expect("it is lent").keep()
+    }
+}
+
+/// The error of the file, which names it, or else the library's.
+fn cause(error: ParquetError) -> anyhow::Error {
+    match error {
+        ParquetError::External(cause) => anyhow!(cause),
+        other => other.into(),
     }
 }
 
@@ -107,7 +129,7 @@ fn write_column(
     writer: &mut SerializedColumnWriter<'_>,
     column: &Column,
     waiting: &Waiting,
-) -> anyhow::Result<()> {
+) -> Result<(), ParquetError> {
     match (waiting, column.kind) {
         (Waiting::Texts(texts), _) => writer.typed::<ByteArrayType>().write_batch(texts, None, None)?,
         (Waiting::Numbers(numbers), ColumnKind::Numbers(count)) => {
@@ -126,8 +148,14 @@ fn required(name: &str, physical: Physical) -> PrimitiveTypeBuilder<'_> {
     Type::primitive_type_builder(name, physical).with_repetition(Repetition::REQUIRED)
 }
 
+/// The columns as Parquet's schema has them.
+fn schema(columns: &[Column]) -> Result<Type, ParquetError> {
+    let fields = columns.iter().map(field).collect::<Result<_, _>>()?;
+    Type::group_type_builder("samples").with_fields(fields).build()
+}
+
 /// A column as Parquet's schema has it.
-fn field(column: &Column) -> parquet::errors::Result<TypePtr> {
+fn field(column: &Column) -> Result<TypePtr, ParquetError> {
     let Column { name, kind } = column;
     let field = match kind {
         ColumnKind::Text => {
@@ -173,6 +201,23 @@ mod tests {
     use parquet::record::RowAccessor;
 
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn on_a_full_disk_the_error_names_the_file_and_no_part_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.parquet");
+        for rows in [0, 10, 1 << 23] {
+            let columns = vec![Column::number("score")];
+            let scores = Array2::zeros((rows, 1));
+            let mut file = ParquetFile::begin(PartFile::on_a_full_disk(&path), columns).unwrap();
+            let written = file.append(&[Values::Numbers(scores.view())]).and_then(|()| file.finish());
+            let error = format!("{:#}", written.unwrap_err());
+            assert!(error.starts_with(path.to_str().unwrap()), "{rows} rows: {error}");
+            assert!(error.contains("out.parquet: No space left on device"), "{rows} rows: {error}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
+    }
 
     #[test]
     fn rows_of_several_groups_are_read_back_as_they_were_written() {

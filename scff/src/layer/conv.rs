@@ -3,6 +3,7 @@
 //! W has the shape (channels, kernel * kernel * input channels); a patch and a channel's weights stand as (row,
 //! column, input channel), so that a patch is `kernel` contiguous runs of a channels-last map.
 
+use multiversion::multiversion;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -132,17 +133,22 @@ impl Conv {
 
     /// Writes the patches of a padded map from position `first` on to `patches`, (positions, fan-in), as many as there is room for.
     pub(crate) fn lower(&self, padded: &[f32], first: usize, patches: &mut [f32]) {
-        let MapShape { width, .. } = self.output();
-        let channels = self.input.channels;
-        let row_length = self.padded().width * channels;
-        let run = self.kernel * channels;
-        let mut rest = patches;
-        for position in first..first + rest.len() / self.fan_in() {
-            let start = position / width * row_length + position % width * channels;
-            for row in 0..self.kernel {
-                copy(&padded[start + row * row_length..], run, rest);
-                rest = &mut rest[run..];
-            }
+        lower(self, padded, first, patches);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn lower(conv: &Conv, padded: &[f32], first: usize, patches: &mut [f32]) {
+    let MapShape { width, .. } = conv.output();
+    let channels = conv.input.channels;
+    let row_length = conv.padded().width * channels;
+    let run = conv.kernel * channels;
+    let mut rest = patches;
+    for position in first..first + rest.len() / conv.fan_in() {
+        let start = position / width * row_length + position % width * channels;
+        for row in 0..conv.kernel {
+            copy(&padded[start + row * row_length..], run, rest);
+            rest = &mut rest[run..];
         }
     }
 }

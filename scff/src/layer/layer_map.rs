@@ -114,6 +114,16 @@ impl LayerMap {
         self.recurrent().map_or(0, |birnn| self.output().len() as u64 * birnn.hidden as u64)
     }
 
+    /// Numbers that are made of a row before it is multiplied, and kept as long as the row: Winograd's algorithm transforms it.
+    pub fn transformed_inputs(&self) -> usize {
+        match self {
+            Self::Conv(conv) if conv.algorithm == Algorithm::Winograd => {
+                conv.products() * conv.input.channels
+            }
+            Self::Conv(_) | Self::Dense(_) | Self::BiRnn(_) => 0,
+        }
+    }
+
     /// Initial weights are uniform in plus or minus this: PyTorch's default for dense maps, Xavier's bound for
     /// convolutions.
     fn initial_weight_bound(&self) -> f32 {

@@ -55,30 +55,10 @@ impl Pool {
     pub fn apply(&self, input: MapShape, map: &[f32], out: &mut [f32]) {
         let output = self.output(input);
         assert_eq!((map.len(), out.len()), (input.len(), output.len()), "maps of {input} and {output}");
-        let channels = input.channels;
-        for (position, out) in out.chunks_exact_mut(channels).enumerate() {
-            let rows = self.span(position / output.width, input.height);
-            let columns = self.span(position % output.width, input.width);
-            let window = (rows.start..rows.end)
-                .map(|row| &map[(row * input.width + columns.start) * channels..])
-                .map(|row| &row[..(columns.end - columns.start) * channels]);
-            match self.kind {
-                PoolKind::Max => {
-                    out.fill(f32::NEG_INFINITY);
-                    window.for_each(|row| raise(out, row));
-                }
-                PoolKind::Average => {
-                    out.fill(0.0);
-                    window.for_each(|row| add(out, row));
-                    let share = 1.0 / (rows.counted * columns.counted) as f32;
-                    for value in out.iter_mut() {
-                        *value *= share;
-                    }
-                }
-            }
-        }
+        apply(self, (input, output), map, out);
     }
 
+    #[inline(always)]
     fn span(&self, window: usize, side: usize) -> Span {
         let Self { size, stride, padding, .. } = *self;
         // Both counted from the start of the padding.
@@ -92,21 +72,83 @@ impl Pool {
     }
 }
 
-/// out[c] = max(out[c], every row[.., c])
+/// Channels of a window that are pooled together, in registers.
+const RUN: usize = 32;
+/// The same where fewer are left.
+const SHORT_RUN: usize = 8;
+
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
-fn raise(out: &mut [f32], row: &[f32]) {
-    for cell in row.chunks_exact(out.len()) {
-        for (out, &value) in out.iter_mut().zip(cell) {
-            *out = if value > *out { value } else { *out };
+fn apply(pool: &Pool, (input, output): (MapShape, MapShape), map: &[f32], out: &mut [f32]) {
+    let channels = input.channels;
+    for (position, out) in out.chunks_exact_mut(channels).enumerate() {
+        let rows = pool.span(position / output.width, input.height);
+        let columns = pool.span(position % output.width, input.width);
+        let window = Window { map, input, rows, columns };
+        match pool.kind {
+            PoolKind::Max => {
+                let raise = |most: f32, value: f32| if value > most { value } else { most };
+                window.reduce(f32::NEG_INFINITY, raise, |most| most, out);
+            }
+            PoolKind::Average => {
+                let share = 1.0 / (window.rows.counted * window.columns.counted) as f32;
+                window.reduce(0.0, |sum, value| sum + value, |sum| sum * share, out);
+            }
         }
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
-fn add(out: &mut [f32], row: &[f32]) {
-    for cell in row.chunks_exact(out.len()) {
-        for (out, &value) in out.iter_mut().zip(cell) {
-            *out += value;
+/// The part of a map that becomes one position.
+struct Window<'a> {
+    map: &'a [f32],
+    input: MapShape,
+    rows: Span,
+    columns: Span,
+}
+
+impl Window<'_> {
+    /// Writes for each channel what `end` makes of what `add` makes of its numbers, one after the other.
+    #[inline(always)]
+    fn reduce(&self, begin: f32, add: impl Fn(f32, f32) -> f32, end: impl Fn(f32) -> f32, out: &mut [f32]) {
+        let (runs, rest) = out.as_chunks_mut::<RUN>();
+        let mut channel = 0;
+        for run in runs {
+            *run = self.reduce_run(channel, begin, &add, &end);
+            channel += RUN;
         }
+        let (runs, rest) = rest.as_chunks_mut::<SHORT_RUN>();
+        for run in runs {
+            *run = self.reduce_run(channel, begin, &add, &end);
+            channel += SHORT_RUN;
+        }
+        for out in rest {
+            [*out] = self.reduce_run(channel, begin, &add, &end);
+            channel += 1;
+        }
+    }
+
+    /// The same of consecutive channels from `first` on.
+    #[inline(always)]
+    fn reduce_run<const RUN: usize>(
+        &self,
+        first: usize,
+        begin: f32,
+        add: impl Fn(f32, f32) -> f32,
+        end: impl Fn(f32) -> f32,
+    ) -> [f32; RUN] {
+        let MapShape { width, channels, .. } = self.input;
+        let mut reduced = [begin; RUN];
+        for row in self.rows.start..self.rows.end {
+            for column in self.columns.start..self.columns.end {
+                let place = (row * width + column) * channels + first;
+                let values = self.map[place..].first_chunk::<RUN>().expect("so many channels");
+                for lane in 0..RUN {
+                    reduced[lane] = add(reduced[lane], values[lane]);
+                }
+            }
+        }
+        for value in &mut reduced {
+            *value = end(*value);
+        }
+        reduced
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use crate::sum_tree::{Addend, add_up, nodes};
+use crate::sum_tree::{Addend, add_up_in_parallel, nodes};
 use crate::train::NodeSums;
 
 /// What each of the blocks that somebody owns contributes.
@@ -52,6 +52,6 @@ impl Contributions {
             let numbers = self.numbers.row(block - self.own.start);
             Addend { first: block, count: 1, numbers: numbers.to_slice().expect("rows are contiguous") }
         };
-        add_up(&node.clone().map(of).collect::<Vec<_>>(), out);
+        add_up_in_parallel(&node.clone().map(of).collect::<Vec<_>>(), out);
     }
 }

@@ -13,14 +13,15 @@ use crate::goodness::{
 use crate::layer::{ChannelRange, LayerMap, LayerSpec, LayerState, ShapeError};
 use crate::optimizer::{OptimizerParameters, Update};
 use crate::pair::PairedRows;
-use crate::pair_order::PairOrder;
 use crate::sequence_pair::PairedSequences;
 use crate::sum_tree::nodes;
+use crate::winograd::Spectra;
 
 use super::block::{Block, Linear};
-use super::conv::ConvLayer;
+use super::conv::{ConvLayer, transformed};
 use super::dense::DenseLayer;
 use super::input::Paired;
+use super::own_samples::OwnSamples;
 use super::partial::{Partial, Progress, Round, StepReport, Sums};
 use super::passed_on::{PassOn, PassedOn};
 use super::recurrent::RecurrentLayer;
@@ -45,8 +46,7 @@ pub struct TrainingLayer {
     pub(super) spec: LayerSpec,
     /// Which of the layer's channel parts it owns.
     channel_parts: Range<usize>,
-    /// Which samples of each batch: all (`None`), unless it is a shard that owns some of them.
-    samples: Option<Range<usize>>,
+    samples: OwnSamples,
     hyperparameters: Hyperparameters,
     step: Step,
     /// Which sums a step waits for.
@@ -101,6 +101,7 @@ impl TrainingLayer {
                 Kind::Recurrent(Box::new(RecurrentLayer::new(birnn, spec.block, &blocks, state)))
             }
         };
+        let samples = OwnSamples::new(sharing, samples);
         let (step, round) = (state.step, Round::Goodness);
         Ok(Self { spec, channel_parts, samples, hyperparameters, step, round, kind })
     }
@@ -113,6 +114,11 @@ impl TrainingLayer {
     /// What those divide who share the layer.
     pub fn sharing(&self) -> Sharing {
         self.hyperparameters.sharing
+    }
+
+    /// Which samples of each batch it owns.
+    pub(super) fn own_samples(&self) -> &OwnSamples {
+        &self.samples
     }
 
     /// Steps taken so far.
@@ -134,20 +140,23 @@ impl TrainingLayer {
 
     /// First half of a step: what is to be added to that of the others who share the layer.
     pub fn begin_step<'a>(&mut self, input: impl Into<Paired<'a>>) -> Partial {
-        self.begin_step_and_pass_on(input, PassOn::Nothing).0
+        let input = input.into();
+        let transformed = transformed(&self.spec.map, input);
+        self.begin(input, transformed, PassOn::Nothing).0
     }
 
-    /// The same, and what the layer passes on, by the weights before the update.
+    /// The same, and what the layer passes on, by the weights before the update; `transformed`: the input in the form that the map
+    /// takes.
     ///
     /// # Panics
     ///
     /// Where something is passed on by a shard that does not own all channels.
-    pub fn begin_step_and_pass_on<'a>(
+    pub(super) fn begin(
         &mut self,
-        input: impl Into<Paired<'a>>,
+        input: Paired<'_>,
+        transformed: Option<Spectra>,
         pass_on: PassOn,
     ) -> (Partial, PassedOn) {
-        let input = input.into();
         let complete = self.channel_parts == (0..self.sharing().channel_parts(&self.spec).len());
         assert!(pass_on == PassOn::Nothing || complete, "what is passed on has all channels");
         let partial = match (input, self.sharing()) {
@@ -156,11 +165,11 @@ impl TrainingLayer {
                 self.partial_goodness(squares)
             }
             (Paired::Rows(input), Sharing::Channels | Sharing::Grid) => {
-                let squares = self.goodness(input);
+                let squares = self.goodness(input, transformed);
                 self.partial_goodness(squares)
             }
             (Paired::Rows(input), Sharing::Samples) => {
-                let own = self.samples.clone().unwrap_or(0..input.rows().nrows());
+                let own = self.samples.of(input.rows().nrows());
                 let (spec, loss) = (self.spec.clone(), self.hyperparameters.loss);
                 let count = pass_on.count(input.positives(), input.pairs().len());
                 let is_own = |pair: &usize| own.contains(&input.pairs()[*pair].first);
@@ -215,7 +224,7 @@ impl TrainingLayer {
     /// The gradients and losses of own samples, of sums of squares: (pairs * positions).
     fn gradients(&mut self, input: &PairedRows, squares: Vec<f32>) -> Partial {
         let (batch, _) = input.order().of_batch();
-        let (parts, own) = self.sample_parts(batch);
+        let (parts, own) = self.samples.parts(&self.spec, batch);
         assert_eq!(
             input.order().groups().len(),
             own.len(),
@@ -227,30 +236,6 @@ impl TrainingLayer {
         let nodes = nodes(parts.len(), &own);
         let numbers = self.conv().gradients((input, &coefficients), &nodes);
         Partial::of_nodes(Round::Gradient, parts.len(), nodes, numbers, |part| losses[part - own.start])
-    }
-
-    /// The parts of a batch of so many samples, and which of them it owns.
-    fn sample_parts(&self, batch: usize) -> (Vec<Range<usize>>, Range<usize>) {
-        let parts = self.sharing().sample_parts(&self.spec, batch);
-        let samples = self.samples.clone().unwrap_or(0..batch);
-        let place = |sample| parts.partition_point(|part| part.start < sample);
-        let own = place(samples.start)..place(samples.end);
-        let owned = parts[own.clone()].first().zip(parts[own.clone()].last());
-        assert_eq!(
-            owned.map(|(first, last)| first.start..last.end),
-            Some(samples),
-            "a shard owns whole parts"
-        );
-        (parts, own)
-    }
-
-    /// The order in which its pairs must stand, of a batch of so many samples; none where it takes them positives first.
-    pub(super) fn order(&self, batch: usize, shifts: &[usize]) -> Option<PairOrder> {
-        let order = || {
-            let (parts, own) = self.sample_parts(batch);
-            PairOrder::neighbouring(batch, shifts, &parts[own])
-        };
-        (self.sharing() == Sharing::Grid).then(order)
     }
 
     /// The same of sequences, of sums of squares of every frame of every pair, one pair after another.
@@ -273,7 +258,7 @@ impl TrainingLayer {
     }
 
     /// Sums of squares: (own channel blocks, pairs * positions).
-    fn goodness(&mut self, input: &PairedRows) -> Array2<f32> {
+    fn goodness(&mut self, input: &PairedRows, transformed: Option<Spectra>) -> Array2<f32> {
         let positions = self.spec.map.output().positions();
         let numbers = input.pairs().len() * positions;
         let mut partial;
@@ -284,7 +269,7 @@ impl TrainingLayer {
             }
             Kind::Conv(layer) => {
                 partial = Array2::zeros((layer.blocks().len(), numbers));
-                layer.forward(input, &mut partial);
+                layer.forward(input, transformed, &mut partial);
             }
             Kind::Recurrent(_) => unreachable!("{READS_SEQUENCES}"),
         }

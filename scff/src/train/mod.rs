@@ -25,8 +25,10 @@ mod partial;
 
 mod check;
 mod input;
+mod own_samples;
 mod layer;
 mod live;
+mod preparation;
 mod stage;
 mod trial;
 
@@ -35,6 +37,7 @@ pub use input::{Paired, PairedSamples};
 pub use layer::{Hyperparameters, TrainingLayer};
 pub use partial::{NodeSums, Partial, Progress, Round, StepReport, Sums};
 pub use passed_on::{PassOn, PassedOn};
+pub use preparation::{Preparation, Prepared};
 pub use sharing::{Exchanged, Shard, Sharing};
 pub use stage::{Half, TrainingStage};
 pub use trial::ProductTrial;

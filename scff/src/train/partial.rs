@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, aview1};
 use crate::batch::Step;
 use crate::finite::all_finite;
 use crate::goodness::Loss;
-use crate::sum_tree::{Addend, add_up, nodes, sum, total};
+use crate::sum_tree::{Addend, add_up_in_parallel, nodes, sum, total};
 
 /// What is added up over all that share a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl NodeSums {
             let numbers = self.numbers.row(index).to_slice().expect("rows are contiguous");
             Addend::new(&self.nodes[index], numbers)
         };
-        add_up(&self.within(node).map(addend).collect::<Vec<_>>(), out);
+        add_up_in_parallel(&self.within(node).map(addend).collect::<Vec<_>>(), out);
     }
 
     /// The loss of a node, where there are losses.

@@ -153,33 +153,45 @@ fn runs(channels: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..channels).step_by(LANES).map(move |start| (start, LANES.min(channels - start)))
 }
 
-/// A square after the transform of its columns, before that of its rows. It stays in the first cache.
-struct Between<const FROM: usize, const TO: usize>([[Lanes; FROM]; TO]);
+/// A square after the transform of its columns, before that of its rows, and a row after it. They stay in the first cache, in whole lines of
+/// it.
+#[repr(C, align(64))]
+struct Between<const FROM: usize, const TO: usize> {
+    square: [[Lanes; FROM]; TO],
+    row: [Lanes; TO],
+}
 
 impl<const FROM: usize, const TO: usize> Between<FROM, TO> {
     #[inline(always)]
     fn new() -> Self {
-        Self([[[0.0; LANES]; FROM]; TO])
+        Self { square: [[ZEROS; FROM]; TO], row: [ZEROS; TO] }
     }
 
     /// Transforms the columns of a square, whose places stand in `numbers`, (places, channels), where `at` says; elsewhere are
     /// zeros. Of the channels from `start` on, so many.
     #[inline(always)]
-    fn columns<'a>(
+    fn columns(
         &mut self,
-        (numbers, channels, (start, count)): (&'a [f32], usize, (usize, usize)),
+        (numbers, channels, (start, count)): (&[f32], usize, (usize, usize)),
         at: impl Fn(usize) -> Option<usize>,
         transform: impl Fn([f32; FROM]) -> [f32; TO],
     ) {
         for column in 0..FROM {
             let run = |row: usize| Some(&numbers[at(row * FROM + column)? * channels + start..][..count]);
             if count == LANES {
-                let whole = |run: &'a [f32]| run.first_chunk::<LANES>().expect("so many");
-                self.column(column, from_fn(|row| run(row).map_or(&ZEROS, whole)), &transform);
+                let mut whole = [&ZEROS; FROM];
+                for (row, whole) in whole.iter_mut().enumerate() {
+                    if let Some(run) = run(row) {
+                        *whole = run.first_chunk().expect("so many");
+                    }
+                }
+                self.column(column, whole, &transform);
             } else {
                 let mut part = [ZEROS; FROM];
                 for (row, part) in part.iter_mut().enumerate() {
-                    run(row).inspect(|run| part[..count].copy_from_slice(run));
+                    if let Some(run) = run(row) {
+                        part[..count].copy_from_slice(run);
+                    }
                 }
                 self.column(column, part.each_ref(), &transform);
             }
@@ -197,7 +209,7 @@ impl<const FROM: usize, const TO: usize> Between<FROM, TO> {
         for lane in 0..LANES {
             let results = transform(from_fn(|row| numbers[row][lane]));
             for (row, result) in results.into_iter().enumerate() {
-                self.0[row][column][lane] = result;
+                self.square[row][column][lane] = result;
             }
         }
     }
@@ -205,13 +217,13 @@ impl<const FROM: usize, const TO: usize> Between<FROM, TO> {
     /// Transforms the rows, and writes the square's places to `numbers` as [`Self::columns`] reads them.
     #[inline(always)]
     fn rows(
-        &self,
+        &mut self,
         (numbers, channels, (start, count)): (&mut [f32], usize, (usize, usize)),
         at: impl Fn(usize) -> Option<usize>,
         transform: impl Fn([f32; FROM]) -> [f32; TO],
     ) {
-        let mut results = [[0.0; LANES]; TO];
-        for (row, from) in self.0.iter().enumerate() {
+        let Self { square, row: results } = self;
+        for (row, from) in square.iter().enumerate() {
             for lane in 0..LANES {
                 let transformed = transform(from_fn(|column| from[column][lane]));
                 for (result, transformed) in results.iter_mut().zip(transformed) {

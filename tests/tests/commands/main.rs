@@ -11,7 +11,7 @@ use documents::{Document, documents};
 use strata_tests::Sandbox;
 
 /// What is not run, by what it begins with, and why.
-const NOT_RUN: [(&str, &str); 22] = [
+const NOT_RUN: [(&str, &str); 23] = [
     ("cargo xtask quickstart", "installs packages and trains for minutes; it is what CI runs first"),
     ("cargo xtask test", "runs this test"),
     ("cargo xtask dist", "builds everything anew; CI runs it"),
@@ -43,6 +43,7 @@ const NOT_RUN: [(&str, &str); 22] = [
     ("pip install -e", "changes the machine's Python; CI runs it"),
     ("pip install './python[sklearn]'", "changes the machine's Python; CI runs it"),
     ("STRATA_PROGRAMS=target/release pip wheel", "python/tests/test_wheel.py runs it"),
+    ("pip install 'target/packed/", "needs the packed programs; a test of deployments installs it"),
     (
         "python python/examples/anomalies.py",
         "trains for minutes; its programs' commands are tested in tests/scores.rs",

@@ -25,6 +25,7 @@ const TRAIN: &str = "/strata.v1.Worker/Train";
 const TRANSFORM: &str = "/strata.v1.Worker/Transform";
 const READ_OUT: &str = "/strata.v1.Worker/ReadOut";
 const EXCHANGE: &str = "/strata.v1.Worker/Exchange";
+const FEED: &str = "/strata.v1.Worker/Feed";
 const HOST: &str = "/strata.v1.Worker/HostLayer";
 const USE: &str = "/strata.v1.Worker/UseKernel";
 
@@ -54,6 +55,11 @@ fn call(name: &'static str, path: &'static str, body: Vec<u8>, status: u16, says
     Call { name, path, headers: &[], body, over: true, status, says }
 }
 
+/// The same, without a word that it is over.
+fn open(name: &'static str, path: &'static str, body: Vec<u8>, status: u16, says: &'static str) -> Call {
+    Call { over: false, ..call(name, path, body, status, says) }
+}
+
 /// The name of a run, as a field.
 fn run(name: &[u8]) -> Vec<u8> {
     field(1, name.len() as u8, name)
@@ -66,7 +72,152 @@ fn begin(content: &[u8]) -> Vec<u8> {
 
 /// All calls.
 pub fn calls() -> Vec<Call> {
-    others().into_iter().chain(readouts()).chain(exchanges()).collect()
+    [methods(), messages(), kernels(), trainings(), transforms(), readouts(), exchanges(), feeds()].concat()
+}
+
+/// Of methods and encodings.
+fn methods() -> Vec<Call> {
+    vec![
+        call("an unknown method", "/strata.v1.Worker/Explode", message(b""), UNIMPLEMENTED, "Explode"),
+        call(
+            "an unknown service",
+            "/strata.v9.Master/Describe",
+            message(b""),
+            UNIMPLEMENTED,
+            "strata.v9.Master",
+        ),
+        call("no method at all", "/", message(b""), UNIMPLEMENTED, "call"),
+        Call {
+            headers: &[("grpc-encoding", "zstd")],
+            ..call("an encoding that there is not", DESCRIBE, message(b""), UNIMPLEMENTED, "zstd")
+        },
+        call("a compressed message without an encoding", DESCRIBE, prefixed(1, 0, b""), INTERNAL, "compress"),
+    ]
+}
+
+/// Whose messages are none.
+fn messages() -> Vec<Call> {
+    vec![
+        call("a flag that there is not", DESCRIBE, prefixed(7, 0, b""), INTERNAL, "compression flag: 7"),
+        call("no message", DESCRIBE, vec![], INTERNAL, "Describe"),
+        call("a message that is cut in its length", DESCRIBE, vec![0, 0, 0], INTERNAL, "Describe"),
+        call("a message that is cut", USE, prefixed(0, 9, &run(b"ab")), INTERNAL, "UseKernel"),
+        open(
+            "a message of 4 GiB",
+            DESCRIBE,
+            prefixed(0, u32::MAX, b"x"),
+            INVALID,
+            "a first message of 4294967295 bytes",
+        ),
+        open(
+            "a first message of 63 MiB",
+            TRAIN,
+            prefixed(0, 63 << 20, b"x"),
+            INVALID,
+            "a first message of 66060288 bytes",
+        ),
+        call("bytes that are no message", USE, message(&[0xff; 40]), INTERNAL, "UseKernel"),
+        call(
+            "a field that is longer than its message",
+            USE,
+            message(&field(1, 100, b"ab")),
+            INTERNAL,
+            "UseKernel",
+        ),
+        call("text that is no text", USE, message(&run(b"\xff\xfe")), INTERNAL, "UseKernel"),
+    ]
+}
+
+/// About kernels.
+fn kernels() -> Vec<Call> {
+    vec![
+        call("a kernel with commands in its name", USE, message(&run(b"\x1b[2J")), INVALID, "name: found"),
+        call(
+            "a kernel that there is not",
+            USE,
+            message(&run(b"Nonsense")),
+            INVALID,
+            "no BLAS kernel `Nonsense`",
+        ),
+    ]
+}
+
+/// About training.
+fn trainings() -> Vec<Call> {
+    vec![
+        call("training that ends before it begins", TRAIN, vec![], INVALID, "`begin` first"),
+        call("training that says nothing", TRAIN, message(b""), INVALID, "`begin` first"),
+        call("training of a run without a name", TRAIN, begin(b""), INVALID, "run: found 0 bytes"),
+        call(
+            "training of a run of two lines",
+            TRAIN,
+            begin(&run(b"a\nb")),
+            INVALID,
+            "run: found a control character",
+        ),
+        call("training of no layer", TRAIN, begin(&run(b"abc")), INVALID, "spec: found nothing"),
+        call(
+            "training that begins in the middle",
+            TRAIN,
+            message(&field(2, 3, b"abc")),
+            INVALID,
+            "`begin` first",
+        ),
+        open(
+            "training with bytes that are no message",
+            TRAIN,
+            message(&[0xff; 9]),
+            INVALID,
+            "failed to decode Protobuf message",
+        ),
+    ]
+}
+
+/// About samples that are to pass through layers, and about these.
+fn transforms() -> Vec<Call> {
+    vec![
+        call("samples for nobody", TRANSFORM, vec![], INVALID, "`begin` first"),
+        call("samples of no elements", TRANSFORM, begin(&run(b"abc")), INVALID, "wire: found 0"),
+        call(
+            "samples for a layer that is not there",
+            TRANSFORM,
+            // `inputs`: 3, `layers`: 2, `wire`: 1.
+            begin(&[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat()),
+            PRECONDITION,
+            "layer 0 is not hosted",
+        ),
+        call(
+            "a message beyond the limit",
+            TRANSFORM,
+            [begin(&[&run(b"abc")[..], &[0x10, 3, 0x20, 1]].concat()), prefixed(0, 65 << 20, b"x")].concat(),
+            INVALID,
+            "too large",
+        ),
+        call("a layer of nothing", HOST, vec![], INVALID, "`begin` first"),
+        call("a layer without a shape", HOST, begin(&run(b"abc")), INVALID, "spec: found nothing"),
+    ]
+}
+
+/// From who trains the layer below.
+fn feeds() -> Vec<Call> {
+    vec![
+        call("outputs for nobody", FEED, vec![], INVALID, "`introduction` first"),
+        call("outputs of a run without a name", FEED, begin(b""), INVALID, "run: found 0 bytes"),
+        call(
+            "outputs for another process than this",
+            FEED,
+            begin(&run(b"abc")),
+            INVALID,
+            "introduction.to: found 0",
+        ),
+        call(
+            "outputs without an introduction",
+            FEED,
+            message(&field(2, 0, b"")),
+            INVALID,
+            "`introduction` first",
+        ),
+    ]
 }
 
 /// About a readout.
@@ -103,105 +254,6 @@ fn exchanges() -> Vec<Call> {
             message(&field(2, 0, b"")),
             INVALID,
             "`introduction` first",
-        ),
-    ]
-}
-
-fn others() -> Vec<Call> {
-    let open = |name, path, body, status, says| Call { over: false, ..call(name, path, body, status, says) };
-    vec![
-        call("an unknown method", "/strata.v1.Worker/Explode", message(b""), UNIMPLEMENTED, "Explode"),
-        call(
-            "an unknown service",
-            "/strata.v9.Master/Describe",
-            message(b""),
-            UNIMPLEMENTED,
-            "strata.v9.Master",
-        ),
-        call("no method at all", "/", message(b""), UNIMPLEMENTED, "call"),
-        Call {
-            headers: &[("grpc-encoding", "zstd")],
-            ..call("an encoding that there is not", DESCRIBE, message(b""), UNIMPLEMENTED, "zstd")
-        },
-        call("a compressed message without an encoding", DESCRIBE, prefixed(1, 0, b""), INTERNAL, "compress"),
-        call("a flag that there is not", DESCRIBE, prefixed(7, 0, b""), INTERNAL, "compression flag: 7"),
-        call("no message", DESCRIBE, vec![], INTERNAL, "Describe"),
-        call("a message that is cut in its length", DESCRIBE, vec![0, 0, 0], INTERNAL, "Describe"),
-        call("a message that is cut", USE, prefixed(0, 9, &run(b"ab")), INTERNAL, "UseKernel"),
-        open(
-            "a message of 4 GiB",
-            DESCRIBE,
-            prefixed(0, u32::MAX, b"x"),
-            INVALID,
-            "a first message of 4294967295 bytes",
-        ),
-        open(
-            "a first message of 63 MiB",
-            TRAIN,
-            prefixed(0, 63 << 20, b"x"),
-            INVALID,
-            "a first message of 66060288 bytes",
-        ),
-        call("bytes that are no message", USE, message(&[0xff; 40]), INTERNAL, "UseKernel"),
-        call(
-            "a field that is longer than its message",
-            USE,
-            message(&field(1, 100, b"ab")),
-            INTERNAL,
-            "UseKernel",
-        ),
-        call("text that is no text", USE, message(&run(b"\xff\xfe")), INTERNAL, "UseKernel"),
-        call("a kernel with commands in its name", USE, message(&run(b"\x1b[2J")), INVALID, "name: found"),
-        call(
-            "a kernel that there is not",
-            USE,
-            message(&run(b"Nonsense")),
-            INVALID,
-            "no BLAS kernel `Nonsense`",
-        ),
-        call("training that ends before it begins", TRAIN, vec![], INVALID, "`begin` first"),
-        call("training that says nothing", TRAIN, message(b""), INVALID, "`begin` first"),
-        call("training of a run without a name", TRAIN, begin(b""), INVALID, "run: found 0 bytes"),
-        call(
-            "training of a run of two lines",
-            TRAIN,
-            begin(&run(b"a\nb")),
-            INVALID,
-            "run: found a control character",
-        ),
-        call("training of no layer", TRAIN, begin(&run(b"abc")), INVALID, "spec: found nothing"),
-        call(
-            "training that begins in the middle",
-            TRAIN,
-            message(&field(2, 3, b"abc")),
-            INVALID,
-            "`begin` first",
-        ),
-        open(
-            "training with bytes that are no message",
-            TRAIN,
-            message(&[0xff; 9]),
-            INVALID,
-            "failed to decode Protobuf message",
-        ),
-        call("samples for nobody", TRANSFORM, vec![], INVALID, "`begin` first"),
-        call("samples of no elements", TRANSFORM, begin(&run(b"abc")), INVALID, "wire: found 0"),
-        call(
-            "samples for a layer that is not there",
-            TRANSFORM,
-            // `inputs`: 3, `layers`: 2, `wire`: 1.
-            begin(&[&run(b"abc")[..], &[0x10, 3, 0x18, 2, 0x20, 1]].concat()),
-            PRECONDITION,
-            "layer 0 is not hosted",
-        ),
-        call("a layer of nothing", HOST, vec![], INVALID, "`begin` first"),
-        call("a layer without a shape", HOST, begin(&run(b"abc")), INVALID, "spec: found nothing"),
-        call(
-            "a message beyond the limit",
-            TRANSFORM,
-            [begin(&[&run(b"abc")[..], &[0x10, 3, 0x20, 1]].concat()), prefixed(0, 65 << 20, b"x")].concat(),
-            INVALID,
-            "too large",
         ),
     ]
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::limits::PAYLOAD_BYTES;
-use proto::refusal::{Reason, Refused};
 use proto::wire;
 use proto::wire::readout_reply::Reply;
 use scff::layer::Tensors;
@@ -17,6 +16,7 @@ use crate::busy::Busy;
 use crate::circle::Circle;
 use crate::compute::{Compute, catch};
 use crate::exchange::Exchange;
+use crate::party::Shared;
 use crate::peers::Post;
 use crate::refusal::Refusal;
 use crate::slot::Turn;
@@ -155,9 +155,7 @@ impl Sums<'_> {
             let Some(from) = exchange.wants() else { return Ok(exchange.sums().numbers) };
             let slice = self.tools.busy.waiting(|| self.post.receive(from)).map_err(Ended::Refused)?;
             letters = exchange.take(&slice).map_err(|error| {
-                let message = error.to_string();
-                let refused = Refused { reason: Reason::Malformed, passing: false, message, whose: None };
-                Ended::Refused(Refusal::sharer(&self.plan.party.group[from], refused))
+                Ended::Refused(Refusal::malformed(Shared::Readout, &self.plan.party.group[from], &error))
             })?;
         }
     }

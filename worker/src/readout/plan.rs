@@ -12,7 +12,7 @@ use scff::seed::Seed;
 
 use crate::circle::Circle;
 use crate::node::Node;
-use crate::party::Party;
+use crate::party::{Party, Shared};
 use crate::refusal::Refusal;
 use crate::run::RunName;
 use crate::stage::{Budget, between, step_limit};
@@ -84,7 +84,9 @@ impl ReadoutPlan {
         }
         let patience: Duration = step_limit(begin.silence_seconds)?;
         let peers = (0..shares.len()).filter(|peer| *peer != place).collect();
-        let party = Party { run, layer, attempt: begin.attempt, group: begin.group, place, peers, patience };
+        let shared = Shared::Readout;
+        let party =
+            Party { shared, run, layer, attempt: begin.attempt, group: begin.group, place, peers, patience };
         let plan = Self {
             passage: Arc::new(passage),
             features,

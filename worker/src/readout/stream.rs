@@ -8,8 +8,7 @@ use proto::wire::readout_request::Request;
 use proto::{WireError, required, wire};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
@@ -17,55 +16,35 @@ use super::learn::{Material, Tools, learn};
 use super::plan::ReadoutPlan;
 use crate::activity::Call;
 use crate::columns::{Store, cut};
+use crate::conversation::{self, Conversation};
 use crate::node::Node;
-use crate::peers::{HOLD, Invitations, MOMENT, Peers, Post};
+use crate::peers::{Invitations, MOMENT, Peers, Post};
 use crate::refusal::Refusal;
 use crate::slot::Turn;
 use crate::transform::PendingRows;
 
 /// Messages of samples that are under way on the pool, besides one that goes out and one that comes in.
 const AHEAD: usize = 2;
-/// Replies that wait for the client.
-const REPLIES_AHEAD: usize = 4;
 
 /// A stream of replies.
-pub type Replies = ReceiverStream<Result<wire::ReadoutReply, Status>>;
+pub type Replies = conversation::Replies<wire::ReadoutReply>;
 
-type Client = mpsc::Sender<Result<wire::ReadoutReply, Status>>;
+type Client = conversation::Client<wire::ReadoutReply>;
 
 /// Computes features and trains a readout on them as `requests` say, while `call` lasts.
 pub fn stream(node: Arc<Node>, requests: Streaming<wire::ReadoutRequest>, call: Call) -> Replies {
-    let (client, replies) = mpsc::channel(REPLIES_AHEAD);
-    // Room for the last word is set aside: a client that reads nothing must not hold the session.
-    let last = client.clone().try_reserve_owned().expect("the channel is new");
+    let (conversation, replies) = Conversation::begin("a readout stream");
     let span = tracing::info_span!("readout", peer = call.peer().map(display), run = Empty, attempt = Empty);
     let streams = node.streams.clone();
     let session = async move {
         let _call = call;
-        node.meters.training.inc();
         let mut peers = Peers::none();
-        let ended = tokio::select! {
-            result = converse(&node, requests, &client, &mut peers) => Some(result),
-            () = node.closing() => Some(Err(Refusal::Closing)),
-            () = client.closed() => None,
-        };
-        node.meters.training.dec();
-        match ended {
-            None => node.complaints.mention("the client of a readout stream is gone"),
-            Some(Ok(())) => {
-                drop((client, last));
-                peers.part().await;
-            }
-            Some(Err(refusal)) => {
-                node.complaints.tell(&format!("a readout stream ends: {refusal}"));
-                peers.hold();
-                last.send(Err(refusal.into()));
-                let _ = timeout(HOLD, client.closed()).await;
-            }
-        }
+        let session = Box::pin(converse(&node, requests, conversation.client(), &mut peers));
+        let ended = conversation.during(&node, session).await;
+        conversation.end(&node, peers, std::future::ready(()), ended).await;
     };
     streams.spawn(session.instrument(span));
-    ReceiverStream::new(replies)
+    replies
 }
 
 async fn converse(

@@ -7,6 +7,7 @@ use scff::batch::SampleKey;
 use scff::samples::Samples;
 
 use crate::cache::Cache;
+use crate::passing::own_pairs;
 use crate::samples::decode;
 use crate::session::ArrivedBatch;
 use crate::stage::{BatchShape, Feed};
@@ -33,6 +34,15 @@ impl Feeding {
         match self.shape.feed {
             Feed::Keys => self.keyed(batch),
             Feed::LiveSamples | Feed::LivePairs => Ok(self.decoded(&batch.activations().collect::<Vec<_>>())),
+            Feed::LiveOwnPairs(first, end) => {
+                let BatchShape { size, length, precision, .. } = self.shape;
+                let shifts = &batch.message.batch.shifts;
+                let pairs = own_pairs(size, shifts, &(first..end));
+                // Nobody reads the others.
+                let mut sources = vec![&[][..]; size * (1 + shifts.len())];
+                pairs.into_iter().zip(batch.activations()).for_each(|(pair, row)| sources[pair] = row);
+                Ok(decode(&sources, length, precision))
+            }
         }
     }
 

@@ -2,9 +2,13 @@
 //! socket or a clock of its own.
 //!
 //! A step begins, goes through the rounds in which its sums are exchanged with those who share the layer, and ends with a report.
-//! Whoever has a layer for itself needs nobody.
+//! Whoever has a layer for itself needs nobody. While others' sums are on their way, the next batch can be prepared elsewhere: at most
+//! one, for the trainer hands out what prepares it ([`Outgoing::Prepare`]) and gets it back ([`Event::Prepared`]).
 
 mod feed;
+mod preparer;
+mod contribution;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -12,21 +16,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
-use proto::refusal::{Reason, Refused};
 use proto::state::{Header, decode_state, encode_state, parts, sha256};
 use proto::wire::train_reply::Reply;
 use proto::{WireError, wire};
 use scff::batch::Step;
-use scff::train::{Half, PairedSamples, Partial, Progress, StepReport, Sums, TrainingLayer, TrainingStage};
+use scff::train::{Half, PairedSamples, Progress, Round, StepReport, Sums, TrainingLayer, TrainingStage};
 
 use crate::compute::Compute;
 use crate::exchange::{Exchange, Letter, on_the_wire};
+use crate::party::Shared;
+use crate::passed_rows::Output;
 use crate::refusal::Refusal;
-use crate::session::{ArrivedBatch, Instruction};
+use crate::session::Instruction;
 use crate::stage::StagePlan;
 
-use feed::Feeding;
+use contribution::{Contribution, longest_round};
+pub use preparer::{Done, Task};
+use preparer::{PreparedBatch, Preparer};
+use taken::Taken;
 
 /// More steps than this were never taken; counting on from here cannot overflow.
 const STEPS: u64 = 1 << 53;
@@ -35,12 +42,12 @@ const STEPS: u64 = 1 << 53;
 pub struct Trainer {
     compute: Arc<Compute>,
     now: fn() -> Duration,
-    plan: StagePlan,
+    plan: Arc<StagePlan>,
     stage: TrainingStage,
-    feeding: Feeding,
+    /// Missing while it prepares a batch elsewhere.
+    preparer: Option<Preparer>,
     doing: Doing,
-    /// Steps taken, and how long they took without waiting for anybody.
-    busy: (u32, Duration),
+    taken: Taken,
 }
 
 /// Something that happens to a trainer.
@@ -50,15 +57,21 @@ pub enum Event {
     Told(Instruction),
     /// A member of the group, by its place, has sent this.
     Slice(usize, wire::Slice),
+    /// The next batch, which was prepared elsewhere.
+    Prepared(Box<Done>),
 }
 
-/// What a trainer sends.
+/// What comes out of a trainer.
 #[derive(Debug)]
 pub enum Outgoing {
     /// To the client, or to the worker above.
     Up(Reply),
     /// To another member of the group.
     Letter(Letter),
+    /// The next batch, to be prepared while others' slices arrive.
+    Prepare(Box<Task>),
+    /// To who trains the layer above.
+    Output(Output),
 }
 
 /// What a trainer can go on with.
@@ -66,8 +79,10 @@ pub enum Outgoing {
 pub enum Wants {
     /// A batch, or a request for a checkpoint.
     Instruction,
-    /// A slice of the member at this place.
+    /// A slice of the member at this place; and, if it [has time](Trainer::has_time), a batch.
     Slice(usize),
+    /// The batch that is being prepared elsewhere.
+    Prepared,
 }
 
 /// Where in a step it is.
@@ -82,12 +97,22 @@ enum Doing {
 struct Begun {
     step: Step,
     input: PairedSamples,
-    passed_on: Vec<wire::PassedOn>,
+    passed_on: Vec<Output>,
     /// How long the batch was waited for.
     waited: Duration,
     /// Bytes that the whole group sends for it: of the batch, and of sums.
     forwarded_bytes: u64,
     exchanged_bytes: u64,
+    /// Bytes of activations that are kept.
+    kept_bytes: u64,
+    /// In which round most is sent and waited for.
+    longest: wire::Round,
+}
+
+/// What follows upon the sums of a round.
+enum Next {
+    Exchange(Round, Contribution),
+    Report(StepReport),
 }
 
 impl Trainer {
@@ -108,75 +133,116 @@ impl Trainer {
         let layer = TrainingLayer::shard(spec, plan.hyperparameters, &state, Some(own))
             .map_err(Refusal::misshapen("state"))?;
         let stage = TrainingStage::new(plan.prefix.clone(), layer);
-        let feeding = Feeding::new(plan.shape, plan.kept_bytes);
-        Ok(Self { compute, now, plan, stage, feeding, doing: Doing::Nothing, busy: (0, Duration::ZERO) })
+        let plan = Arc::new(plan);
+        let preparer = Some(Preparer::new(plan.clone(), stage.preparation().clone()));
+        Ok(Self { compute, now, plan, stage, preparer, doing: Doing::Nothing, taken: Taken::default() })
     }
 
     /// What it waits for: anything else is refused.
     pub fn wants(&self) -> Wants {
         match &self.doing {
+            Doing::Nothing if self.preparer.is_none() => Wants::Prepared,
             Doing::Nothing => Wants::Instruction,
             Doing::Exchanging(_, exchange) => Wants::Slice(exchange.wants().expect("it is not over")),
         }
     }
 
-    /// What is sent because of `event`, which took so long to come. After an error it is of no more use.
+    /// Whether the next batch can be prepared while slices arrive. In a step of two rounds only in the one in which more is waited
+    /// for: what is not done by its end delays what follows upon it.
+    pub fn has_time(&self) -> bool {
+        match &self.doing {
+            Doing::Nothing => false,
+            Doing::Exchanging(begun, exchange) => {
+                self.preparer.is_some() && exchange.round() == begun.longest
+            }
+        }
+    }
+
+    /// What comes out of it because of `event`, which took so long to come. After an error it is of no more use.
     pub fn handle(&mut self, event: Event, waited: Duration) -> Result<Vec<Outgoing>, Refusal> {
-        let began = (self.now)();
-        let outgoing = match (std::mem::replace(&mut self.doing, Doing::Nothing), event) {
-            (Doing::Nothing, Event::Told(Instruction::Checkpoint)) => return self.checkpoint(),
-            (Doing::Nothing, Event::Told(Instruction::Step(batch))) => self.begin(&batch, waited)?,
-            (Doing::Exchanging(begun, exchange), Event::Slice(from, slice))
+        let (began, has_time) = ((self.now)(), self.has_time());
+        let outgoing = match (std::mem::replace(&mut self.doing, Doing::Nothing), self.preparer.take(), event)
+        {
+            (Doing::Nothing, Some(preparer), Event::Told(Instruction::Checkpoint)) => {
+                self.preparer = Some(preparer);
+                return self.checkpoint();
+            }
+            (Doing::Nothing, Some(mut preparer), Event::Told(Instruction::Step(arrived))) => {
+                let step = self.stage.layer().step_count();
+                let batch = self.compute.install(|| preparer.prepare(&arrived, step))?;
+                drop(arrived);
+                self.preparer = Some(preparer);
+                self.begin(batch, waited)?
+            }
+            (Doing::Nothing, None, Event::Prepared(done)) => {
+                let Done { preparer, batch, taken, .. } = *done;
+                self.taken.prepared(&taken);
+                self.preparer = Some(preparer);
+                // It was there in time.
+                self.begin(batch?, Duration::ZERO)?
+            }
+            (doing @ Doing::Exchanging(..), Some(preparer), Event::Told(Instruction::Step(arrived)))
+                if has_time =>
+            {
+                self.doing = doing;
+                self.taken.prepare();
+                let expected = Step(self.stage.layer().step_count().0 + 1);
+                let task = Task { preparer, arrived, expected, now: self.now };
+                vec![Outgoing::Prepare(Box::new(task))]
+            }
+            (Doing::Exchanging(begun, exchange), preparer, Event::Slice(from, slice))
                 if exchange.wants() == Some(from) =>
             {
+                self.preparer = preparer;
                 self.take(begun, exchange, from, &slice)?
             }
-            (doing, event) => return Err(WireError::new("request", event.name(), doing.expects()).into()),
+            (doing, preparer, event) => {
+                let expected = doing.expects(preparer.is_some());
+                return Err(WireError::new("request", event.name(), expected).into());
+            }
         };
-        self.busy.1 += (self.now)().saturating_sub(began);
+        self.taken.add(began..(self.now)());
         Ok(outgoing)
     }
 
     /// What needs nothing of others.
-    fn begin(&mut self, batch: &ArrivedBatch, waited: Duration) -> Result<Vec<Outgoing>, Refusal> {
-        let ArrivedBatch { message, .. } = batch;
-        let step = self.stage.layer().step_count();
-        if message.batch.step != step {
-            return Err(WireError::new("batch.step", message.batch.step.0, step.0).into());
-        }
-        self.plan.check_memory(message.batch.shifts.len())?;
-        let Self { compute, stage, feeding, .. } = self;
-        let StagePlan { shape, pass_on, .. } = self.plan;
-        let rows = compute.install(|| feeding.rows(batch))?;
-        let (input, partial, passed_on) = compute.install(|| {
-            let Half { input, partial, passed_on } =
-                stage.forward(rows, shape.two_views, &message.batch.shifts, pass_on);
-            (input, partial, self.plan.passed_on(step, &passed_on))
+    fn begin(&mut self, batch: PreparedBatch, waited: Duration) -> Result<Vec<Outgoing>, Refusal> {
+        let PreparedBatch { pairs, shifts, forwarded_bytes, kept_bytes } = batch;
+        let Self { compute, stage, plan, .. } = self;
+        let step = stage.layer().step_count();
+        let (input, round, own, passed_on) = compute.install(|| {
+            let Half { input, partial, passed_on } = stage.begin(pairs, plan.pass_on);
+            let own = Contribution::new(&plan.share, &partial);
+            (input, partial.round, own, plan.passed_on(step, &shifts, &passed_on))
         });
         let passed_on = passed_on?;
-        let links = self.plan.share.below().len() as u64;
-        let forwarded_bytes = links * forwarded_bytes(batch);
-        let begun = Begun { step, input, passed_on, waited, forwarded_bytes, exchanged_bytes: 0 };
-        self.exchange(Box::new(begun), &partial)
+        let longest = longest_round(plan, round, &own);
+        let exchanged_bytes = 0;
+        let begun =
+            Begun { step, input, passed_on, waited, forwarded_bytes, exchanged_bytes, kept_bytes, longest };
+        self.exchange(Box::new(begun), round, own)
     }
 
     /// Adds its own up with that of the others.
-    fn exchange(&mut self, mut begun: Box<Begun>, partial: &Partial) -> Result<Vec<Outgoing>, Refusal> {
-        let (share, round) = (&self.plan.share, partial.round);
-        let circle = share.circle(round);
-        if circle.is_alone() {
-            let sums = self.compute.install(|| partial.total());
-            return self.proceed(begun, on_the_wire(round), sums);
-        }
-        begun.exchanged_bytes += share.exchanged_bytes(round, partial.numbers()) as u64;
-        let own = self.compute.install(|| partial.node_sums());
-        let (exchange, letters) = Exchange::begin(circle.clone(), begun.step.0, on_the_wire(round), &own);
-        // The next step's maps need the weights that the sums lead to: nothing of it can be done meanwhile.
+    fn exchange(
+        &mut self,
+        mut begun: Box<Begun>,
+        round: Round,
+        own: Contribution,
+    ) -> Result<Vec<Outgoing>, Refusal> {
+        let (share, on_the_wire) = (&self.plan.share, on_the_wire(round));
+        let own = match own {
+            Contribution::Whole(sums) => return self.proceed(begun, on_the_wire, sums),
+            Contribution::Own(own) => own,
+        };
+        begun.exchanged_bytes += share.exchanged_bytes(round, own.numbers.ncols()) as u64;
+        let circle = share.circle(round).clone();
+        let (exchange, letters) = Exchange::begin(circle, begun.step.0, on_the_wire, &own);
         self.doing = Doing::Exchanging(begun, exchange);
         Ok(letters.into_iter().map(Outgoing::Letter).collect())
     }
 
-    /// Takes in a slice of the member at a place.
+    /// Takes in a slice of the member at a place. On this thread, for those that compute may be preparing a batch.
     fn take(
         &mut self,
         begun: Box<Begun>,
@@ -184,15 +250,9 @@ impl Trainer {
         from: usize,
         slice: &wire::Slice,
     ) -> Result<Vec<Outgoing>, Refusal> {
-        let letters = self.compute.install(|| exchange.take(slice)).map_err(|error| {
-            let refused = Refused {
-                reason: Reason::Malformed,
-                passing: false,
-                message: error.to_string(),
-                whose: None,
-            };
-            Refusal::sharer(&self.plan.share.group[from], refused)
-        })?;
+        let letters = exchange
+            .take(slice)
+            .map_err(|error| Refusal::malformed(Shared::Layer, &self.plan.share.group[from], &error))?;
         let mut outgoing: Vec<_> = letters.into_iter().map(Outgoing::Letter).collect();
         if exchange.wants().is_some() {
             self.doing = Doing::Exchanging(begun, exchange);
@@ -218,10 +278,16 @@ impl Trainer {
             };
             return Err(self.plan.not_finite(what, begun.step));
         }
-        let Self { compute, stage, .. } = self;
-        match compute.install(|| stage.proceed(&begun.input, sums)) {
-            Progress::Exchange(partial) => self.exchange(begun, &partial),
-            Progress::Done(report) => self.report(*begun, &report),
+        let Self { compute, stage, plan, .. } = self;
+        let next = compute.install(|| match stage.proceed(&begun.input, sums) {
+            Progress::Exchange(partial) => {
+                Next::Exchange(partial.round, Contribution::new(&plan.share, &partial))
+            }
+            Progress::Done(report) => Next::Report(report),
+        });
+        match next {
+            Next::Exchange(round, own) => self.exchange(begun, round, own),
+            Next::Report(report) => self.report(*begun, &report),
         }
     }
 
@@ -230,17 +296,17 @@ impl Trainer {
         if !self.stage.layer().is_finite() {
             return Err(self.plan.not_finite("a weight", begun.step));
         }
-        self.busy.0 += 1;
+        self.taken.step();
         let report = wire::StepReport {
             waiting_seconds: begun.waited.as_secs_f64(),
             exchanged_bytes: begun.exchanged_bytes,
             forwarded_bytes: begun.forwarded_bytes,
-            kept_bytes: self.feeding.kept_bytes() as u64,
+            kept_bytes: begun.kept_bytes,
             ..report_message(report)
         };
-        let replies =
-            std::iter::once(Reply::Step(report)).chain(begun.passed_on.into_iter().map(Reply::PassedOn));
-        Ok(replies.map(Outgoing::Up).collect())
+        // First: who is told of the step may count on it that its outputs are on their way.
+        let outputs = begun.passed_on.into_iter().map(Outgoing::Output);
+        Ok(outputs.chain([Outgoing::Up(Reply::Step(report))]).collect())
     }
 
     /// The state after the batches so far, cut into messages; or its checksum, where another member has the same state.
@@ -255,13 +321,12 @@ impl Trainer {
         }
         let (step, bytes) = (state.step.0, Bytes::from(encode_state(&state, Header::new())));
         let share = &self.plan.share;
-        let (steps, busy) = self.busy;
         let message = wire::StatePart {
             step,
             length: bytes.len() as u64,
             start: share.own.channels.start as u64,
             first_sample: share.own.samples.start as u64,
-            part_seconds: busy.as_secs_f64() / f64::from(steps.max(1)) / share.parts as f64,
+            part_seconds: self.taken.of_a_step().as_secs_f64() / share.parts as f64,
             ..wire::StatePart::default()
         };
         if message.first_sample > 0 {
@@ -274,8 +339,10 @@ impl Trainer {
 }
 
 impl Doing {
-    fn expects(&self) -> &'static str {
+    /// Whether or not it could have a batch prepared.
+    fn expects(&self, can_prepare: bool) -> &'static str {
         match self {
+            Self::Nothing if !can_prepare => "the batch that is being prepared",
             Self::Nothing => "`batch` or `checkpoint`",
             Self::Exchanging(..) => "a `slice` of another member of the group",
         }
@@ -289,6 +356,7 @@ impl Event {
             Self::Told(Instruction::Step(_)) => "`batch`",
             Self::Told(Instruction::Checkpoint) => "`checkpoint`",
             Self::Slice(..) => "a `slice`",
+            Self::Prepared(_) => "a prepared batch",
         }
     }
 }
@@ -305,10 +373,4 @@ fn report_message(report: &StepReport) -> wire::StepReport {
         goodness_neg: loss.goodness_neg,
         ..wire::StepReport::default()
     }
-}
-
-/// Bytes of a batch's keys and of the activations that came with it, as they are handed on.
-fn forwarded_bytes(batch: &ArrivedBatch) -> u64 {
-    let rows = batch.rows.iter().map(|rows| rows.payload().len()).sum::<usize>();
-    (wire::Batch::from(&batch.message).encoded_len() + rows) as u64
 }

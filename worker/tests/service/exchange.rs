@@ -1,7 +1,9 @@
 //! What those who share a layer send each other: a test is one of them, and does not always mean well.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use proto::batch::ArrivingBatch;
 use proto::limits::{PAYLOAD_BYTES, SLICE_BYTES};
 use proto::wire;
 use proto::wire::exchange_message::Message;
@@ -167,6 +169,34 @@ async fn slices_that_are_none_end_the_session_with_the_field_and_who_sent_them()
     assert_serves(&server).await;
 }
 
+/// While slices arrive the worker looks at what comes next: a batch is prepared, all else waits.
+#[tokio::test]
+async fn what_follows_upon_a_step_waits_until_it_has_ended() {
+    let server = server().await;
+    let (stage, mut kept) = (Stage::plain(), HashSet::new());
+    let (mut training, mut peer) = share(&server).await;
+    training.send_all(stage.step_requests(0, &mut kept)).await;
+    assert_eq!(peer.receive().await.kind(), wire::SliceKind::Addends);
+    training.send(Request::Checkpoint(wire::Checkpoint {})).await;
+    training.send_all(stage.step_requests(1, &mut kept)).await;
+    peer.send(addends(0)).await;
+    peer.send(total(0)).await;
+    assert_eq!(peer.receive().await.kind(), wire::SliceKind::Total);
+    assert_eq!(training.report().await.step, 0);
+    let Some(Reply::State(state)) = training.reply().await.unwrap() else { panic!("no state") };
+    assert_eq!(state.step, 1);
+    assert_eq!(peer.receive().await.kind(), wire::SliceKind::Addends);
+    // A batch that is wrong ends the session once the step before it has ended.
+    let message = ArrivingBatch { batch: stage.batch(5), arriving: Vec::new() };
+    training.send(Request::Batch((&message).into())).await;
+    peer.send(addends(1)).await;
+    peer.send(total(1)).await;
+    assert_eq!(training.report().await.step, 1);
+    let status = training.refusal().await;
+    assert!(status.message().contains("batch.step: found 5, expected 2"), "{status}");
+    assert_serves(&server).await;
+}
+
 #[tokio::test]
 async fn a_member_that_goes_away_is_named() {
     let server = server().await;
@@ -216,7 +246,7 @@ async fn who_is_not_expected_is_refused() {
     };
     let status = refusal(Message::Introduction(introduction(identity))).await;
     assert_eq!(status.code(), Code::Unavailable, "{status}");
-    assert_eq!(status.message(), "run `test`: nobody here expects to share layer 0 with who calls");
+    assert_eq!(status.message(), "run `test`: nobody here expects who calls for layer 0");
     let status = refusal(Message::Introduction(introduction(identity ^ 1))).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().starts_with("introduction.to: found "), "{status}");

@@ -151,6 +151,8 @@ impl Stage {
             attempt: self.attempt,
             live: false,
             pass_on: wire::PassOn::Nothing.into(),
+            feeders: None,
+            takers: None,
             group: Vec::new(),
             place: 0,
             silence_seconds: 30,

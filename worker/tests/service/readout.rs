@@ -123,6 +123,13 @@ fn labels(labels: &[u32]) -> Request {
     Request::Labels(wire::ReadoutLabels { labels: labels.to_vec() })
 }
 
+/// So many samples, from one of a part on.
+fn samples(part: u32, first: u64, rows: usize) -> Request {
+    let bytes = rows * frozen(0).spec().map.inputs() * size_of::<f32>();
+    let rows = Some(wire::Rows::alike(rows, vec![0; bytes]));
+    Request::Samples(wire::ReadoutSamples { part, first, rows })
+}
+
 fn learn() -> Request {
     Request::Learn(wire::ReadoutLearn {})
 }
@@ -168,7 +175,8 @@ async fn features_that_are_none_end_the_session_with_the_field_and_who_sent_them
         let status = shared.refusal().await;
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(
-            status.message().starts_with("worker 127.0.0.1:1, ") && status.message().contains(says),
+            status.message().starts_with("worker 127.0.0.1:1, which shares the readout: ")
+                && status.message().contains(says),
             "{status}"
         );
     }
@@ -209,6 +217,12 @@ async fn orders_that_make_no_sense_are_refused() {
         ("labels.labels: found 2, expected one of 2 classes", labels(&[2])),
         ("labels.labels: found 4, expected the 3 missing", labels(&[0; 4])),
         ("labels: found 0, expected 3", learn()),
+        ("request: found another `begin`, expected `labels`", Request::Begin(self::begin(identity))),
+        ("samples.rows: found nothing", Request::Samples(wire::ReadoutSamples::default())),
+        ("samples.part: found 7, expected one of 1", samples(7, 0, 1)),
+        ("samples.first: found 1 rows from 3, expected rows of 3", samples(0, 3, 1)),
+        ("samples.first: found 2 rows from 2, expected rows of 3", samples(0, 2, 2)),
+        ("samples.first: found 1 rows from 18446744073709551615", samples(0, u64::MAX, 1)),
     ] {
         let shared = share(&server).await;
         shared.request(request).await;

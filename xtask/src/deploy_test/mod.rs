@@ -5,6 +5,7 @@ mod watch;
 mod run;
 
 mod programs;
+mod wheel;
 mod compose;
 mod kubernetes;
 mod slurm;
@@ -30,6 +31,8 @@ pub struct Arguments {
 enum Part {
     /// The packed programs, on the smallest Debian 12 and 13.
     Programs,
+    /// The Python wheel that carries them, in an environment of its own.
+    Wheel,
     /// The image and a cluster of its containers, with faults.
     Compose,
     /// Workers under systemd on two machines.
@@ -83,6 +86,7 @@ impl Part {
     fn test(self, bench: &Bench) -> anyhow::Result<Outcome> {
         match self {
             Self::Programs => programs::test(bench),
+            Self::Wheel => wheel::test(bench),
             Self::Compose => compose::test(bench),
             Self::Systemd => systemd::test(bench),
             Self::Kubernetes => kubernetes::test(bench),

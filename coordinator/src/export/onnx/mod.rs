@@ -19,8 +19,8 @@ use prost::Message;
 use scff::frozen::FrozenLayer;
 use scff::layer::LayerMap;
 
-use super::new_file;
 use crate::model::Model;
+use crate::part_file::PartFile;
 use crate::version::Program;
 use graph::{Builder, Side, Value};
 use messages::{IR_VERSION, OPSET, OperatorSet, Property};
@@ -32,7 +32,7 @@ const FRAMES: Side = Side::Named("frames");
 
 /// Writes an ONNX file; what it is, in words.
 pub fn write(model: &Model, path: &Path) -> anyhow::Result<String> {
-    new_file::write(path, &file(model))?;
+    PartFile::write_whole(path, &file(model))?;
     let (path, features) = (path.display(), model.features());
     let classes = model.readout.as_ref().map(|readout| readout.weight().nrows());
     let classes = classes.map(|classes| format!(", probabilities of {classes} classes")).unwrap_or_default();

@@ -7,7 +7,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::elementwise::{ChannelSums, Channels, Slopes, add};
+use super::elementwise::{ChannelSums, Channels, Pairs, add};
 use super::numbers::{Numbers, assemble};
 use super::parts::{Part, parts};
 use crate::blas::product;
@@ -38,6 +38,18 @@ struct Gradient {
     sums: ChannelSums,
 }
 
+/// What dL/dU of a batch is made of.
+#[derive(Clone, Copy)]
+struct Slopes<'a> {
+    input: &'a PairedRows,
+    /// Of each block.
+    pairs: &'a [Pairs<'a>],
+    /// 2/C dL/dg of every pair and position.
+    coefficients: &'a [f32],
+    /// Of each row.
+    parts: &'a [Vec<Part>],
+}
+
 impl Direct {
     /// U of every row, of each block.
     pub(super) fn mapped<'a>(&'a self, blocks: &'a [Block]) -> impl Iterator<Item = Mapped<'a>> {
@@ -59,9 +71,9 @@ impl Direct {
         let partial: Vec<_> = partial.outer_iter_mut().collect();
         partial.into_par_iter().zip(blocks).zip(&self.mapped).for_each(|((partial, block), mapped)| {
             let partial = partial.into_slice().expect("contiguous");
-            let (channels, width) = (block.constants(), block.channels.len());
-            partial.par_chunks_exact_mut(positions).zip(input.pairs()).for_each(|(partial, pair)| {
-                channels.goodness(pair, input.bias_factor(), (mapped, 0..width), partial);
+            let (pairs, width) = (Pairs::new(input, block.constants()), block.channels.len());
+            partial.par_chunks_exact_mut(positions).enumerate().for_each(|(pair, partial)| {
+                pairs.goodness(pair, (mapped, 0..width), partial);
             });
         });
     }
@@ -132,10 +144,11 @@ impl Direct {
             self.gradients = groups.iter().map(|_| empty()).collect();
         }
         let parts = parts(input);
-        let slopes = Slopes { input, coefficients };
+        let pairs = pairs(input, blocks);
         let Self { mapped, gradients } = self;
         gradients.par_iter_mut().zip(groups).for_each(|(gradients, tiles)| {
-            of_tiles((conv, blocks, mapped), slopes, &parts, tiles.into_iter(), gradients);
+            let slopes = Slopes { input, pairs: &pairs, coefficients, parts: &parts };
+            of_tiles((conv, blocks, mapped), slopes, tiles.into_iter(), gradients);
         });
     }
 
@@ -148,13 +161,14 @@ impl Direct {
         nodes: &[Range<usize>],
     ) -> Array2<f32> {
         let (groups, parts) = (input.groups(), parts(input));
-        let slopes = Slopes { input, coefficients };
+        let pairs = pairs(input, blocks);
+        let slopes = Slopes { input, pairs: &pairs, coefficients, parts: &parts };
         let first = nodes.first().map_or(0, |node| node.start);
         let channels: usize = blocks.iter().map(|block| block.channels.len()).sum();
         let of_part = |part: usize| {
             let mut gradients: Vec<_> = blocks.iter().map(|_| Gradient::default()).collect();
             let tiles = tiles(conv, &groups[part - first]);
-            of_tiles((conv, blocks, &self.mapped), slopes, &parts, tiles, &mut gradients);
+            of_tiles((conv, blocks, &self.mapped), slopes, tiles, &mut gradients);
             let mut numbers =
                 Numbers { weight: buffer(channels * conv.fan_in()), sums: ChannelSums::default() };
             let mut rest = &mut numbers.weight[..];
@@ -170,6 +184,11 @@ impl Direct {
     }
 }
 
+/// The pairs of a batch in each block.
+fn pairs<'a>(input: &'a PairedRows, blocks: &[Block]) -> Vec<Pairs<'a>> {
+    blocks.iter().map(|block| Pairs::new(input, block.constants())).collect()
+}
+
 /// Rows of a group that are lowered and multiplied together.
 fn tiles(conv: &Conv, group: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let first = group.start;
@@ -180,18 +199,18 @@ fn tiles(conv: &Conv, group: &Range<usize>) -> impl Iterator<Item = Range<usize>
 fn of_tiles(
     (conv, blocks, mapped): (&Conv, &[Block], &[Vec<f32>]),
     slopes: Slopes<'_>,
-    parts: &[Vec<Part>],
     tiles: impl Iterator<Item = Range<usize>>,
     gradients: &mut [Gradient],
 ) {
     for (index, tile) in tiles.enumerate() {
         let patches = conv.patches_of(slopes.input.rows().slice_axis(Axis(0), tile.clone().into()));
         let patches = matrix(&patches, conv.fan_in());
-        gradients.par_iter_mut().zip(blocks).zip(mapped).for_each(|((gradient, block), mapped)| {
+        let of_blocks = gradients.par_iter_mut().zip(blocks).zip(slopes.pairs).zip(mapped);
+        of_blocks.for_each(|(((gradient, block), pairs), mapped)| {
             if index == 0 {
                 gradient.clear(block);
             }
-            gradient.of_mapped(block.constants(), (slopes, mapped), parts, tile.clone());
+            gradient.of_mapped(pairs, slopes, mapped, tile.clone());
             gradient.of_weight(patches, index == 0);
         });
     }
@@ -217,15 +236,15 @@ impl Gradient {
     /// dL/dU of the rows of a tile.
     fn of_mapped(
         &mut self,
-        channels: Channels<'_>,
-        (slopes, mapped): (Slopes<'_>, &[f32]),
-        parts: &[Vec<Part>],
+        pairs: &Pairs<'_>,
+        Slopes { parts, coefficients, .. }: Slopes<'_>,
+        mapped: &[f32],
         tile: Range<usize>,
     ) {
         let sample = mapped.len() / parts.len();
         self.mapped.resize(tile.len() * sample, 0.0);
         for (row, out) in tile.zip(self.mapped.chunks_exact_mut(sample)) {
-            channels.slopes_of_row(slopes, (mapped, row), &parts[row], out, &mut self.sums);
+            pairs.slopes_of_row(coefficients, (mapped, row), &parts[row], out, &mut self.sums);
         }
     }
 

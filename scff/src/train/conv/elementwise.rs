@@ -24,20 +24,20 @@ pub(super) struct Channels<'a> {
     pub(super) weight_sums: &'a [f32],
 }
 
-/// What the pairs of a row need that is not the row's own; positions as those of its U.
+/// The pairs of a batch in some channels of a layer.
+pub(super) struct Pairs<'a> {
+    input: &'a PairedRows,
+    channels: usize,
+    /// Of each pair, what z is besides its U, over its scale: (pairs, channels).
+    shifts: Vec<f32>,
+}
+
+/// What the pairs of a row need of a batch; positions as those of the row's U.
 pub(super) struct Others<'a, 'f> {
-    pub(super) input: &'a PairedRows,
     /// U of another row, (positions, channels).
     pub(super) mapped: &'f dyn Fn(usize) -> &'a [f32],
     /// 2/C dL/dg of a pair, (positions).
     pub(super) coefficients: &'f dyn Fn(usize) -> &'a [f32],
-}
-
-/// The pairs of a batch, and 2/C dL/dg of every one and position.
-#[derive(Clone, Copy)]
-pub(super) struct Slopes<'a> {
-    pub(super) input: &'a PairedRows,
-    pub(super) coefficients: &'a [f32],
 }
 
 impl ChannelSums {
@@ -51,41 +51,54 @@ impl ChannelSums {
     }
 }
 
-impl<'a> Channels<'a> {
-    /// What z of a pair is besides its U, over its scale: (bias factor * b - offset * w) / scale.
-    pub(super) fn shift(&self, pair: &Pair, bias_factor: f32) -> Vec<f32> {
-        let of_channel = |(bias, sum): (&f32, &f32)| (bias_factor * bias - pair.offset * sum) / pair.scale;
-        self.bias.iter().zip(self.weight_sums).map(of_channel).collect()
+impl<'a> Pairs<'a> {
+    pub(super) fn new(input: &'a PairedRows, Channels { bias, weight_sums }: Channels<'_>) -> Self {
+        let channels = bias.len();
+        let mut shifts = vec![0.0; input.pairs().len() * channels];
+        for (pair, shifts) in input.pairs().iter().zip(shifts.chunks_exact_mut(channels)) {
+            shift(pair, (input.bias_factor(), bias), weight_sums, shifts);
+        }
+        Self { input, channels, shifts }
+    }
+
+    fn shift(&self, pair: usize) -> &[f32] {
+        &self.shifts[pair * self.channels..][..self.channels]
     }
 
     /// Writes the sums over the channels `range` of relu(z)^2 of one pair, (positions), of U of every row, (rows, positions,
     /// channels).
-    pub(super) fn goodness(
-        &self,
-        pair: &Pair,
-        bias_factor: f32,
-        (mapped, range): (&[f32], Range<usize>),
-        out: &mut [f32],
-    ) {
-        let width = self.bias.len();
-        let shift = self.shift(pair, bias_factor);
-        let row = |row: usize| &mapped[row * out.len() * width..][..out.len() * width][range.start..];
-        let second = pair.second.map(row);
-        goodness_of_pair((pair.scale, width), &shift[range.clone()], row(pair.first), second, out);
+    pub(super) fn goodness(&self, pair: usize, (mapped, range): (&[f32], Range<usize>), out: &mut [f32]) {
+        let sample = out.len() * self.channels;
+        let row = |row: usize| &mapped[row * sample..][..sample];
+        let Pair { first, second, .. } = self.input.pairs()[pair];
+        self.goodness_of(pair, (row(first), second.map(row)), range, out);
     }
 
-    /// dL/dU of a row, (positions, channels), and what its pairs add to `sums`, of U of every row.
+    /// The same of U of the pair's rows, (positions, channels).
+    pub(super) fn goodness_of(
+        &self,
+        pair: usize,
+        (first, second): (&[f32], Option<&[f32]>),
+        range: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let shape = (self.input.pairs()[pair].scale, self.channels);
+        let second = second.map(|second| &second[range.start..]);
+        goodness_of_pair(shape, &self.shift(pair)[range.clone()], &first[range.start..], second, out);
+    }
+
+    /// dL/dU of a row, (positions, channels), and what its pairs add to `sums`; of U of every row, and of 2/C dL/dg of every pair and
+    /// position.
     pub(super) fn slopes_of_row(
         &self,
-        Slopes { input, coefficients }: Slopes<'a>,
-        (mapped, row): (&'a [f32], usize),
+        coefficients: &[f32],
+        (mapped, row): (&[f32], usize),
         parts: &[Part],
         out: &mut [f32],
         sums: &mut ChannelSums,
     ) {
-        let (sample, positions) = (out.len(), out.len() / self.bias.len());
+        let (sample, positions) = (out.len(), out.len() / self.channels);
         let others = Others {
-            input,
             mapped: &|row| &mapped[row * sample..][..sample],
             coefficients: &|pair| &coefficients[pair * positions..][..positions],
         };
@@ -95,32 +108,29 @@ impl<'a> Channels<'a> {
     /// dL/dU of a row, (positions, channels), of its U, and what its pairs add to `sums`.
     pub(super) fn slopes(
         &self,
-        own: &'a [f32],
+        own: &[f32],
         parts: &[Part],
-        others: &Others<'a, '_>,
+        Others { mapped, coefficients }: &Others<'_, '_>,
         out: &mut [f32],
         sums: &mut ChannelSums,
     ) {
-        let Others { input, mapped, coefficients } = others;
-        let mut terms: Vec<_> = parts
+        let terms: Vec<_> = parts
             .iter()
             .map(|part| {
-                let pair = &input.pairs()[part.pair];
-                PairTerm {
-                    scale: pair.scale,
-                    shift: self.shift(pair, input.bias_factor()),
-                    other: part.other.map(mapped),
-                    coefficients: coefficients(part.pair),
-                    reach: part.halves * pair.scale,
-                    total: part.first.then(|| vec![0.0; self.bias.len()]),
-                }
+                let scale = self.input.pairs()[part.pair].scale;
+                let reach = part.halves * scale;
+                // Of whoever adds up the pair's part of the bias gradient, the total is that of coefficient * relu(z).
+                let (inner, outer) = if part.first { (1.0, reach) } else { (reach, 1.0) };
+                let (shift, other) = (self.shift(part.pair), part.other.map(mapped));
+                Term { scale, shift, other, coefficients: coefficients(part.pair), inner, outer }
             })
             .collect();
-        add_terms(&mut terms, self.bias.len(), own, out);
-        for (part, term) in parts.iter().zip(&terms) {
-            let factors = [input.bias_factor(), -input.pairs()[part.pair].offset];
-            let totals = term.total.iter().flatten();
-            for ((total, bias), sum) in totals.zip(&mut sums.bias).zip(&mut sums.weight_sums) {
+        let mut totals = vec![0.0; parts.len() * self.channels];
+        add_terms(&terms, self.channels, own, out, &mut totals);
+        let totals = parts.iter().zip(totals.chunks_exact(self.channels));
+        for (part, totals) in totals.filter(|(part, _)| part.first) {
+            let factors = [self.input.bias_factor(), -self.input.pairs()[part.pair].offset];
+            for ((total, bias), sum) in totals.iter().zip(&mut sums.bias).zip(&mut sums.weight_sums) {
                 *bias += factors[0] * total;
                 *sum += factors[1] * total;
             }
@@ -128,25 +138,32 @@ impl<'a> Channels<'a> {
     }
 }
 
-/// A pair's part of dL/dU of one of its rows.
-struct PairTerm<'a> {
+/// A pair's part of dL/dU of one of its rows: outer * inner * coefficient * relu(z), where outer * inner is how z depends on the row's
+/// U.
+struct Term<'a> {
     scale: f32,
     /// Over the scale.
-    shift: Vec<f32>,
-    /// U of the pair's other row, (positions, channels).
+    shift: &'a [f32],
+    /// U of the pair's other row, (positions, channels), unless the row is a whole pair.
     other: Option<&'a [f32]>,
     /// 2/C dL/dg, (positions).
     coefficients: &'a [f32],
-    /// How z depends on the row's U.
-    reach: f32,
-    /// The sum over positions of coefficient * relu(z), if it is wanted.
-    total: Option<Vec<f32>>,
+    inner: f32,
+    outer: f32,
+}
+
+/// What z of a pair is besides its U, over its scale: (bias factor * b - offset * w) / scale.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
+fn shift(pair: &Pair, (factor, bias): (f32, &[f32]), weight_sums: &[f32], out: &mut [f32]) {
+    for ((out, bias), sum) in out.iter_mut().zip(bias).zip(weight_sums) {
+        *out = (factor * bias - pair.offset * sum) / pair.scale;
+    }
 }
 
 /// Writes the sums over channels of relu(z)^2 of one pair, (positions). `first`, `second`: U of its rows, whose positions lie
 /// `stride` numbers apart.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
-pub(super) fn goodness_of_pair(
+fn goodness_of_pair(
     (scale, stride): (f32, usize),
     shift: &[f32],
     first: &[f32],
@@ -203,48 +220,108 @@ fn total(lanes: [f32; LANES]) -> f32 {
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
-/// Writes to `out` the sum over terms of reach * coefficient * relu(z), (positions, channels), and adds up their totals: in one
-/// pass, position by position.
+/// Terms that are added up in one pass.
+const TERMS: usize = 3;
+/// Vectors of channels that are computed from the first position to the last: their totals stay in registers.
+const VECTORS: usize = 2;
+
+/// Writes to `out` the sum over terms of reach * coefficient * relu(z), (positions, channels), and adds what comes before the last factor
+/// up to `totals`, (terms, channels).
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq", "x86_64+avx2+fma"))]
-fn add_terms(terms: &mut [PairTerm<'_>], channels: usize, own: &[f32], out: &mut [f32]) {
-    let positions = out.chunks_exact_mut(channels).zip(own.chunks_exact(channels));
-    for (position, (out, u)) in positions.enumerate() {
-        out.fill(0.0);
-        for term in &mut *terms {
-            let factors = (term.coefficients[position] * term.scale, term.reach);
-            let with_shift = u.iter().zip(&term.shift);
-            if let Some(other) = term.other {
-                let v = &other[position * channels..][..channels];
-                let z = with_shift.zip(v).map(|((u, shift), v)| u + v + shift);
-                add_term(z, factors, out, &mut term.total);
-            } else {
-                let z = with_shift.map(|(u, shift)| u + shift);
-                add_term(z, factors, out, &mut term.total);
-            }
+fn add_terms(terms: &[Term<'_>], channels: usize, own: &[f32], out: &mut [f32], totals: &mut [f32]) {
+    let all = terms.chunks(TERMS).zip(totals.chunks_mut(TERMS * channels)).enumerate();
+    for (index, (terms, totals)) in all {
+        let begun = index > 0;
+        match terms {
+            [a, b, c] => add_all::<3, false>([a, b, c], channels, own, (out, begun), totals),
+            [a, b] => add_all::<2, false>([a, b], channels, own, (out, begun), totals),
+            [a] if a.other.is_some() => add_all::<1, false>([a], channels, own, (out, begun), totals),
+            [a] => add_all::<1, true>([a], channels, own, (out, begun), totals),
+            _ => unreachable!("at most {TERMS}"),
         }
     }
 }
 
-/// out += reach * factor * relu(z), total += factor * relu(z); z and factor over, and times, the scale.
+/// The same of so many terms, which are added to what stands in `out` if that has begun.
 #[inline(always)]
-fn add_term(
-    z: impl Iterator<Item = f32>,
-    (factor, reach): (f32, f32),
-    out: &mut [f32],
-    total: &mut Option<Vec<f32>>,
+fn add_all<const TERMS: usize, const WHOLE: bool>(
+    terms: [&Term<'_>; TERMS],
+    channels: usize,
+    own: &[f32],
+    (out, begun): (&mut [f32], bool),
+    totals: &mut [f32],
 ) {
-    if let Some(total) = total {
-        for ((out, total), z) in out.iter_mut().zip(total).zip(z) {
-            let slope = factor * z.max(0.0);
-            *out += reach * slope;
-            *total += slope;
+    let mut start = 0;
+    while channels - start >= VECTORS * LANES {
+        add_channels::<TERMS, WHOLE, VECTORS, LANES>(terms, (start, channels), own, (out, begun), totals);
+        start += VECTORS * LANES;
+    }
+    while channels - start >= LANES {
+        add_channels::<TERMS, WHOLE, 1, LANES>(terms, (start, channels), own, (out, begun), totals);
+        start += LANES;
+    }
+    for start in start..channels {
+        add_channels::<TERMS, WHOLE, 1, 1>(terms, (start, channels), own, (out, begun), totals);
+    }
+}
+
+/// The same of a few vectors of channels, from `start` on.
+#[inline(always)]
+fn add_channels<const TERMS: usize, const WHOLE: bool, const VECTORS: usize, const LANES: usize>(
+    terms: [&Term<'_>; TERMS],
+    (start, channels): (usize, usize),
+    own: &[f32],
+    (out, begun): (&mut [f32], bool),
+    totals: &mut [f32],
+) {
+    let shifts: [[[f32; LANES]; VECTORS]; TERMS] = terms.map(|term| *vectors(&term.shift[start..]));
+    let outer = terms.map(|term| term.outer);
+    let mut sums = [[[0.0_f32; LANES]; VECTORS]; TERMS];
+    let positions = out[start..].chunks_mut(channels).zip(own[start..].chunks(channels));
+    for (position, (out, u)) in positions.enumerate() {
+        let mut factors = [0.0; TERMS];
+        for (factor, term) in factors.iter_mut().zip(terms) {
+            *factor = term.inner * (term.coefficients[position] * term.scale);
         }
-    } else {
-        let both = reach * factor;
-        for (out, z) in out.iter_mut().zip(z) {
-            *out += both * z.max(0.0);
+        let (out, u) = (vectors_mut::<VECTORS, LANES>(out), vectors::<VECTORS, LANES>(u));
+        let before = if begun { *out } else { [[0.0; LANES]; VECTORS] };
+        let mut others = [u; TERMS];
+        for (v, term) in others.iter_mut().zip(terms) {
+            if let Some(other) = term.other.filter(|_| !WHOLE) {
+                *v = vectors(&other[position * channels + start..]);
+            }
+        }
+        for vector in 0..VECTORS {
+            for lane in 0..LANES {
+                let mut sum = before[vector][lane];
+                for term in 0..TERMS {
+                    let (u, v) = (u[vector][lane], others[term][vector][lane]);
+                    let z = if WHOLE { u } else { u + v } + shifts[term][vector][lane];
+                    let slope = factors[term] * z.max(0.0);
+                    sum += outer[term] * slope;
+                    sums[term][vector][lane] += slope;
+                }
+                out[vector][lane] = sum;
+            }
         }
     }
+    for (total, sums) in totals.chunks_exact_mut(channels).zip(sums) {
+        *vectors_mut(&mut total[start..]) = sums;
+    }
+}
+
+/// The first vectors of some numbers.
+#[inline(always)]
+fn vectors<const VECTORS: usize, const LANES: usize>(numbers: &[f32]) -> &[[f32; LANES]; VECTORS] {
+    numbers.as_chunks().0.first_chunk().expect("so many channels")
+}
+
+/// The same, to be written.
+#[inline(always)]
+fn vectors_mut<const VECTORS: usize, const LANES: usize>(
+    numbers: &mut [f32],
+) -> &mut [[f32; LANES]; VECTORS] {
+    numbers.as_chunks_mut().0.first_chunk_mut().expect("so many channels")
 }
 
 /// to += from

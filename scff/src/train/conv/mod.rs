@@ -25,13 +25,26 @@ pub(super) use self::walk::rows_of_a_call;
 use self::walk::{Batch, Found};
 use self::winograd::Winograd;
 use super::block::{Block, Mapped};
+use super::input::Paired;
 use super::partial::{Partial, Round};
 use super::sharing::Sharing;
 use crate::goodness::{LossParameters, Objective};
-use crate::layer::{Algorithm, ChannelRange, Conv, LayerSpec, LayerState};
+use crate::layer::{Algorithm, ChannelRange, Conv, LayerMap, LayerSpec, LayerState};
 use crate::matrix::matrix;
 use crate::optimizer::Update;
 use crate::pair::PairedRows;
+use crate::winograd::Spectra;
+
+/// What a convolution's map takes in place of the rows themselves, whatever its weights are: in Winograd's form these are
+/// transformed.
+pub(super) fn transformed(map: &LayerMap, input: Paired<'_>) -> Option<Spectra> {
+    match (map, input) {
+        (LayerMap::Conv(conv), Paired::Rows(input)) if conv.algorithm == Algorithm::Winograd => {
+            Some(winograd::transformed(conv, input.rows()))
+        }
+        _ => None,
+    }
+}
 
 /// The channel blocks of a convolution.
 pub(super) struct ConvLayer {
@@ -69,11 +82,19 @@ impl ConvLayer {
         }
     }
 
-    /// Writes the partial goodness of every pair: (blocks, pairs * positions).
-    pub(super) fn forward(&mut self, input: &PairedRows, partial: &mut Array2<f32>) {
+    /// Writes the partial goodness of every pair: (blocks, pairs * positions). `transformed`: see [`transformed`].
+    pub(super) fn forward(
+        &mut self,
+        input: &PairedRows,
+        transformed: Option<Spectra>,
+        partial: &mut Array2<f32>,
+    ) {
         match &mut self.form {
             Form::Direct(direct) => direct.forward(&self.conv, &self.blocks, input, partial),
-            Form::Winograd(winograd) => winograd.forward(&self.conv, &self.blocks, input, partial),
+            Form::Winograd(winograd) => {
+                let inputs = transformed.expect("rows are transformed first");
+                winograd.forward(&self.conv, &self.blocks, (input, inputs), partial);
+            }
         }
     }
 
@@ -91,11 +112,11 @@ impl ConvLayer {
     /// channels that are here, weights, (channels, fan-in), then biases and w. The pairs of `input` are those of the nodes'
     /// parts, a group for each.
     pub(super) fn gradients(
-        &self,
+        &mut self,
         (input, coefficients): (&PairedRows, &[f32]),
         nodes: &[Range<usize>],
     ) -> Array2<f32> {
-        match &self.form {
+        match &mut self.form {
             Form::Direct(direct) => direct.gradients(&self.conv, &self.blocks, (input, coefficients), nodes),
             Form::Winograd(winograd) => winograd.gradients(&self.blocks, (input, coefficients), nodes),
         }

@@ -14,7 +14,7 @@ use ndarray::Array2;
 use ndarray::linalg::general_mat_mul;
 use rayon::prelude::*;
 
-use super::elementwise::{ChannelSums, Channels, Others, add, goodness_of_pair};
+use super::elementwise::{ChannelSums, Channels, Others, Pairs, add};
 use super::parts::{Part, parts};
 use crate::frozen::transmit;
 use crate::goodness::{Loss, Objective};
@@ -115,8 +115,7 @@ struct Plan<'a> {
     channels: Channels<'a>,
     /// b, as often as it is added.
     bias: Vec<f32>,
-    /// Of each pair, what z is besides U, over its scale.
-    shifts: Vec<Vec<f32>>,
+    pairs: Pairs<'a>,
     /// (fan-in, channels)
     weight: Array2<f32>,
     /// The positions of each call.
@@ -133,7 +132,7 @@ impl<'a> Plan<'a> {
             positive: input.order().positive().collect(),
             channels,
             bias: channels.bias.iter().map(|bias| input.bias_factor() * bias).collect(),
-            shifts: input.pairs().iter().map(|pair| channels.shift(pair, input.bias_factor())).collect(),
+            pairs: Pairs::new(input, channels),
             weight: block.parameters.weight.t().as_standard_layout().into_owned(),
             calls: evenly(conv.output().positions(), rows_of_a_call(conv)).collect(),
         }
@@ -215,7 +214,7 @@ impl<'a> Walk<'a> {
 
     /// Maps a sample, and goes through its pairs with those at hand.
     fn map(&mut self, row: usize) {
-        let Plan { batch: Batch { conv, input, .. }, weight, calls, parts, .. } = self.plan;
+        let Plan { batch: Batch { conv, input, .. }, pairs, weight, calls, parts, .. } = self.plan;
         let own = |row: usize| self.own.contains(&row);
         let wanted = |part: &&Part| own(row) || part.other.is_some_and(own);
         let known =
@@ -235,13 +234,11 @@ impl<'a> Walk<'a> {
             let patches = matrix(patches, fan_in);
             general_mat_mul(1.0, &patches, weight, 0.0, &mut matrix_mut(out, conv.channels));
             for (part, squares) in parts.iter().zip(&mut squares) {
-                let shape = (input.pairs()[part.pair].scale, conv.channels);
                 let other = part.other.map(|other| match &self.at_hand[other] {
                     Some(sample) => &sample.mapped[numbers.clone()],
                     None => &*out,
                 });
-                let shift = &self.plan.shifts[part.pair];
-                goodness_of_pair(shape, shift, out, other, &mut squares[call.clone()]);
+                pairs.goodness_of(part.pair, (out, other), 0..conv.channels, &mut squares[call.clone()]);
             }
         }
         self.at_hand[row] = Some(Sample { patches, mapped });
@@ -275,21 +272,18 @@ impl<'a> Walk<'a> {
     /// Adds the weight gradient of a sample all of whose pairs are known, or begins anew. What was mapped last is taken first,
     /// for it is in cache.
     fn differentiate(&self, row: usize, anew: bool, weight: &mut [f32], sums: &mut ChannelSums) {
-        let Plan { batch: Batch { conv, input, .. }, channels, calls, parts, .. } = self.plan;
+        let Plan { batch: Batch { conv, .. }, pairs, calls, parts, .. } = self.plan;
         let sample = |row: usize| self.at_hand[row].as_ref().expect("all that pairs need is at hand");
         let mut weight = matrix_mut(weight, conv.channels);
         let mut anew = anew;
         for call in calls.iter().rev() {
             let numbers = call.start * conv.channels..call.end * conv.channels;
             let mapped = |row: usize| &sample(row).mapped[numbers.clone()];
-            let others = Others {
-                input,
-                mapped: &mapped,
-                coefficients: &|pair| &self.coefficients[pair][call.clone()],
-            };
+            let others =
+                Others { mapped: &mapped, coefficients: &|pair| &self.coefficients[pair][call.clone()] };
             let mut out = buffer(numbers.len());
             let mut of_call = ChannelSums::zeros(conv.channels);
-            channels.slopes(mapped(row), &parts[row], &others, &mut out, &mut of_call);
+            pairs.slopes(mapped(row), &parts[row], &others, &mut out, &mut of_call);
             add(&mut sums.bias, &of_call.bias);
             add(&mut sums.weight_sums, &of_call.weight_sums);
             let patches = &sample(row).patches[call.start * conv.fan_in()..call.end * conv.fan_in()];

@@ -8,10 +8,10 @@
 use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
-use super::elementwise::{ChannelSums, Channels, Slopes};
+use super::elementwise::{ChannelSums, Channels, Pairs};
 use super::numbers::{Numbers, assemble};
 use super::parts::{Part, parts};
 use crate::batch::{Epoch, Step};
@@ -19,7 +19,7 @@ use crate::blas::product;
 use crate::layer::{ChannelRange, Conv};
 use crate::optimizer::Update;
 use crate::pair::PairedRows;
-use crate::scratch::buffer;
+use crate::scratch::{Buffer, buffer};
 use crate::seed::{NO_LAYER, Purpose, Seed, symmetric};
 use crate::sum_tree::sum;
 use crate::train::block::{Block, Mapped};
@@ -31,7 +31,7 @@ const STRETCH: usize = 4;
 /// What is kept from one half of a step to the other.
 pub(super) struct Winograd {
     tiling: Tiling,
-    /// Of every tile of every row: (rows * tiles, frequencies, input channels).
+    /// Of every tile of every row: (rows * tiles, frequencies, input channels); until the gradient is there.
     inputs: Option<Spectra>,
     sets: Vec<Set>,
     /// The rows that are multiplied together, for which the blocks were made sets.
@@ -43,7 +43,7 @@ struct Set {
     blocks: Range<usize>,
     channels: ChannelRange,
     /// U of every row: (rows, positions, channels).
-    mapped: Vec<f32>,
+    mapped: Buffer,
 }
 
 impl Winograd {
@@ -61,7 +61,7 @@ impl Winograd {
         &mut self,
         conv: &Conv,
         blocks: &[Block],
-        input: &PairedRows,
+        (input, transformed): (&PairedRows, Spectra),
         partial: &mut Array2<f32>,
     ) {
         let chunks: Vec<_> = input.groups().iter().flat_map(|group| chunks(&self.tiling, group)).collect();
@@ -71,21 +71,19 @@ impl Winograd {
         }
         let positions = conv.output().positions();
         let Self { tiling, inputs, sets, chunks } = self;
-        let inputs = inputs.insert(tiling.inputs(input.rows(), conv.input.channels, tiling.count()));
+        let inputs = inputs.insert(transformed);
         let mut partials = partial.outer_iter_mut();
         let partials: Vec<Vec<_>> =
             sets.iter().map(|set| partials.by_ref().take(set.blocks.len()).collect()).collect();
         sets.par_iter_mut().zip(partials).for_each(|(set, partials)| {
             let blocks = &blocks[set.blocks.clone()];
             set.map((tiling, chunks), inputs, blocks, positions);
-            let constants = Constants::of(blocks);
-            let channels = constants.channels();
+            let pairs = Pairs::new(input, Constants::of(blocks).channels());
             for (block, partial) in blocks.iter().zip(partials) {
                 let partial = partial.into_slice().expect("contiguous");
                 let within = block.channels.within(set.channels);
-                partial.par_chunks_exact_mut(positions).zip(input.pairs()).for_each(|(partial, pair)| {
-                    let mapped = (set.mapped.as_slice(), within.clone());
-                    channels.goodness(pair, input.bias_factor(), mapped, partial);
+                partial.par_chunks_exact_mut(positions).enumerate().for_each(|(pair, partial)| {
+                    pairs.goodness(pair, (&set.mapped, within.clone()), partial);
                 });
             }
         });
@@ -99,14 +97,15 @@ impl Winograd {
         update: &Update,
     ) {
         let parts = parts(input);
-        let slopes = Slopes { input, coefficients };
         let Self { tiling, inputs, sets, chunks } = self;
-        let inputs = inputs.as_ref().expect("forward comes first");
+        let inputs = inputs.take().expect("forward comes first");
         let mut rest = blocks;
         let of_sets: Vec<&mut [Block]> =
             sets.iter().map(|set| rest.split_off_mut(..set.blocks.len()).expect("so many blocks")).collect();
         sets.par_iter().zip(of_sets).for_each(|(set, blocks)| {
-            let (gradient, sums) = set.differentiate((tiling, chunks), inputs, blocks, slopes, &parts);
+            let pairs = Pairs::new(input, Constants::of(blocks).channels());
+            let (gradient, sums) =
+                set.differentiate((tiling, chunks), &inputs, (&pairs, coefficients), &parts);
             for block in blocks {
                 let Range { start, end } = block.channels.within(set.channels);
                 let fan_in = block.parameters.weight.ncols();
@@ -124,22 +123,23 @@ impl Winograd {
     /// See [`super::ConvLayer::gradients`]. Parts are taken one after the other, so that what lies between products and maps
     /// stays in cache.
     pub(super) fn gradients(
-        &self,
+        &mut self,
         blocks: &[Block],
         (input, coefficients): (&PairedRows, &[f32]),
         nodes: &[Range<usize>],
     ) -> Array2<f32> {
         let (groups, parts) = (input.groups(), parts(input));
-        let slopes = Slopes { input, coefficients };
         let Self { tiling, inputs, sets, .. } = self;
-        let inputs = inputs.as_ref().expect("forward comes first");
+        let inputs = inputs.take().expect("forward comes first");
         let first = (nodes.first().map_or(0, |node| node.start), blocks[0].channels.start);
         let of_set = |set: &Set| {
             let blocks = &blocks[set.blocks.clone()];
             let fan_in = blocks[0].parameters.weight.ncols();
+            let pairs = Pairs::new(input, Constants::of(blocks).channels());
             let of_part = |part: usize| {
                 let chunks: Vec<_> = chunks(tiling, &groups[part - first.0]).collect();
-                let (gradient, sums) = set.differentiate((tiling, &chunks), inputs, blocks, slopes, &parts);
+                let (gradient, sums) =
+                    set.differentiate((tiling, &chunks), &inputs, (&pairs, coefficients), &parts);
                 let mut weight = buffer(set.channels.len() * fan_in);
                 let rows = weight.par_chunks_exact_mut(fan_in);
                 rows.zip(gradient.items().par_chunks_exact(gradient.stride()))
@@ -152,6 +152,12 @@ impl Winograd {
         };
         assemble(nodes.len(), &sets.par_iter().map(of_set).collect::<Vec<_>>())
     }
+}
+
+/// What the tiles of every row read, transformed: all that products need of a batch.
+pub(super) fn transformed(conv: &Conv, rows: ArrayView2<'_, f32>) -> Spectra {
+    let tiling = Tiling::new(conv);
+    tiling.inputs(rows, conv.input.channels, tiling.count())
 }
 
 /// Rows of a group that are multiplied together.
@@ -183,7 +189,9 @@ impl Set {
         let width = self.channels.len();
         let sample = positions * width;
         let samples = inputs.count() / tiling.count();
-        self.mapped.resize(samples * sample, 0.0);
+        if self.mapped.len() != samples * sample {
+            self.mapped = buffer(samples * sample);
+        }
         for chunk in chunks {
             let tiles = chunk.start * tiling.count()..chunk.end * tiling.count();
             let mut products = Spectra::new(tiles.len(), width);
@@ -202,12 +210,9 @@ impl Set {
         &self,
         (tiling, chunks): (&Tiling, &[Range<usize>]),
         inputs: &Spectra,
-        blocks: &[Block],
-        slopes: Slopes<'_>,
+        (pairs, coefficients): (&Pairs<'_>, &[f32]),
         parts: &[Vec<Part>],
     ) -> (Spectra, ChannelSums) {
-        let constants = Constants::of(blocks);
-        let channels = constants.channels();
         let width = self.channels.len();
         let mut gradient = Spectra::new(width, inputs.channels());
         let mut sums = ChannelSums::zeros(width);
@@ -223,8 +228,8 @@ impl Set {
                     let mut map = buffer(self.mapped.len() / parts.len());
                     let first = chunk.start + stretch * STRETCH;
                     for (row, out) in (first..).zip(out.chunks_exact_mut(sample)) {
-                        let mapped = (self.mapped.as_slice(), row);
-                        channels.slopes_of_row(slopes, mapped, &parts[row], &mut map, &mut sums);
+                        let mapped = (&*self.mapped, row);
+                        pairs.slopes_of_row(coefficients, mapped, &parts[row], &mut map, &mut sums);
                         tiling.output_gradients(&map, width, out, stride);
                     }
                     sums
@@ -281,7 +286,7 @@ fn sets(conv: &Conv, blocks: &[Block], heights: &[usize]) -> Vec<Set> {
             start: blocks[of_set.start].channels.start,
             end: blocks[of_set.end - 1].channels.end,
         };
-        Set { blocks: of_set, channels, mapped: Vec::new() }
+        Set { blocks: of_set, channels, mapped: Buffer::default() }
     };
     counts.into_iter().chain(std::iter::repeat_n(1, others)).map(set).collect()
 }

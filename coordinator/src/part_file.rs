@@ -45,6 +45,21 @@ impl PartFile {
         Ok(Self { path: path.to_owned(), part, file, state: State::Growing })
     }
 
+    /// Writes a whole file where there is none.
+    pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut file = Self::create(path)?;
+        file.write_all(bytes)?;
+        file.keep()
+    }
+
+    /// One to which nothing can be written, for there is no room on the disk.
+    #[cfg(all(test, target_os = "linux"))]
+    pub fn on_a_full_disk(path: &Path) -> Self {
+        let mut file = Self::create(path).expect("a new file");
+        file.file = File::options().write(true).open("/dev/full").expect("it is there");
+        file
+    }
+
     /// The file is whole: it gets its name.
     pub fn keep(mut self) -> anyhow::Result<()> {
         ensure!(self.state == State::Growing, "{}: not all of it could be written", self.path.display());
@@ -107,28 +122,18 @@ impl Drop for PartFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::NpzFile;
 
     #[test]
     #[cfg(target_os = "linux")]
     fn on_a_full_disk_the_error_names_the_file_and_no_part_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.npz");
-        let full = || {
-            let mut file = PartFile::create(&path).unwrap();
-            file.file = File::options().write(true).open("/dev/full").unwrap();
-            file
-        };
-        let mut file = full();
+        let mut file = PartFile::on_a_full_disk(&path);
         let error = file.write_all(b"something").unwrap_err().to_string();
         assert!(error.contains("out.npz: No space left on device"), "{error}");
         file.write_all(b"what nobody wants any more").unwrap();
         let error = file.keep().unwrap_err().to_string();
         assert!(error.ends_with("out.npz: not all of it could be written"), "{error}");
-        let mut archive = NpzFile::begin(full());
-        let error = archive.begin_array("features").map(|_| ()).unwrap_err().to_string();
-        assert!(error.contains("out.npz: No space left on device"), "{error}");
-        drop(archive);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

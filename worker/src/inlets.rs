@@ -9,7 +9,6 @@ use std::time::Duration;
 use proto::refusal::{Reason, Refused};
 use proto::wire::feed_request::Request;
 use proto::{WireError, wire};
-use scff::batch::LayerIndex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -24,7 +23,6 @@ use crate::meters::Meters;
 use crate::node::Node;
 use crate::passing::{Feeders, Way};
 use crate::refusal::{Refusal, Relation};
-use crate::run::RunName;
 use crate::stage::StagePlan;
 
 /// The streams of those who pass on to a session. They end with this value.
@@ -222,13 +220,8 @@ pub async fn welcome(
     let Some(Request::Introduction(introduction)) = first.and_then(|message| message.request) else {
         return Err(WireError::new("request", "no `introduction`", expected).into());
     };
-    let wire::Introduction { run, layer, attempt, from, to } = introduction;
-    let (run, layer) = (RunName::parse(run)?, LayerIndex(layer));
-    if to != node.identity {
-        return Err(WireError::new("introduction.to", to, node.identity).into());
-    }
+    let meeting = Meeting::parse(introduction, node.identity)?;
     let (done, answered) = oneshot::channel();
-    let meeting = Meeting { run, layer, attempt, caller: from };
     let feed = Feed { parts: Box::pin(messages), done, call: Some(call) };
     let met = timeout(node.dialer.silence.duration(), node.feeds.visit(&meeting, feed));
     let fed = async {

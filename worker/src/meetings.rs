@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use proto::wire;
+use proto::{WireError, wire};
 use scff::batch::LayerIndex;
 use tokio::sync::{Notify, oneshot};
 use tonic::Streaming;
@@ -24,6 +24,18 @@ pub struct Meeting {
     pub attempt: u64,
     /// Who calls, by the number that it describes itself with.
     pub caller: u64,
+}
+
+impl Meeting {
+    /// What a caller introduces itself for, which must mean this worker, whose number is `identity`.
+    pub fn parse(introduction: wire::Introduction, identity: u64) -> Result<Self, WireError> {
+        let wire::Introduction { run, layer, attempt, from: caller, to } = introduction;
+        let run = RunName::parse(run)?;
+        if to != identity {
+            return Err(WireError::new("introduction.to", to, identity));
+        }
+        Ok(Self { run, layer: LayerIndex(layer), attempt, caller })
+    }
 }
 
 /// What a caller brings: its messages, and where it waits for ours.

@@ -30,7 +30,6 @@ use proto::limits::SLICE_BYTES;
 use proto::refusal::{Reason, Refused};
 use proto::wire::exchange_message::Message;
 use proto::{WireError, wire};
-use scff::batch::LayerIndex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -49,7 +48,6 @@ use crate::meters::Meters;
 use crate::node::Node;
 use crate::party::{Party, Shared};
 use crate::refusal::{Refusal, Relation};
-use crate::run::RunName;
 
 /// How long hearsay waits for a better reason.
 pub const MOMENT: Duration = Duration::from_millis(300);
@@ -333,13 +331,8 @@ pub async fn welcome(
     let Some(Message::Introduction(introduction)) = first.and_then(|message| message.message) else {
         return Err(WireError::new("message", "no `introduction`", expected).into());
     };
-    let wire::Introduction { run, layer, attempt, from, to } = introduction;
-    let (run, layer) = (RunName::parse(run)?, LayerIndex(layer));
-    if to != node.identity {
-        return Err(WireError::new("introduction.to", to, node.identity).into());
-    }
+    let meeting = Meeting::parse(introduction, node.identity)?;
     let (answer, letters) = oneshot::channel();
-    let meeting = Meeting { run, layer, attempt, caller: from };
     let visit = Visit { slices: messages, answer, call };
     let met = async {
         node.meetings.visit(&meeting, visit).await;

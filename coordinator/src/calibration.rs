@@ -46,7 +46,7 @@ pub fn calibrate(plan: &Plan, threads: usize) -> Rates {
         };
         LayerRates { bytes: passes(plan, stage, rates, threads, STEPS / count), ..rates }
     };
-    Rates { threads, layers: plan.stages.iter().map(layer).collect() }
+    Rates { threads, speed: 1.0, layers: plan.stages.iter().map(layer).collect() }
 }
 
 /// Floating-point operations a second of products in a layer's shapes.

@@ -24,6 +24,12 @@ pub const STEPS_AHEAD: u64 = 4;
 // A row of the longest activation fits a message.
 const _: () = assert!(size_of::<f32>() * scff::layer::ELEMENTS + HEAD_BYTES <= MESSAGE_BYTES);
 
+/// Into how many slices those who add up a round of so many numbers cut it: one for each of them, but of at least 128 numbers. What
+/// fewer numbers cost on their way is less than what a message costs.
+pub fn slices(numbers: usize, members: usize) -> usize {
+    (numbers / 128).clamp(1, members)
+}
+
 /// How many rows of `row_bytes` bytes a message carries: about [`PAYLOAD_BYTES`], and at least one.
 pub fn rows_per_message(row_bytes: usize) -> usize {
     (PAYLOAD_BYTES / row_bytes.max(1)).max(1)

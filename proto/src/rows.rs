@@ -7,6 +7,9 @@ use half::slice::HalfFloatSliceExt;
 
 use crate::{WireError, wire};
 
+/// Numbers that are converted together: so many stay in the nearest cache.
+const TOGETHER: usize = 512;
+
 /// The precision in which activations travel, are kept and are read out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
@@ -28,12 +31,25 @@ impl Precision {
     /// Appends `values` to `payload`, unless one of them would not be finite there.
     pub fn encode(self, values: &[f32], payload: &mut Vec<u8>) -> Result<(), Unfit> {
         self.check(values)?;
+        let start = payload.len();
+        payload.resize(start + values.len() * self.bytes(), 0);
+        let payload = &mut payload[start..];
         match self {
-            Self::F32 => payload.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::F32 => {
+                for (bytes, value) in payload.as_chunks_mut().0.iter_mut().zip(values) {
+                    *bytes = value.to_le_bytes();
+                }
+            }
             Self::F16 => {
-                let mut halves = vec![f16::ZERO; values.len()];
-                halves.convert_from_f32_slice(values);
-                payload.extend(halves.iter().flat_map(|value| value.to_le_bytes()));
+                let mut halves = [f16::ZERO; TOGETHER];
+                let chunks = payload.chunks_mut(TOGETHER * self.bytes());
+                for (payload, values) in chunks.zip(values.chunks(TOGETHER)) {
+                    let halves = &mut halves[..values.len()];
+                    halves.convert_from_f32_slice(values);
+                    for (bytes, half) in payload.as_chunks_mut().0.iter_mut().zip(&*halves) {
+                        *bytes = half.to_le_bytes();
+                    }
+                }
             }
         }
         Ok(())
@@ -67,7 +83,17 @@ impl Precision {
                     *out = f32::from_le_bytes(*bytes);
                 }
             }
-            Self::F16 => decode_f16(payload).convert_to_f32_slice(out),
+            Self::F16 => {
+                let mut halves = [f16::ZERO; TOGETHER];
+                let chunks = payload.chunks(TOGETHER * self.bytes());
+                for (out, bytes) in out.chunks_mut(TOGETHER).zip(chunks) {
+                    let halves = &mut halves[..out.len()];
+                    for (half, bytes) in halves.iter_mut().zip(bytes.as_chunks().0) {
+                        *half = f16::from_le_bytes(*bytes);
+                    }
+                    halves.convert_to_f32_slice(out);
+                }
+            }
         }
     }
 }
@@ -131,6 +157,18 @@ mod tests {
             let mut back = [0.0; 5];
             precision.decode(&payload, &mut back);
             assert_eq!(back.map(f32::to_bits), expected.map(f32::to_bits));
+        }
+    }
+
+    #[test]
+    fn long_rows_are_converted_to_the_end_and_appended() {
+        let values: Vec<f32> = (0..2 * TOGETHER + 7).map(|index| 0.25 * index as f32 - 100.0).collect();
+        for precision in [Precision::F32, Precision::F16] {
+            let mut payload = vec![7; 3];
+            precision.encode(&values, &mut payload).unwrap();
+            let mut back = vec![0.0; values.len()];
+            precision.decode(&payload[3..], &mut back);
+            assert_eq!((&payload[..3], back), (&[7; 3][..], values.clone()));
         }
     }
 

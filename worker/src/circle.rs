@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use proto::limits::slices;
 use scff::sum_tree::nodes;
 
 /// Those who take part in a round, in the order of their parts.
@@ -63,9 +64,15 @@ impl Circle {
             .map(|(_, member)| member.place)
     }
 
-    /// The slice of `count` numbers that a member adds up.
+    /// How many of them add up a round of `count` numbers: these are the first ones.
+    pub fn adders(&self, count: usize) -> usize {
+        slices(count, self.members.len())
+    }
+
+    /// The slice of `count` numbers that a member adds up; empty where it is not among [`Self::adders`].
     pub fn slice(&self, member: usize, count: usize) -> Range<usize> {
-        let bound = |member: usize| count * member / self.members.len();
+        let adders = self.adders(count);
+        let bound = |member: usize| count * member.min(adders) / adders;
         bound(member)..bound(member + 1)
     }
 
@@ -87,14 +94,14 @@ impl Circle {
         }
         let nodes = |member: &Member| member.nodes.len() as u64;
         let all: u64 = self.members.iter().map(nodes).sum();
-        let slice = count.div_ceil(self.members.len() as u64);
+        let adders = self.adders(usize::try_from(count).unwrap_or(usize::MAX));
+        let slice = count.div_ceil(adders as u64);
         let own = (2 * nodes(&self.members[self.own])).saturating_mul(count);
         own.saturating_add(all.saturating_mul(slice)).saturating_add(count.saturating_mul(2))
     }
 
-    /// Nodes of which they tell each other in a round.
-    pub fn nodes_sent(&self) -> usize {
-        let nodes: usize = self.members.iter().map(|member| member.nodes.len()).sum();
-        nodes * (self.members.len() - 1)
+    /// Losses that they send each other in a round: of all nodes to the first, and the total back.
+    pub fn losses_sent(&self) -> usize {
+        self.members[1..].iter().map(|member| member.nodes.len() + 1).sum()
     }
 }

@@ -1,8 +1,9 @@
 //! A round of sums over those who share a layer, or a readout: a state machine from slices to slices, without a socket.
 //!
-//! The numbers of a round are cut into as many slices as there are members in its [`Circle`]. Each member sends its sums over its
-//! nodes of the tree of parts ([`scff::sum_tree`]), slice j of them to member j; member j adds slice j up over all nodes, and sends
-//! the total to all others. So there are two hops however many they are, and each sends and receives about twice the numbers.
+//! The numbers of a round are cut into slices: as many as there are members in its [`Circle`], or, of few numbers, fewer. Each member
+//! sends its sums over its nodes of the tree of parts ([`scff::sum_tree`]), slice j of them to member j; member j adds slice j up over
+//! all nodes, and sends the total to all others. So there are two hops however many they are, and each sends and receives about
+//! twice the numbers. Losses are added up by the first.
 //!
 //! What others send is taken in turn, beginning with whoever comes next: nobody is everybody's first. A member that is ahead waits
 //! in its own queue, for which the room is bounded ([`crate::peers`]).
@@ -25,6 +26,8 @@ const NUMBER: usize = size_of::<f32>();
 const LOSS: usize = 5;
 /// Bytes of it.
 pub const LOSS_BYTES: usize = LOSS * size_of::<f64>();
+/// The member that adds up losses.
+const FIRST: usize = 0;
 
 /// A slice on its way to a member of the group, by its place in the group's list.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,10 +47,12 @@ pub struct Exchange {
     count: usize,
     /// Each member's addends for this worker's slice, (nodes, numbers of the slice), as far as they have come.
     addends: Vec<Vec<f32>>,
-    /// Losses of each member's nodes, likewise; none in a round of goodness.
+    /// Losses of each member's nodes, likewise, where this worker is the first; none in a round of goodness.
     losses: Vec<Vec<Loss>>,
     /// Totals, as far as they have come.
     totals: Vec<f32>,
+    /// The total of losses, once it is there.
+    loss: Loss,
     /// Whose slice is arriving: how many members after this one. Once it is as many as there are members all have come.
     turn: usize,
     /// How many of its numbers have come, once any message has.
@@ -82,15 +87,21 @@ impl Exchange {
             losses[circle.own()].clone_from(&own.losses);
         }
         let head = Head { step, round, kind: wire::SliceKind::Addends };
-        let letters = (1..circle.len())
-            .flat_map(|turn| {
-                let member = circle.after(turn);
-                head.letters(circle.members()[member].place, &of(member), &losses[circle.own()])
+        let adders = circle.adders(count);
+        let others = (1..circle.len()).map(|turn| circle.after(turn)).filter(|member| *member < adders);
+        let letters = others
+            .flat_map(|member| {
+                let losses = if member == FIRST { &losses[circle.own()][..] } else { &[] };
+                head.letters(circle.members()[member].place, &of(member), losses)
             })
             .collect();
-        let mut exchange =
-            Self { circle, head, count, addends, losses, totals: Vec::new(), turn: 1, come: None };
-        exchange.make_room();
+        let (totals, loss) = (Vec::new(), Loss::default());
+        let mut exchange = Self { circle, head, count, addends, losses, totals, loss, turn: 1, come: None };
+        if exchange.circle.own() < adders {
+            exchange.make_room();
+        } else {
+            exchange.await_totals();
+        }
         (exchange, letters)
     }
 
@@ -121,38 +132,31 @@ impl Exchange {
             *number = f32::from_le_bytes(*bytes);
         }
         let complete = numbers.len() == missing.len();
-        self.losses[member].extend(losses);
+        match (self.head.kind, &losses[..]) {
+            (wire::SliceKind::Total, [loss]) => self.loss = *loss,
+            _ => self.losses[member].extend(losses),
+        }
         self.come = Some(come + numbers.len());
         if !complete {
             return Ok(Vec::new());
         }
         self.turn += 1;
         self.come = None;
+        if self.head.kind == wire::SliceKind::Total {
+            self.skip_who_adds_nothing();
+            return Ok(Vec::new());
+        }
         if self.turn < self.circle.len() {
             self.make_room();
             return Ok(Vec::new());
         }
-        match self.head.kind {
-            wire::SliceKind::Addends => Ok(self.add_up()),
-            _ => Ok(Vec::new()),
-        }
+        Ok(self.add_up())
     }
 
     /// The sums over all parts, once all have come.
     pub fn sums(self) -> Sums {
         assert!(self.wants().is_none(), "all slices have come");
-        let losses: Vec<(Range<usize>, Loss)> = self
-            .circle
-            .members()
-            .iter()
-            .zip(&self.losses)
-            .flat_map(|(member, losses)| member.nodes.iter().cloned().zip(losses.iter().copied()))
-            .collect();
-        let loss = match self.head.round {
-            Round::Gradient => total(&losses, |one, other| one + other),
-            _ => Loss::default(),
-        };
-        Sums { numbers: self.totals, loss }
+        Sums { numbers: self.totals, loss: self.loss }
     }
 
     /// Adds this worker's slice up, and goes on to the totals of the others.
@@ -165,17 +169,46 @@ impl Exchange {
                 member.nodes.iter().enumerate().map(move |(index, node)| Addend::new(node, of(index)))
             })
             .collect();
-        let mut totals = vec![0.0; self.count];
-        add_up(&addends, &mut totals[own.clone()]);
-        self.addends = Vec::new();
-        (self.totals, self.head.kind, self.turn) = (totals, wire::SliceKind::Total, 1);
+        let mut sums = vec![0.0; own.len()];
+        add_up(&addends, &mut sums);
+        let is_first = self.circle.own() == FIRST && self.head.round == Round::Gradient;
+        if is_first {
+            self.loss = self.total_loss();
+        }
+        self.await_totals();
+        self.totals[own.clone()].copy_from_slice(&sums);
         let own = &self.totals[own];
+        let losses = if is_first { std::slice::from_ref(&self.loss) } else { &[] };
         (1..self.circle.len())
             .flat_map(|turn| {
                 let to = self.circle.members()[self.circle.after(turn)].place;
-                self.head.letters(to, own, &[])
+                self.head.letters(to, own, losses)
             })
             .collect()
+    }
+
+    /// The loss over all parts, once all members' have come.
+    fn total_loss(&self) -> Loss {
+        let members = self.circle.members().iter().zip(&self.losses);
+        let losses: Vec<(Range<usize>, Loss)> = members
+            .flat_map(|(member, losses)| member.nodes.iter().cloned().zip(losses.iter().copied()))
+            .collect();
+        total(&losses, |one, other| one + other)
+    }
+
+    /// Goes on to the totals of the others.
+    fn await_totals(&mut self) {
+        self.addends = Vec::new();
+        (self.totals, self.head.kind, self.turn) = (vec![0.0; self.count], wire::SliceKind::Total, 1);
+        self.skip_who_adds_nothing();
+    }
+
+    /// Passes over members of whom no total comes.
+    fn skip_who_adds_nothing(&mut self) {
+        let adders = self.circle.adders(self.count);
+        while self.turn < self.circle.len() && self.circle.after(self.turn) >= adders {
+            self.turn += 1;
+        }
     }
 
     /// Room for the addends of whose turn it is: only now, for nobody else can send any.
@@ -200,13 +233,16 @@ impl Exchange {
 
     /// The losses that came with a message.
     fn losses_of(&self, slice: &wire::Slice, member: usize) -> Result<Vec<Loss>, WireError> {
-        let nodes = match (self.head.round, self.head.kind, self.come) {
-            (Round::Gradient, wire::SliceKind::Addends, None) => self.circle.members()[member].nodes.len(),
+        let expected = match (self.head.round, self.head.kind, self.come) {
+            (Round::Gradient, wire::SliceKind::Addends, None) if self.circle.own() == FIRST => {
+                self.circle.members()[member].nodes.len()
+            }
+            (Round::Gradient, wire::SliceKind::Total, None) if member == FIRST => 1,
             _ => 0,
         };
         let (losses, rest) = slice.losses.as_chunks();
-        if losses.len() != nodes || !rest.is_empty() {
-            let expected = format_args!("{LOSS} numbers for each of {nodes} nodes").to_string();
+        if losses.len() != expected || !rest.is_empty() {
+            let expected = format_args!("{LOSS} numbers for each of {expected} losses").to_string();
             return Err(WireError::new("slice.losses", slice.losses.len(), expected));
         }
         Ok(losses.iter().copied().map(loss).collect())
@@ -352,8 +388,8 @@ mod tests {
     fn all_members_come_to_the_sums_of_one() {
         for round in [Round::Goodness, Round::Gradient] {
             for bounds in [&[0, 1, 2][..], &[0, 3, 7, 11], &[0, 4, 8, 12, 16], &[0, 1, 2, 3, 4, 5, 16]] {
-                // Fewer numbers than members, and more than a message holds.
-                for numbers in [1, 5, 1000, if bounds.len() == 3 { PAYLOAD_BYTES } else { 77 }] {
+                // For one of them to add up, for some, for all, and more than a message holds.
+                for numbers in [1, 5, 300, 1000, if bounds.len() == 3 { PAYLOAD_BYTES } else { 77 }] {
                     let whole = parts(*bounds.last().unwrap(), numbers);
                     let one = over(slice::from_ref(&(0..whole.nodes.len())), &whole);
                     let loss = if round == Round::Gradient { one.losses[0] } else { Loss::default() };
@@ -364,6 +400,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn few_numbers_are_added_up_by_few() {
+        let bounds = [0, 1, 2, 3, 4];
+        let letters = |own: usize, numbers: usize| -> Vec<(usize, usize)> {
+            let own_sums = over(slice::from_ref(&(own..own + 1)), &parts(4, numbers));
+            let (_, letters) = Exchange::begin(circle(&bounds, own), 5, Round::Gradient, &own_sums);
+            letters.iter().map(|Letter { to, slice }| (*to, slice.losses.len())).collect()
+        };
+        assert_eq!(letters(3, 255), [(10, 5)]);
+        assert_eq!(letters(3, 256), [(10, 5), (11, 0)]);
+        assert_eq!(letters(0, 256), [(11, 0)]);
+        assert_eq!(letters(2, 512), [(13, 0), (10, 5), (11, 0)]);
+        assert_eq!(letters(0, 100), []);
     }
 
     #[test]
@@ -381,7 +432,7 @@ mod tests {
     fn slices_of_another_step_round_kind_or_length_are_refused() {
         let bounds = [0, 1, 2];
         let own = |own: usize| {
-            let (whole, nodes) = (parts(2, 6), own..own + 1);
+            let (whole, nodes) = (parts(2, 256), own..own + 1);
             Exchange::begin(circle(&bounds, own), 5, Round::Gradient, &over(&[nodes], &whole))
         };
         let (_, mut letters) = own(1);
@@ -401,11 +452,11 @@ mod tests {
         let found = "slice.kind: found SLICE_KIND_TOTAL (2), expected SLICE_KIND_ADDENDS";
         assert_eq!(with(|slice| slice.kind = wire::SliceKind::Total.into()), found);
         assert_eq!(with(|slice| slice.first = 3), "slice.first: found 3, expected 0");
-        let found = "expected whole numbers, of the 12 bytes that are missing";
-        assert!(with(|slice| slice.payload = vec![0; 16].into()).ends_with(found));
+        let found = "expected whole numbers, of the 512 bytes that are missing";
+        assert!(with(|slice| slice.payload = vec![0; 516].into()).ends_with(found));
         assert!(with(|slice| slice.payload = vec![0; 7].into()).ends_with(found));
         assert!(with(|slice| slice.payload = Bytes::new()).ends_with(found));
-        let found = "slice.losses: found 4, expected 5 numbers for each of 1 nodes";
+        let found = "slice.losses: found 4, expected 5 numbers for each of 1 losses";
         assert_eq!(with(|slice| slice.losses.truncate(4)), found);
         assert!(with(|slice| slice.losses.extend([0.0; 5])).starts_with("slice.losses: found 10"));
         // More than was to come.

@@ -151,7 +151,7 @@ impl Share {
         let (all, own, losses) = match round {
             Round::Goodness => (&self.rows, self.own.samples.len(), 0),
             Round::Gradient => {
-                (&self.columns, self.own.channels.len(), LOSS_BYTES * self.column.nodes_sent())
+                (&self.columns, self.own.channels.len(), LOSS_BYTES * self.column.losses_sent())
             }
         };
         let numbers = all.iter().map(|part| self.circle(round).numbers_sent(numbers * part.len() / own));
@@ -277,12 +277,12 @@ mod tests {
     #[test]
     fn a_group_sends_twice_the_numbers_less_what_each_adds_up_itself() {
         // To one other addends, of one node and of two, and totals back: in rows of 16 and of 4 samples.
-        let bytes = share(0, &GRID).unwrap().exchanged_bytes(Round::Goodness, 160);
-        assert_eq!(bytes, 4 * ((80 + 2 * 80 + 160) + (20 + 2 * 20 + 40)));
-        assert_eq!(share(2, &GRID).unwrap().exchanged_bytes(Round::Goodness, 40), bytes);
-        // Columns of 6 and 4 channels, whose members tell each other a loss.
-        let bytes = share(0, &GRID).unwrap().exchanged_bytes(Round::Gradient, 6 * 9);
-        assert_eq!(bytes, 4 * 2 * 10 * 9 + 2 * 2 * 40);
+        let bytes = share(0, &GRID).unwrap().exchanged_bytes(Round::Goodness, 1600);
+        assert_eq!(bytes, 4 * ((800 + 2 * 800 + 1600) + (200 + 2 * 200 + 400)));
+        assert_eq!(share(2, &GRID).unwrap().exchanged_bytes(Round::Goodness, 400), bytes);
+        // Columns of 6 and 4 channels; in each one loss goes to the first member, and the total back.
+        let bytes = share(0, &GRID).unwrap().exchanged_bytes(Round::Gradient, 6 * 90);
+        assert_eq!(bytes, 4 * 2 * 10 * 90 + 2 * 2 * 40);
     }
 
     #[test]

@@ -164,7 +164,7 @@ mod tests {
                 None => plan(&config, &data.place()).unwrap(),
             };
             let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
-            let rates = Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
+            let rates = Rates { threads: 2, speed: 1.0, layers: vec![layer; plan.stages.len()] };
             let [mut text, json] =
                 [false, true].map(|json| cluster.estimated(&plan, test_samples, &rates, json));
             text.retain(|c| c != ' ');

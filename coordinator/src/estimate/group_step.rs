@@ -65,7 +65,7 @@ impl GroupStep {
     /// A member's step in a grid of some of `workers`.
     pub fn of(plan: &Plan, member: &Member, rates: &Rates, workers: Workers, grid: Grid) -> Self {
         let step = step_seconds(plan, member, rates);
-        let parted = Parted::new(plan, member, step, workers.network, grid);
+        let parted = Parted::new(plan, member, (step, rates), workers.network, grid);
         let (count, cost) = (workers.count as f64, parted.cost(step));
         let even = 1.0 / count;
         let Parted { row, column, partners, .. } = parted;
@@ -98,7 +98,13 @@ struct Parted {
 }
 
 impl Parted {
-    fn new(plan: &Plan, member: &Member, step: StepSeconds, network: Network, grid: Grid) -> Self {
+    fn new(
+        plan: &Plan,
+        member: &Member,
+        (step, rates): (StepSeconds, &Rates),
+        network: Network,
+        grid: Grid,
+    ) -> Self {
         let stage = plan.stage(member);
         let finest = plan.parts(stage).finest();
         let largest = |parts: usize, shares: usize| parts.div_ceil(shares) as f64 / parts as f64;
@@ -106,11 +112,11 @@ impl Parted {
         let Exchanged { goodness, gradient } = exchanged(plan, stage);
         // They wait for each other in each round. In the one in which a batch is prepared nobody loses by that: who is ahead prepares, and is
         // no longer ahead.
-        let waiting = WAIT / if grid.rows > 1 && grid.columns > 1 { 2.0 } else { 1.0 };
+        let waiting = WAIT / rates.speed / if grid.rows > 1 && grid.columns > 1 { 2.0 } else { 1.0 };
         let rounds = [(grid.columns, row * goodness), (grid.rows, column * gradient)];
         let seconds = rounds.map(|(members, bytes)| match members {
             1 => 0.0,
-            _ => waiting + network.round(members, bytes),
+            _ => waiting + network.round(members, bytes, rates),
         });
         let [alone, meanwhile] = if seconds[0] > seconds[1] { [seconds[1], seconds[0]] } else { seconds };
         let sending = rounds.iter().map(|&(members, bytes)| network.sending(members, bytes)).sum();
@@ -183,7 +189,7 @@ pub fn grids(plan: &Plan, member: &Member, rates: &Rates, network: Network, shar
     let step = step_seconds(plan, member, rates);
     let mut timed: Vec<(Grid, Cost)> = all
         .filter(|grid| grid.workers() <= most)
-        .map(|grid| (grid, Parted::new(plan, member, step, network, grid).cost(step)))
+        .map(|grid| (grid, Parted::new(plan, member, (step, rates), network, grid).cost(step)))
         .collect();
     let seconds = |cost: &Cost| cost.computed + cost.waited;
     timed.sort_by(|(_, one), (_, other)| seconds(one).total_cmp(&seconds(other)));
@@ -227,7 +233,7 @@ mod tests {
 
     fn rates() -> Rates {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
-        Rates { threads: 2, layers: vec![layer; 3] }
+        Rates { threads: 2, speed: 1.0, layers: vec![layer; 3] }
     }
 
     fn workers(count: usize, network: Network) -> Workers {
@@ -261,7 +267,7 @@ mod tests {
         let grid = Grid { rows: 1, columns: 16 };
         // So slow in passes that preparing takes longer than sums over a usual network.
         let layer = LayerRates { bytes: 20e9, ..rates().layers[0] };
-        let rates = Rates { threads: 2, layers: vec![layer; 3] };
+        let rates = Rates { threads: 2, speed: 1.0, layers: vec![layer; 3] };
         let step = |bytes_per_second| {
             let network = Network { bytes_per_second, round_trip: 0.2e-3 };
             GroupStep::of(&plan, member, &rates, workers(16, network), grid)
@@ -272,7 +278,7 @@ mod tests {
         // What is prepared then costs nothing.
         let alone = step_seconds(&plan, member, &rates);
         let goodness = 2.0 * 15.0 / 16.0 * exchanged(&plan, &plan.stages[2]).goodness / 1e6;
-        let hops = Network::USUAL.round(2, 0.0);
+        let hops = Network::USUAL.round(16, 51_200.0, &rates) - Network::USUAL.sending(16, 51_200.0);
         let computed = (alone.both + alone.by_columns) / 16.0 + alone.by_rows + alone.repeated;
         assert!((slow.seconds - computed - WAIT - goodness - hops).abs() < 1e-9, "{slow:?}");
     }

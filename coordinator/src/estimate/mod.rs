@@ -111,7 +111,7 @@ impl PhaseEstimate {
         let stage = plan.stage(lowest);
         let row_bytes = plan.mean_row_bytes(stage);
         let capacity = (workers.cache_bytes as f64 / row_bytes).floor();
-        let send = SEND / rates.threads as f64;
+        let send = SEND / rates.cores();
         // Samples go to the trainer, or to a transformer and activations from there over the head node to the trainer.
         let sample_bytes = plan.mean_share() * (plan.shape.len() * plan.precision.bytes()) as f64;
         let sent = if lowest.from == 0 { sample_bytes } else { sample_bytes + 2.0 * row_bytes };
@@ -220,15 +220,16 @@ fn readout(
     // Who has most blocks of features holds up the others.
     let blocks = plan.features().div_ceil(BLOCK);
     let own_blocks = blocks.div_ceil(workers.count);
-    let threads = rates.threads.min(own_blocks) as f64;
+    let cores = rates.speed * rates.threads.min(own_blocks) as f64;
     let own_width = (own_blocks * BLOCK).min(plan.features()) as f64;
     // Every epoch, and once more to measure.
     let passes = learned as f64 * (f64::from(spec.epochs) + 1.0) + measured as f64;
-    let exchanged = exchanged_logits(spec, [learned, measured], workers.count.min(blocks), workers.network);
+    let exchanged =
+        exchanged_logits(spec, [learned, measured], workers.count.min(blocks), workers.network, rates);
     let ranked = RANKED.min(learned as f64).min(width);
     // Singular values of a (longer, shorter) matrix: 2 l s^2 + 8/3 s^3 operations.
     let longer = RANKED.min(learned as f64).max(width);
-    let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / RANKING;
+    let rank = (2.0 * longer * ranked.powi(2) + 8.0 / 3.0 * ranked.powi(3)) / (RANKING * rates.speed);
     // Of the features that a worker computes it sends all but its own to others, while it goes on computing.
     let count = workers.count as f64;
     let handed_out = if workers.count == 1 { width } else { width / count * (count - 1.0) / count };
@@ -236,7 +237,7 @@ fn readout(
     let bytes = samples * handed_out * plan.precision.bytes() as f64;
     let features =
         if workers.count == 1 { computed } else { computed.max(bytes / workers.network.bytes_per_second) };
-    (features, passes * own_width * READ_OUT / threads + exchanged + rank)
+    (features, passes * own_width * READ_OUT / cores + exchanged + rank)
 }
 
 /// Seconds in which those who share a readout exchange what they contribute to logits: of those samples that they learn from in
@@ -246,10 +247,12 @@ fn exchanged_logits(
     [learned, measured]: [usize; 2],
     sharers: usize,
     network: Network,
+    rates: &Rates,
 ) -> f64 {
     let bytes = |samples: usize| NUMBER * CLASSES * samples as f64;
     let rounds = f64::from(spec.epochs) * learned.div_ceil(spec.batch) as f64;
-    rounds * network.round(sharers, bytes(spec.batch)) + network.round(sharers, bytes(learned + measured))
+    let round = |samples: usize| network.round(sharers, bytes(samples), rates);
+    rounds * round(spec.batch) + round(learned + measured)
 }
 
 /// Seconds of computing the features of each layer for the samples that are looked at without labels, and of their measures.
@@ -262,7 +265,7 @@ fn look(plan: &Plan, rates: &Rates, workers: Workers) -> (f64, f64) {
         // Products of all with all, twice, and the eigenvalues of a symmetric matrix: 4/3 s^3 operations.
         let operations = 4.0 * samples * samples * width + 4.0 / 3.0 * ranked.powi(3);
         seconds.0 += samples * feature_seconds(plan, below + 1, width, rates, workers);
-        seconds.1 += operations / RANKING;
+        seconds.1 += operations / (RANKING * rates.speed);
     }
     seconds
 }
@@ -272,7 +275,7 @@ fn feature_seconds(plan: &Plan, layers: usize, width: f64, rates: &Rates, worker
     let sample = plan.mean_share() * plan.shape.len() as f64;
     let sent = (sample + width) * plan.precision.bytes() as f64;
     let transform = work::transform_seconds(plan, layers, rates);
-    transform / workers.count as f64 + SEND * sent / rates.threads as f64
+    transform / workers.count as f64 + SEND * sent / rates.cores()
 }
 
 /// Plans of the configurations, for tests.
@@ -332,7 +335,7 @@ mod tests {
     /// Two cores with AVX-512, on which all that is measured below was measured.
     fn rates(layers: usize) -> Rates {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
-        Rates { threads: 2, layers: vec![layer; layers] }
+        Rates { threads: 2, speed: 1.0, layers: vec![layer; layers] }
     }
 
     fn estimate(plan: &Plan, test_samples: usize, count: usize, cache_bytes: u64) -> Estimate {
@@ -461,9 +464,10 @@ mod tests {
         let plan = fixture::cifar_10();
         let readout = |count| estimate(&plan, 10_000, count, 6 * GIB).readout;
         let [one, four, sixteen] = [1, 4, 16].map(readout);
-        assert!(four < one && sixteen < four, "{one} {four} {sixteen}");
-        // What remains is mostly waiting, in each of 78,200 batches for a round trip and two processes to hand on what came.
-        let waiting = 78_200.0 * (0.2e-3 + 2.0 * 150e-6);
+        assert!(four < one && sixteen < one, "{one} {four} {sixteen}");
+        // What remains is mostly waiting, in each of 78,200 batches for a round trip, twice for others, and for messages: five add up
+        // what sixteen contribute.
+        let waiting = 78_200.0 * (0.2e-3 + 2.0 * 120e-6 + 38.0 * 16e-6 / 2.0);
         assert!((waiting..1.6 * waiting).contains(&sixteen), "{sixteen}, of which {waiting} are waiting");
     }
 

@@ -5,6 +5,8 @@
 pub struct Rates {
     /// Threads of a worker.
     pub threads: usize,
+    /// How many times as fast it is as the machine on which the constants of this module were measured.
+    pub speed: f64,
     /// Of each layer.
     pub layers: Vec<LayerRates>,
 }
@@ -35,7 +37,7 @@ impl Rates {
     /// Of a worker of whom nothing was measured: a few threads of a processor of our days. For choices that change no bits.
     pub fn usual(layers: usize) -> Self {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
-        Self { threads: 4, layers: vec![layer; layers] }
+        Self { threads: 4, speed: 1.0, layers: vec![layer; layers] }
     }
 
     /// Of a machine so many times as fast.
@@ -46,6 +48,12 @@ impl Rates {
             updates: speed * updates,
             bytes: speed * bytes,
         };
-        Self { threads: self.threads, layers: self.layers.iter().map(faster).collect() }
+        let layers = self.layers.iter().map(faster).collect();
+        Self { threads: self.threads, speed: speed * self.speed, layers }
+    }
+
+    /// How many cores of the machine of the constants do as much as all threads of this one.
+    pub fn cores(&self) -> f64 {
+        self.threads as f64 * self.speed
     }
 }

@@ -383,7 +383,7 @@ mod tests {
 
     fn text(plan: &Plan, counts: &[usize], speed: f64) -> String {
         let layer = LayerRates { operations: 400e9, updates: 4e9, bytes: 60e9 };
-        let measured = &Rates { threads: 2, layers: vec![layer; plan.stages.len()] };
+        let measured = &Rates { threads: 2, speed: 1.0, layers: vec![layer; plan.stages.len()] };
         let of = |&count| {
             let network = Network { bytes_per_second: 125e6, round_trip: 0.2e-3 };
             let workers = Workers { count, cache_bytes: 6 << 30, network };

@@ -36,11 +36,11 @@ struct Work {
 }
 
 impl Work {
-    fn seconds(&self, layer: LayerRates, threads: usize) -> f64 {
+    fn seconds(&self, layer: LayerRates, cores: f64) -> f64 {
         self.operations / layer.operations
             + self.bytes / layer.bytes
             + self.updates / layer.updates
-            + LOSS * self.losses / threads as f64
+            + LOSS * self.losses / cores
     }
 }
 
@@ -49,7 +49,7 @@ impl Work {
 pub fn pass_rate(plan: &Plan, stage: &Stage, step: f64, others: LayerRates, threads: usize) -> f64 {
     let step_work = training(plan, stage);
     let others = LayerRates { bytes: f64::INFINITY, ..others };
-    let done: f64 = step_work.all().iter().map(|work| work.seconds(others, threads)).sum();
+    let done: f64 = step_work.all().iter().map(|work| work.seconds(others, threads as f64)).sum();
     let bytes: f64 = step_work.all().iter().map(|work| work.bytes).sum();
     bytes / (step - done).max(LEAST_PASSES * step)
 }
@@ -101,17 +101,17 @@ pub fn step_seconds(plan: &Plan, member: &Member, rates: &Rates) -> StepSeconds 
     let prefix = member.from as usize..stage.layer.0 as usize;
     let below = plan.stages[prefix.clone()].iter().zip(&rates.layers[prefix]);
     let below: f64 =
-        below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates.threads)).sum();
+        below.map(|(below, rate)| passing_pairs(plan, stage, below).seconds(*rate, rates.cores())).sum();
     let mut work = training(plan, stage);
     let passed_on = plan.mean_share() * passed_on(plan, member) as f64;
     work.both.bytes += TRANSMIT * passed_on * stage.spec.map.output().len() as f64;
     let own = rates.layers[stage.layer.0 as usize];
-    let seconds = |work: Work| work.seconds(own, rates.threads);
+    let seconds = |work: Work| work.seconds(own, rates.cores());
     StepSeconds {
         both: seconds(work.both),
         by_rows: seconds(work.by_rows),
         by_columns: seconds(work.by_columns),
-        repeated: STEP,
+        repeated: STEP / rates.speed,
         preparation: Preparation {
             by_rows: below + seconds(work.prepared_by_rows),
             repeated: seconds(work.prepared_by_all),
@@ -133,7 +133,7 @@ pub fn passed_on(plan: &Plan, member: &Member) -> u64 {
 pub fn transform_seconds(plan: &Plan, layers: usize, rates: &Rates) -> f64 {
     let stages = plan.stages[..layers].iter().zip(&rates.layers);
     let share = plan.mean_share();
-    stages.map(|(stage, rate)| passing(&stage.spec, share, share).seconds(*rate, rates.threads)).sum()
+    stages.map(|(stage, rate)| passing(&stage.spec, share, share).seconds(*rate, rates.cores())).sum()
 }
 
 /// A step of the layer in training, by who shares what out, as [`StepSeconds`] has it.

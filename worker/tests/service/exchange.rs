@@ -18,9 +18,8 @@ use crate::fixture::{BATCH, SHIFTS, Stage};
 
 /// The number that the test describes itself with.
 const OWN: u64 = 77;
-/// Numbers of a step, of a dense layer, and the slices of both members.
+/// Numbers of a step, of a dense layer: so few that the first member adds them up.
 const NUMBERS: usize = BATCH * (1 + SHIFTS.len());
-const SLICES: [usize; 2] = [NUMBERS / 2, NUMBERS - NUMBERS / 2];
 
 /// The test's end of a stream.
 struct Peer {
@@ -77,12 +76,8 @@ fn slice(step: u64, kind: wire::SliceKind, numbers: usize) -> wire::Slice {
     }
 }
 
-fn addends(step: u64) -> wire::Slice {
-    slice(step, wire::SliceKind::Addends, SLICES[1])
-}
-
 fn total(step: u64) -> wire::Slice {
-    slice(step, wire::SliceKind::Total, SLICES[0])
+    slice(step, wire::SliceKind::Total, NUMBERS)
 }
 
 impl Peer {
@@ -99,30 +94,21 @@ impl Peer {
 }
 
 #[tokio::test]
-async fn members_send_addends_and_then_totals() {
+async fn who_adds_up_gets_addends_and_sends_the_total() {
     let server = server().await;
     let (mut training, mut peer) = share(&server).await;
     training.send_all(Stage::plain().requests(2)).await;
     for step in 0..2 {
-        // A member may be ahead of the worker.
-        peer.send(addends(step)).await;
+        // It may be ahead of the worker.
+        peer.send(total(step)).await;
         let found = peer.receive().await;
         // Of two nodes: the worker's are no whole half of the tree.
         assert_eq!(
             (found.step, found.kind(), found.payload.len()),
-            (step, wire::SliceKind::Addends, 8 * SLICES[0])
-        );
-        peer.send(total(step)).await;
-        let found = peer.receive().await;
-        assert_eq!(
-            (found.step, found.kind(), found.payload.len()),
-            (step, wire::SliceKind::Total, 4 * SLICES[1])
+            (step, wire::SliceKind::Addends, 8 * NUMBERS)
         );
         let report = training.report().await;
-        assert_eq!(
-            (report.step, report.exchanged_bytes),
-            (step, 4 * (SLICES[1] + 2 * SLICES[0] + NUMBERS) as u64)
-        );
+        assert_eq!((report.step, report.exchanged_bytes), (step, 12 * NUMBERS as u64));
     }
     training.finish().await;
     assert!(soon(peer.slices.message()).await.unwrap().is_none(), "the stream ends");
@@ -140,7 +126,7 @@ async fn slices_that_are_none_end_the_session_with_the_field_and_who_sent_them()
         ("slice.first: found 18446744073709551615, expected 0", |slice| slice.first = u64::MAX),
         ("slice.payload: found 3 bytes", |slice| slice.payload = vec![0; 3].into()),
         ("slice.payload: found 1048576 bytes", |slice| slice.payload = vec![0; PAYLOAD_BYTES].into()),
-        ("slice.losses: found 5, expected 5 numbers for each of 0 nodes", |slice| {
+        ("slice.losses: found 5, expected 5 numbers for each of 0 losses", |slice| {
             slice.losses = vec![0.0; 5];
         }),
     ];
@@ -148,7 +134,7 @@ async fn slices_that_are_none_end_the_session_with_the_field_and_who_sent_them()
     for (says, change) in cases {
         let (training, peer) = share(&server).await;
         training.send_all(Stage::plain().requests(1)).await;
-        let mut slice = addends(0);
+        let mut slice = total(0);
         change(&mut slice);
         peer.send(slice).await;
         let status = training.refusal().await;
@@ -179,9 +165,7 @@ async fn what_follows_upon_a_step_waits_until_it_has_ended() {
     assert_eq!(peer.receive().await.kind(), wire::SliceKind::Addends);
     training.send(Request::Checkpoint(wire::Checkpoint {})).await;
     training.send_all(stage.step_requests(1, &mut kept)).await;
-    peer.send(addends(0)).await;
     peer.send(total(0)).await;
-    assert_eq!(peer.receive().await.kind(), wire::SliceKind::Total);
     assert_eq!(training.report().await.step, 0);
     let Some(Reply::State(state)) = training.reply().await.unwrap() else { panic!("no state") };
     assert_eq!(state.step, 1);
@@ -189,7 +173,6 @@ async fn what_follows_upon_a_step_waits_until_it_has_ended() {
     // A batch that is wrong ends the session once the step before it has ended.
     let message = ArrivingBatch { batch: stage.batch(5), arriving: Vec::new() };
     training.send(Request::Batch((&message).into())).await;
-    peer.send(addends(1)).await;
     peer.send(total(1)).await;
     assert_eq!(training.report().await.step, 1);
     let status = training.refusal().await;
@@ -214,7 +197,7 @@ async fn a_member_that_goes_away_is_named() {
 async fn a_member_that_says_too_much_waits() {
     let server = server().await;
     let (training, peer) = share(&server).await;
-    let much = slice(0, wire::SliceKind::Addends, PAYLOAD_BYTES / 4);
+    let much = slice(0, wire::SliceKind::Total, PAYLOAD_BYTES / 4);
     let mut sent = 0_usize;
     // What the stream's window holds and what waits on both ends, and no more.
     let flood = async {
@@ -229,7 +212,7 @@ async fn a_member_that_says_too_much_waits() {
     let status = training.refusal().await;
     assert!(status.message().contains("slice.payload: found 1048576 bytes"), "{status}");
     let (training, peer) = share(&server).await;
-    peer.send(slice(0, wire::SliceKind::Addends, SLICE_BYTES / 4 + 1)).await;
+    peer.send(slice(0, wire::SliceKind::Total, SLICE_BYTES / 4 + 1)).await;
     training.send_all(Stage::plain().requests(1)).await;
     let status = training.refusal().await;
     assert!(status.message().contains("too large message"), "{status}");
@@ -250,7 +233,7 @@ async fn who_is_not_expected_is_refused() {
     let status = refusal(Message::Introduction(introduction(identity ^ 1))).await;
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().starts_with("introduction.to: found "), "{status}");
-    let status = refusal(Message::Slice(addends(0))).await;
+    let status = refusal(Message::Slice(total(0))).await;
     assert!(status.message().starts_with("message: found no `introduction`"), "{status}");
     let run = "a\nb".to_owned();
     let status = refusal(Message::Introduction(wire::Introduction { run, ..introduction(identity) })).await;

@@ -105,6 +105,10 @@ fn log(event: &Event) {
             let (reasons, left_seconds) = (reasons.join("; "), left.as_secs());
             info!(event = "waiting", for_whom = whom, reasons, left_seconds, "waiting for workers");
         }
+        Event::LinkMeasured { worker, link } => {
+            let (megabits_per_second, round_trip_ms) = (8e-6 * link.bytes_per_second, 1e3 * link.round_trip);
+            info!(event = "link_measured", %worker, megabits_per_second, round_trip_ms, "a link is measured");
+        }
         Event::Checkpoint { layers, step } => {
             let layers = layers.iter().map(|layer| layer.0.to_string()).collect::<Vec<_>>().join(", ");
             info!(event = "checkpoint", layers, step = step.0, "a checkpoint is written");

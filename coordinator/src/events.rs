@@ -7,6 +7,7 @@ use proto::address::Address;
 use scff::batch::{Epoch, LayerIndex, Step};
 
 use crate::cluster::{WaitedFor, WorkerFailure};
+use crate::estimate::Network;
 use crate::location::Location;
 use crate::pace::Slow;
 use crate::run_dir::RunDirError;
@@ -33,6 +34,13 @@ pub enum Event {
     },
     /// No worker is there that takes part.
     Waiting(WaitedFor),
+    /// The link to a worker that takes part is measured.
+    LinkMeasured {
+        /// Where the worker listens.
+        worker: Address,
+        /// What the link is like.
+        link: Network,
+    },
     /// Layers begin or go on with their training, together.
     PhaseStarted {
         /// From the input up.

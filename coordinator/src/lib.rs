@@ -54,6 +54,8 @@ pub mod kernels;
 
 pub mod cluster;
 
+pub mod links;
+
 pub mod events;
 
 pub mod terminal;

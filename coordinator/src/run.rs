@@ -18,6 +18,7 @@ use crate::estimate::{Network, Rates, task};
 use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
+use crate::links::Links;
 use crate::location::Location;
 use crate::meters::Meters;
 use crate::metrics_log::MetricsLog;
@@ -90,6 +91,10 @@ struct Run {
     shards: Option<Shards>,
     /// Whether workers are processes of this machine.
     local: bool,
+    /// The links to those that are not.
+    links: Links,
+    /// What lies between the workers that have gathered.
+    network: Network,
     /// How fast workers have been.
     rates: WorkerRates,
     /// How often what fails is tried again.
@@ -101,11 +106,14 @@ struct Run {
 impl Run {
     fn new(sitting: Sitting, surroundings: &Surroundings) -> Self {
         let Sitting { plan, splits, .. } = &sitting;
+        let local = matches!(surroundings.cluster.discovery, Discovery::Local(_));
         Self {
             views: Views { examples: splits.layers.clone(), augmentation: plan.augmentation },
             sitting,
             shards: surroundings.shards,
-            local: matches!(surroundings.cluster.discovery, Discovery::Local(_)),
+            local,
+            links: Links::default(),
+            network: if local { Network::LOCAL } else { Network::USUAL },
             rates: WorkerRates::default(),
             retries: surroundings.retries,
             stop: surroundings.stop.clone(),
@@ -116,25 +124,32 @@ impl Run {
     fn task(&self, member: &Member) -> Task {
         let plan = &self.sitting.plan;
         let stage = plan.stage(member);
-        let network = if self.local { Network::LOCAL } else { Network::USUAL };
         let shards = match self.shards.or(stage.shards).unwrap_or(Shards::Auto) {
             Shards::Auto if self.local && member.trains_alone() => Shards::AtMost(1),
             shards => shards,
         };
-        task(plan, member, &Rates::usual(plan.stages.len()), network, shards)
+        task(plan, member, &Rates::usual(plan.stages.len()), self.network, shards)
+    }
+
+    /// Those of each phase, over the links of the workers that have gathered.
+    fn tasks(&self) -> Vec<Vec<Task>> {
+        let tasks = |phase: &Phase| phase.members.iter().map(|member| self.task(member)).collect();
+        self.sitting.plan.phases.iter().map(tasks).collect()
     }
 
     async fn go(mut self) -> anyhow::Result<Summary> {
-        let tasks = |phase: &Phase| phase.members.iter().map(|member| self.task(member)).collect::<Vec<_>>();
-        let mut schedule =
-            Schedule::new(self.sitting.plan.phases.iter().map(tasks).collect(), self.retries.tries);
+        let mut schedule = Schedule::new(self.tasks(), self.retries.tries);
         let frozen = self.sitting.frozen.iter().flatten().count();
         self.tell(&Event::Started { run_dir: self.sitting.dir.place().clone(), frozen })?;
         let mut outcome = Outcome::Started { over: self.sitting.over };
         let mut measured = None;
         loop {
             outcome = match schedule.handle(outcome) {
-                Command::Gather { failures } => self.gather(failures).await?,
+                Command::Gather { failures } => {
+                    let gathered = self.gather(failures).await?;
+                    schedule.time_anew(self.tasks());
+                    gathered
+                }
                 Command::Train { phase, groups, transformers } => {
                     self.train_or_stop(phase, &groups, &transformers).await?
                 }
@@ -163,7 +178,21 @@ impl Run {
     async fn gather(&mut self, failures: u32) -> anyhow::Result<Outcome> {
         tokio::time::sleep(self.retries.pause(failures)).await;
         let workers = self.sitting.gather().await?;
+        if !self.local {
+            self.measure_links(&workers).await?;
+        }
         Ok(Outcome::Gathered(workers.iter().map(|worker| worker.id).collect()))
+    }
+
+    /// Measures the links of workers that are new, one after the other: they all begin at this machine's network card.
+    async fn measure_links(&mut self, workers: &[Worker]) -> Result<(), RunDirError> {
+        for worker in workers {
+            if let Some(link) = self.links.measure(worker).await {
+                self.tell(&Event::LinkMeasured { worker: worker.address.clone(), link })?;
+            }
+        }
+        self.network = self.links.slowest(workers.iter().map(|worker| worker.id));
+        Ok(())
     }
 
     /// Carries a phase on, to its end or until the run is to stop, which is an error.

@@ -104,6 +104,11 @@ impl Schedule {
         Self { phases, tries, over: 0, stuck: (Step(0), 0) }
     }
 
+    /// From now on its layers come to this, over other links.
+    pub fn time_anew(&mut self, phases: Vec<Vec<Task>>) {
+        self.phases = phases;
+    }
+
     /// What to do after `outcome`.
     pub fn handle(&mut self, outcome: Outcome) -> Command {
         match outcome {
@@ -314,6 +319,20 @@ mod tests {
 
     fn ids(ids: &[u64]) -> Vec<WorkerId> {
         ids.iter().map(|&id| WorkerId(id)).collect()
+    }
+
+    #[test]
+    fn who_shares_a_layer_follows_from_what_it_comes_to_over_the_links_at_hand() {
+        let mut schedule = Schedule::new(vec![vec![in_a_row(0, 80, 4)]], TRIES);
+        schedule.handle(Outcome::Started { over: 0 });
+        let trainers = |schedule: &mut Schedule| match schedule.handle(workers(&[0, 1, 2, 3])) {
+            Command::Train { groups, .. } => groups[0].len(),
+            command => panic!("{command:?}"),
+        };
+        assert_eq!(trainers(&mut schedule), 4);
+        schedule.time_anew(vec![vec![task(0, 80)]]);
+        assert_eq!(schedule.handle(Outcome::Regrouping), GATHER);
+        assert_eq!(trainers(&mut schedule), 1);
     }
 
     #[test]

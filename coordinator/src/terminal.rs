@@ -130,6 +130,7 @@ impl Listener for Terminal {
                 let why = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join("; ") };
                 self.say(format_args!("waiting for {whom} ({why}), for {} s at most", left.as_secs()));
             }
+            Event::LinkMeasured { worker, link } => self.say(format_args!("worker {worker}: {link}")),
             Event::PhaseStarted { layers } => layers.iter().for_each(|layer| self.layer_starts(layer)),
             Event::Step { layer, taken } => {
                 if let Some(layer) = self.layers.get(layer) {

@@ -14,6 +14,7 @@ pub mod logs;
 pub mod machine;
 pub mod observe;
 pub mod output;
+pub mod probe;
 pub mod process;
 pub mod refusal;
 pub mod row_bytes;

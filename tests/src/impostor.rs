@@ -16,6 +16,8 @@ pub struct Manners {
     pub description: wire::WorkerDescription,
     /// Which kernels it says that it has.
     pub kernels: Vec<wire::Kernel>,
+    /// How many bytes it says that it has taken of a probe of so many; nothing where it does not answer.
+    pub probe: fn(u64) -> Option<u64>,
     /// Its replies to a training stream that begins so.
     pub train: fn(wire::TrainBegin) -> BoxStream<wire::TrainReply>,
     /// Its reply to some rows, which is sent so many times.
@@ -40,6 +42,7 @@ impl Default for Manners {
         Self {
             description,
             kernels,
+            probe: Some,
             train: |_| Box::pin(tokio_stream::pending()),
             transform: |rows| (rows, 1),
             read_out: |_| Box::pin(tokio_stream::pending()),
@@ -93,6 +96,17 @@ impl Worker for Manners {
 
     async fn use_kernel(&self, _: Request<wire::UseKernelRequest>) -> Reply<wire::UseKernelReply> {
         Ok(Response::new(wire::UseKernelReply {}))
+    }
+
+    async fn probe(&self, parts: Request<Streaming<wire::ProbeRequest>>) -> Reply<wire::ProbeReply> {
+        let (mut parts, mut bytes) = (parts.into_inner(), 0);
+        while let Some(part) = parts.message().await? {
+            bytes += part.payload.len() as u64;
+        }
+        match (self.probe)(bytes) {
+            Some(bytes) => Ok(Response::new(wire::ProbeReply { bytes })),
+            None => std::future::pending().await,
+        }
     }
 
     async fn host_layer(

@@ -46,6 +46,10 @@ impl Worker for Stranger {
         Err(Status::unimplemented("use_kernel"))
     }
 
+    async fn probe(&self, _: Request<Streaming<wire::ProbeRequest>>) -> Reply<wire::ProbeReply> {
+        Err(Status::unimplemented("probe"))
+    }
+
     async fn host_layer(&self, _: Request<Streaming<wire::HostLayerRequest>>) -> Reply<wire::HostLayerReply> {
         Err(Status::unimplemented("host_layer"))
     }

@@ -40,15 +40,20 @@ impl Cut {
 impl Wire {
     /// A way to the worker at `address`. Its threads end with this process.
     pub fn to(address: &str) -> Self {
-        Self::open(address, None)
+        Self::open(address, [None, None])
     }
 
     /// A way to the worker at `address` on which so many bytes a second come back.
     pub fn slow(address: &str, bytes_per_second: u32) -> Self {
-        Self::open(address, Some(bytes_per_second))
+        Self::open(address, [None, Some(bytes_per_second)])
     }
 
-    fn open(address: &str, back_per_second: Option<u32>) -> Self {
+    /// A way to the worker at `address` on which so many bytes a second go there and come back.
+    pub fn slow_both_ways(address: &str, bytes_per_second: u32) -> Self {
+        Self::open(address, [Some(bytes_per_second); 2])
+    }
+
+    fn open(address: &str, [there_per_second, back_per_second]: [Option<u32>; 2]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let own = listener.local_addr().expect("an address").to_string();
         let [there, back] = [(); 2].map(|()| Cut::none());
@@ -62,7 +67,7 @@ impl Wire {
                 let (near_too, far_too) =
                     (near.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
                 let (there, back) = ways.clone();
-                std::thread::spawn(move || carry(near, far, &|| there.has(number), None));
+                std::thread::spawn(move || carry(near, far, &|| there.has(number), there_per_second));
                 std::thread::spawn(move || carry(far_too, near_too, &|| back.has(number), back_per_second));
             }
         });

@@ -237,6 +237,26 @@ fn kernels_that_there_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_link_that_cannot_be_measured_is_a_usual_one() {
+    /// How many of a probe's bytes are said to have come.
+    type Probe = fn(u64) -> Option<u64>;
+    let train = |_| replies(iter::empty());
+    let probes: [(Probe, _); 3] = [
+        (
+            |bytes| Some(bytes + 1),
+            ": a probe's bytes: found 1, expected 0; its link counts as one of 1.0 Gbit/s",
+        ),
+        (|bytes| (bytes == 0).then_some(0), ": 0.5 Mbit/s"),
+        (|_| None, ": no answer to a probe within 1 s; its link counts as one of 1.0 Gbit/s"),
+    ];
+    for (probe, says) in probes {
+        let ended = run(&Sandbox::new(), Manners { probe, train, ..Manners::default() });
+        ended.expect_error(&["ended the stream"]);
+        assert!(ended.errors.contains(says), "{says:?} in {}", ended.errors);
+    }
+}
+
+#[test]
 fn features_that_nobody_asked_for_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.finished("run");

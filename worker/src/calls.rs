@@ -46,7 +46,8 @@ where
         let peer = peer.map(|peer| format!(" of {peer}")).unwrap_or_default();
         let (method, complaints) = (request.uri().path().to_owned(), self.complaints.clone());
         let gone = Arc::new(AtomicBool::new(false));
-        let longest = if method.ends_with("/Exchange") { SLICE_BYTES } else { MESSAGE_BYTES };
+        let short = ["/Exchange", "/Probe"].iter().any(|short| method.ends_with(short));
+        let longest = if short { SLICE_BYTES } else { MESSAGE_BYTES };
         let messages = |body| body::Body::new(Bounded::new(body, longest, gone.clone()));
         let answer = self.methods.call(request.map(messages));
         Box::pin(async move {

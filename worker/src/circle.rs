@@ -97,7 +97,8 @@ impl Circle {
         let adders = self.adders(usize::try_from(count).unwrap_or(usize::MAX));
         let slice = count.div_ceil(adders as u64);
         let own = (2 * nodes(&self.members[self.own])).saturating_mul(count);
-        own.saturating_add(all.saturating_mul(slice)).saturating_add(count.saturating_mul(2))
+        let letters = (self.members.len() as u64 - 1).saturating_mul(slice).max(count);
+        own.saturating_add(all.saturating_mul(slice)).saturating_add(count).saturating_add(letters)
     }
 
     /// Losses that they send each other in a round: of all nodes to the first, and the total back.

@@ -2,8 +2,8 @@
 //!
 //! The numbers of a round are cut into slices: as many as there are members in its [`Circle`], or, of few numbers, fewer. Each member
 //! sends its sums over its nodes of the tree of parts ([`scff::sum_tree`]), slice j of them to member j; member j adds slice j up over
-//! all nodes, and sends the total to all others. So there are two hops however many they are, and each sends and receives about
-//! twice the numbers. Losses are added up by the first.
+//! all nodes, and sends the total to all others. So there are two hops however many they are, and where all add up each sends and
+//! receives about twice the numbers. Losses are added up by the first.
 //!
 //! What others send is taken in turn, beginning with whoever comes next: nobody is everybody's first. A member that is ahead waits
 //! in its own queue, for which the room is bounded ([`crate::peers`]).

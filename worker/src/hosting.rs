@@ -17,7 +17,7 @@ const DIGITS: usize = 64;
 
 /// Takes in the layer whose parts `requests` carries.
 pub async fn host(node: &Node, mut requests: Streaming<wire::HostLayerRequest>) -> Result<(), Refusal> {
-    let first = node.first(&mut requests, "`begin` first").await?.and_then(|first| first.request);
+    let first = node.soon(&mut requests, "`begin` first").await?.and_then(|first| first.request);
     let Some(Request::Begin(begin)) = first else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };

@@ -216,7 +216,7 @@ pub async fn welcome(
     call: Call,
 ) -> Result<(), Refusal> {
     let expected = "an `introduction` first";
-    let first = node.first(&mut messages, expected).await?;
+    let first = node.soon(&mut messages, expected).await?;
     let Some(Request::Introduction(introduction)) = first.and_then(|message| message.request) else {
         return Err(WireError::new("request", "no `introduction`", expected).into());
     };

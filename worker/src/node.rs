@@ -94,8 +94,8 @@ impl Node {
         }
     }
 
-    /// The first message of a call, which is `expected`, and for which nobody waits long; nothing where there is none.
-    pub async fn first<T>(
+    /// A message of a call, which is `expected`, and for which nobody waits long, as for the first; nothing where there is none.
+    pub async fn soon<T>(
         &self,
         requests: &mut Streaming<T>,
         expected: &'static str,

@@ -327,7 +327,7 @@ pub async fn welcome(
     call: Call,
 ) -> Result<BoxStream<wire::ExchangeMessage>, Refusal> {
     let expected = "an `introduction` first";
-    let first = node.first(&mut messages, expected).await?;
+    let first = node.soon(&mut messages, expected).await?;
     let Some(Message::Introduction(introduction)) = first.and_then(|message| message.message) else {
         return Err(WireError::new("message", "no `introduction`", expected).into());
     };

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::activity::Call;
 use crate::node::Node;
 use crate::refusal::Refusal;
-use crate::{describe, hosting, inlets, peers, readout, train, transform};
+use crate::{describe, hosting, inlets, peers, probe, readout, train, transform};
 
 /// `strata.v1.Worker`.
 pub struct Service {
@@ -59,6 +59,16 @@ impl Worker for Service {
         let name = kernels::text("name", request.into_inner().name).map_err(Refusal::from)?;
         self.node.kernels.change_to(&name, &self.node.slot).await?;
         Ok(Response::new(wire::UseKernelReply {}))
+    }
+
+    async fn probe(
+        &self,
+        parts: Request<Streaming<wire::ProbeRequest>>,
+    ) -> Result<Response<wire::ProbeReply>, Status> {
+        let call = Call::of(&parts);
+        call.by_coordinator("probing the link")?;
+        let bytes = probe::count(&self.node, parts.into_inner()).await?;
+        Ok(Response::new(wire::ProbeReply { bytes }))
     }
 
     async fn host_layer(

@@ -81,7 +81,7 @@ async fn converse(
     others: &mut Others,
 ) -> Result<(), Refusal> {
     let expected = "`begin` first";
-    let first = node.first(&mut requests, expected).await?;
+    let first = node.soon(&mut requests, expected).await?;
     let Some(Request::Begin(begin)) = first.and_then(|message| message.request) else {
         return Err(WireError::new("request", "no `begin`", expected).into());
     };

@@ -70,7 +70,7 @@ async fn take_in(
     mut requests: Streaming<wire::TransformRequest>,
     queue: &mpsc::Sender<Result<PendingRows, Refusal>>,
 ) -> Result<(), Refusal> {
-    let first = node.first(&mut requests, "`begin` first").await?.and_then(|first| first.request);
+    let first = node.soon(&mut requests, "`begin` first").await?.and_then(|first| first.request);
     let Some(Request::Begin(begin)) = first else {
         return Err(WireError::new("request", "no `begin`", "`begin` first").into());
     };

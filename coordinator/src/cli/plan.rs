@@ -69,10 +69,10 @@ pub struct PlannedArgs {
     /// Memory that each worker may fill with kept activations, such as 4GiB [default: a quarter of the machine's memory].
     #[arg(long, value_name = "SIZE")]
     cache_memory: Option<ByteSize>,
-    /// Megabits a second that each machine can send.
+    /// Megabits a second that each machine can send. A run over running workers measures it, and says so.
     #[arg(long, value_name = "MBIT", default_value_t = 1000.0, value_parser = positive)]
     bandwidth: f64,
-    /// Milliseconds there and back between two machines.
+    /// Milliseconds there and back between two machines. A run measures them too.
     #[arg(long, value_name = "MS", default_value_t = 0.2, value_parser = positive)]
     round_trip: f64,
     /// How fast each machine is beside this one: 0.5 for machines that compute half as fast.

@@ -37,7 +37,7 @@ pub use arrivals::{activations, arrivals};
 use group_step::passed_on_bytes;
 pub use group_step::{Exchanged, GroupStep, Limit, exchanged, grids, task, tasks};
 pub use memory::working_bytes;
-pub use network::{Network, Workers};
+pub use network::{HOP, Network, Workers};
 pub use numbers::{LayerNumbers, Numbers};
 pub use rates::{LayerRates, Machine, Rates};
 pub use table::table;

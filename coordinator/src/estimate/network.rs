@@ -4,8 +4,8 @@ use proto::limits::slices;
 
 use super::rates::Rates;
 
-/// Seconds from one process to the next, besides those in which a core sends a message or takes one.
-const HOP: f64 = 120e-6;
+/// Seconds from one process to the next, besides those of the network and those in which a core sends a message or takes one.
+pub const HOP: f64 = 120e-6;
 /// Seconds of a core for sending a message of sums, or for taking one.
 const MESSAGE: f64 = 16e-6;
 /// Bytes of a number.

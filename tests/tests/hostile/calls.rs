@@ -28,6 +28,7 @@ const EXCHANGE: &str = "/strata.v1.Worker/Exchange";
 const FEED: &str = "/strata.v1.Worker/Feed";
 const HOST: &str = "/strata.v1.Worker/HostLayer";
 const USE: &str = "/strata.v1.Worker/UseKernel";
+const PROBE: &str = "/strata.v1.Worker/Probe";
 
 /// Codes of gRPC.
 const INVALID: u16 = 3;
@@ -72,7 +73,8 @@ fn begin(content: &[u8]) -> Vec<u8> {
 
 /// All calls.
 pub fn calls() -> Vec<Call> {
-    [methods(), messages(), kernels(), trainings(), transforms(), readouts(), exchanges(), feeds()].concat()
+    [methods(), messages(), kernels(), probes(), trainings(), transforms(), readouts(), exchanges(), feeds()]
+        .concat()
 }
 
 /// Of methods and encodings.
@@ -138,6 +140,23 @@ fn kernels() -> Vec<Call> {
             message(&run(b"Nonsense")),
             INVALID,
             "no BLAS kernel `Nonsense`",
+        ),
+    ]
+}
+
+/// Of a link.
+fn probes() -> Vec<Call> {
+    // `payload`, of 262,145 bytes.
+    let long = [vec![0x0a, 0x81, 0x80, 0x10], vec![0; 262_145]].concat();
+    vec![
+        open("a probe without an end", PROBE, message(b"").repeat(65), INVALID, "probe: found more parts"),
+        open("a probe of a long part", PROBE, message(&long), INVALID, "payload: found 262145 bytes"),
+        open(
+            "a probe beyond the limit of messages",
+            PROBE,
+            [message(b""), prefixed(0, 2 << 20, b"x")].concat(),
+            INVALID,
+            "a too large message of 2097152 bytes",
         ),
     ]
 }

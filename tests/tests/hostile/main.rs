@@ -114,7 +114,12 @@ fn a_call_that_does_not_say_what_it_wants_is_refused() {
     let sandbox = Sandbox::new();
     let worker = sandbox.worker(&["--threads", "1", "--greeting", "1"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for path in ["/strata.v1.Worker/Train", "/strata.v1.Worker/Transform", "/strata.v1.Worker/HostLayer"] {
+    for path in [
+        "/strata.v1.Worker/Train",
+        "/strata.v1.Worker/Transform",
+        "/strata.v1.Worker/HostLayer",
+        "/strata.v1.Worker/Probe",
+    ] {
         let says = "it said nothing for 1 s";
         let call = Call { name: "silence", path, headers: &[], body: vec![], over: false, status: 14, says };
         let (status, message) = runtime.block_on(make(&worker.address, &call));

@@ -1,6 +1,7 @@
 //! Bad messages get an answer that names the field, and do the worker no harm.
 
 use proto::limits;
+use proto::probe::{PART_BYTES, PARTS, parts};
 use proto::rows::Precision;
 use proto::wire;
 use proto::wire::host_layer_request::Request as HostRequest;
@@ -353,6 +354,26 @@ async fn a_message_beyond_the_limit_is_refused() {
     let payload = vec![0; limits::MESSAGE_BYTES + 1];
     training.send(Request::Rows(wire::Rows::alike(1, payload))).await;
     check(&training.refusal().await, Code::InvalidArgument, "too large");
+    assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_probe_is_counted_and_too_much_of_one_is_refused() {
+    let server = server().await;
+    let mut client = server.client().await;
+    for bytes in [0, 1, PART_BYTES + 1, PARTS * PART_BYTES] {
+        let reply = soon(client.probe(tokio_stream::iter(parts(bytes)))).await.unwrap().into_inner();
+        assert_eq!(reply.bytes, bytes as u64);
+    }
+    let long = wire::ProbeRequest { payload: vec![0; PART_BYTES + 1].into() };
+    for (parts, says) in [
+        (parts(PARTS * PART_BYTES + 1), "probe: found more parts, expected at most 64"),
+        (vec![wire::ProbeRequest::default(); PARTS + 1], "probe: found more parts, expected at most 64"),
+        (vec![long], "payload: found 262145 bytes, expected at most 262144"),
+    ] {
+        let refused = soon(client.probe(tokio_stream::iter(parts))).await.unwrap_err();
+        check(&refused, Code::InvalidArgument, says);
+    }
     assert_serves(&server).await;
 }
 

@@ -10,7 +10,7 @@ use crate::clock::Stopwatch;
 use crate::cluster::WaitedFor;
 use crate::events::{Event, LayerStarted, Listener};
 use crate::run_dir::RunDirError;
-use crate::summary::{LayerWithoutLabels, WithoutLabels};
+use crate::summary::{LayerSummary, LayerWithoutLabels, WithoutLabels};
 use crate::terminal::{PLAIN_EVERY, Terminal};
 use crate::totals::{Measures, Metrics};
 
@@ -113,16 +113,7 @@ fn log(event: &Event) {
             let layers = layers.iter().map(|layer| layer.0.to_string()).collect::<Vec<_>>().join(", ");
             info!(event = "checkpoint", layers, step = step.0, "a checkpoint is written");
         }
-        Event::LayerFrozen { layer, summary } => info!(
-            event = "layer_frozen",
-            layer = layer.0,
-            name = summary.name,
-            steps = summary.steps,
-            seconds = summary.seconds,
-            samples_per_second = summary.samples_per_second,
-            weights_sha256 = summary.weights_sha256,
-            "a layer is frozen"
-        ),
+        Event::LayerFrozen { layer, summary } => log_frozen(*layer, summary),
         Event::WorkerCame { address } => {
             info!(event = "worker_came", worker = address, "a worker has come; going on from the checkpoint");
         }
@@ -183,4 +174,17 @@ fn log(event: &Event) {
         | Event::Features { .. }
         | Event::ReadoutEpoch { .. } => {}
     }
+}
+
+fn log_frozen(layer: LayerIndex, summary: &LayerSummary) {
+    info!(
+        event = "layer_frozen",
+        layer = layer.0,
+        name = summary.name,
+        steps = summary.steps,
+        seconds = summary.seconds,
+        samples_per_second = summary.samples_per_second,
+        weights_sha256 = summary.weights_sha256,
+        "a layer is frozen"
+    );
 }

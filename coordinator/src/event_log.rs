@@ -105,9 +105,15 @@ fn log(event: &Event) {
             let (reasons, left_seconds) = (reasons.join("; "), left.as_secs());
             info!(event = "waiting", for_whom = whom, reasons, left_seconds, "waiting for workers");
         }
-        Event::LinkMeasured { worker, link } => {
-            let (megabits_per_second, round_trip_ms) = (8e-6 * link.bytes_per_second, 1e3 * link.round_trip);
-            info!(event = "link_measured", %worker, megabits_per_second, round_trip_ms, "a link is measured");
+        Event::WorkerMeasured { worker, link, benchmark } => {
+            let megabits_per_second = link.map(|link| 8e-6 * link.bytes_per_second);
+            let round_trip_ms = link.map(|link| 1e3 * link.round_trip);
+            let gigaflops = benchmark.map(|benchmark| 1e-9 * benchmark.operations);
+            let threads = benchmark.map(|benchmark| benchmark.threads);
+            info!(
+                event = "worker_measured",
+                %worker, megabits_per_second, round_trip_ms, gigaflops, threads, "a worker is measured"
+            );
         }
         Event::Checkpoint { layers, step } => {
             let layers = layers.iter().map(|layer| layer.0.to_string()).collect::<Vec<_>>().join(", ");

@@ -7,7 +7,7 @@ use proto::address::Address;
 use scff::batch::{Epoch, LayerIndex, Step};
 
 use crate::cluster::{WaitedFor, WorkerFailure};
-use crate::estimate::Network;
+use crate::estimate::{Benchmark, Network};
 use crate::location::Location;
 use crate::pace::Slow;
 use crate::run_dir::RunDirError;
@@ -34,12 +34,14 @@ pub enum Event {
     },
     /// No worker is there that takes part.
     Waiting(WaitedFor),
-    /// The link to a worker that takes part is measured.
-    LinkMeasured {
-        /// Where the worker listens.
+    /// A worker that is to take part is measured.
+    WorkerMeasured {
+        /// Where it listens.
         worker: Address,
-        /// What the link is like.
-        link: Network,
+        /// What the link to it is like, where that could be measured.
+        link: Option<Network>,
+        /// How fast it computes, likewise.
+        benchmark: Option<Benchmark>,
     },
     /// Layers begin or go on with their training, together.
     PhaseStarted {

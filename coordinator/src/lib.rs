@@ -56,6 +56,8 @@ pub mod cluster;
 
 pub mod links;
 
+pub mod benchmarks;
+
 pub mod events;
 
 pub mod terminal;

@@ -34,12 +34,14 @@ const FASTEST: f64 = 2.5e9;
 pub struct Links(HashMap<WorkerId, Option<Network>>);
 
 impl Links {
-    /// Measures the link to a worker that nothing was sent to yet; returns what was found, unless that is known already. A link that
-    /// cannot be measured counts as a usual one: whoever is gone is found out by what follows.
+    /// Whether the link to a worker was measured before, or could not be.
+    pub fn is_known(&self, worker: WorkerId) -> bool {
+        self.0.contains_key(&worker)
+    }
+
+    /// Measures the link to a worker that nothing was sent to yet. One that cannot be measured counts as usual: whoever is gone is found
+    /// out by what follows.
     pub async fn measure(&mut self, worker: &Worker) -> Option<Network> {
-        if self.0.contains_key(&worker.id) {
-            return None;
-        }
         let measured = measured(worker).await;
         if let Err(reason) = &measured {
             tracing::warn!("{reason}; its link counts as one of {}", Network::USUAL);

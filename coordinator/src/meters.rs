@@ -127,7 +127,7 @@ impl Listener for Meters {
             Event::WorkerCame { .. } => self.came.inc(),
             Event::FeaturesStarted { .. } => self.observed.set_ready(true),
             Event::OtherBuild { .. }
-            | Event::LinkMeasured { .. }
+            | Event::WorkerMeasured { .. }
             | Event::PhaseEnded
             | Event::SlowWorker { .. }
             | Event::Features { .. }

@@ -12,9 +12,10 @@ use scff::layer::LayerState;
 use scff::seed::Purpose;
 use source::DataSet;
 
+use crate::benchmarks::Benchmarks;
 use crate::cluster::{Discovery, Worker, WorkerFailure};
 use crate::config::{Config, Shards, TrainingSchedule};
-use crate::estimate::{Network, Rates, task};
+use crate::estimate::{Benchmark, Network, Rates, task};
 use crate::event_log::teller;
 use crate::events::{Event, Events, LayerStarted, Listener};
 use crate::features::FeaturesError;
@@ -91,10 +92,14 @@ struct Run {
     shards: Option<Shards>,
     /// Whether workers are processes of this machine.
     local: bool,
-    /// The links to those that are not.
+    /// Whether they are measured.
+    measures: bool,
+    /// The links to them, and how fast they compute.
     links: Links,
-    /// What lies between the workers that have gathered.
+    benchmarks: Benchmarks,
+    /// What lies between the workers that have gathered, and how fast the slowest of them is.
     network: Network,
+    slowest: Benchmark,
     /// How fast workers have been.
     rates: WorkerRates,
     /// How often what fails is tried again.
@@ -112,8 +117,11 @@ impl Run {
             sitting,
             shards: surroundings.shards,
             local,
+            measures: surroundings.measures && !local,
             links: Links::default(),
+            benchmarks: Benchmarks::default(),
             network: if local { Network::LOCAL } else { Network::USUAL },
+            slowest: Benchmark::USUAL,
             rates: WorkerRates::default(),
             retries: surroundings.retries,
             stop: surroundings.stop.clone(),
@@ -128,10 +136,10 @@ impl Run {
             Shards::Auto if self.local && member.trains_alone() => Shards::AtMost(1),
             shards => shards,
         };
-        task(plan, member, &Rates::usual(plan.stages.len()), self.network, shards)
+        task(plan, member, &Rates::by(self.slowest, plan), self.network, shards)
     }
 
-    /// Those of each phase, over the links of the workers that have gathered.
+    /// Those of each phase, by the workers that have gathered and over their links.
     fn tasks(&self) -> Vec<Vec<Task>> {
         let tasks = |phase: &Phase| phase.members.iter().map(|member| self.task(member)).collect();
         self.sitting.plan.phases.iter().map(tasks).collect()
@@ -178,20 +186,28 @@ impl Run {
     async fn gather(&mut self, failures: u32) -> anyhow::Result<Outcome> {
         tokio::time::sleep(self.retries.pause(failures)).await;
         let workers = self.sitting.gather().await?;
-        if !self.local {
-            self.measure_links(&workers).await?;
+        if self.measures {
+            self.measure_workers(&workers).await?;
         }
         Ok(Outcome::Gathered(workers.iter().map(|worker| worker.id).collect()))
     }
 
-    /// Measures the links of workers that are new, one after the other: they all begin at this machine's network card.
-    async fn measure_links(&mut self, workers: &[Worker]) -> Result<(), RunDirError> {
+    /// Measures the links of workers that are new, one after the other, for they all begin at this machine's network card; then how fast all
+    /// workers are.
+    async fn measure_workers(&mut self, workers: &[Worker]) -> Result<(), RunDirError> {
+        let mut new = Vec::new();
         for worker in workers {
-            if let Some(link) = self.links.measure(worker).await {
-                self.tell(&Event::LinkMeasured { worker: worker.address.clone(), link })?;
+            if !self.links.is_known(worker.id) {
+                new.push((worker, self.links.measure(worker).await));
             }
         }
-        self.network = self.links.slowest(workers.iter().map(|worker| worker.id));
+        self.benchmarks.measure(workers).await;
+        for (worker, link) in new {
+            let benchmark = self.benchmarks.of(worker.id);
+            self.tell(&Event::WorkerMeasured { worker: worker.address.clone(), link, benchmark })?;
+        }
+        let all = || workers.iter().map(|worker| worker.id);
+        (self.network, self.slowest) = (self.links.slowest(all()), self.benchmarks.slowest(all()));
         Ok(())
     }
 

@@ -104,7 +104,7 @@ impl Schedule {
         Self { phases, tries, over: 0, stuck: (Step(0), 0) }
     }
 
-    /// From now on its layers come to this, over other links.
+    /// From now on its layers come to this, by other workers or over other links.
     pub fn time_anew(&mut self, phases: Vec<Vec<Task>>) {
         self.phases = phases;
     }

@@ -39,6 +39,8 @@ pub struct Surroundings {
     pub cluster: ClusterOptions,
     /// How many workers share each layer, whatever its configuration says.
     pub shards: Option<Shards>,
+    /// Whether to measure running workers and the links to them.
+    pub measures: bool,
     /// How often what fails is tried again.
     pub retries: Retries,
     /// Where to show metrics.

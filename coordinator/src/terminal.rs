@@ -130,7 +130,14 @@ impl Listener for Terminal {
                 let why = if reasons.is_empty() { "no answer yet".to_owned() } else { reasons.join("; ") };
                 self.say(format_args!("waiting for {whom} ({why}), for {} s at most", left.as_secs()));
             }
-            Event::LinkMeasured { worker, link } => self.say(format_args!("worker {worker}: {link}")),
+            Event::WorkerMeasured { worker, link, benchmark } => {
+                let link = link.map(|link| link.to_string());
+                let found: Vec<String> =
+                    link.into_iter().chain(benchmark.map(|benchmark| benchmark.to_string())).collect();
+                if !found.is_empty() {
+                    self.say(format_args!("worker {worker}: {}", found.join("; ")));
+                }
+            }
             Event::PhaseStarted { layers } => layers.iter().for_each(|layer| self.layer_starts(layer)),
             Event::Step { layer, taken } => {
                 if let Some(layer) = self.layers.get(layer) {

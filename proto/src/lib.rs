@@ -34,7 +34,7 @@ pub mod wire {
 }
 
 /// Both ends must speak the same version; it changes whenever the messages or their meaning do.
-pub const PROTOCOL_VERSION: u32 = 13;
+pub const PROTOCOL_VERSION: u32 = 14;
 
 /// A message that does not say what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,8 @@ pub struct Manners {
     pub kernels: Vec<wire::Kernel>,
     /// How many bytes it says that it has taken of a probe of so many; nothing where it does not answer.
     pub probe: fn(u64) -> Option<u64>,
+    /// How many operations a second it says that it does; nothing where it does not answer.
+    pub benchmark: fn() -> Option<f64>,
     /// Its replies to a training stream that begins so.
     pub train: fn(wire::TrainBegin) -> BoxStream<wire::TrainReply>,
     /// Its reply to some rows, which is sent so many times.
@@ -43,6 +45,7 @@ impl Default for Manners {
             description,
             kernels,
             probe: Some,
+            benchmark: || Some(1e11),
             train: |_| Box::pin(tokio_stream::pending()),
             transform: |rows| (rows, 1),
             read_out: |_| Box::pin(tokio_stream::pending()),
@@ -105,6 +108,13 @@ impl Worker for Manners {
         }
         match (self.probe)(bytes) {
             Some(bytes) => Ok(Response::new(wire::ProbeReply { bytes })),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn benchmark(&self, _: Request<wire::BenchmarkRequest>) -> Reply<wire::BenchmarkReply> {
+        match (self.benchmark)() {
+            Some(operations_per_second) => Ok(Response::new(wire::BenchmarkReply { operations_per_second })),
             None => std::future::pending().await,
         }
     }

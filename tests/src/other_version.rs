@@ -50,6 +50,10 @@ impl Worker for Stranger {
         Err(Status::unimplemented("probe"))
     }
 
+    async fn benchmark(&self, _: Request<wire::BenchmarkRequest>) -> Reply<wire::BenchmarkReply> {
+        Err(Status::unimplemented("benchmark"))
+    }
+
     async fn host_layer(&self, _: Request<Streaming<wire::HostLayerRequest>>) -> Reply<wire::HostLayerReply> {
         Err(Status::unimplemented("host_layer"))
     }

@@ -15,6 +15,8 @@ use crate::{RunDir, data, until};
 pub struct Sandbox {
     folder: TempDir,
     started: Cell<u32>,
+    /// Whether coordinators measure workers and links. Who shares what then depends on the machine.
+    measures: bool,
     /// What its configuration file says.
     pub(crate) config: &'static str,
 }
@@ -72,7 +74,13 @@ impl Sandbox {
         data::write(&folder.path().join("data/mnist"), data::TRAINING);
         fs::create_dir(folder.path().join("logs")).expect("a new folder");
         fs::write(folder.path().join(Self::CONFIG), config).expect("a new file");
-        Self { folder, started: Cell::new(0), config }
+        Self { folder, started: Cell::new(0), measures: false, config }
+    }
+
+    /// The same, whose coordinators measure workers and the links to them.
+    #[must_use]
+    pub fn measuring(self) -> Self {
+        Self { measures: true, ..self }
     }
 
     /// Puts a data set of so many samples to learn from into the place of the one that is there.
@@ -116,6 +124,7 @@ impl Sandbox {
         let log = self.path(&format!("logs/{name}-{}", self.started.get()));
         command.current_dir(self.folder.path());
         command.env("STRATA_DATA", self.path("data"));
+        command.env("STRATA_UNMEASURED", (!self.measures).to_string());
         // A kernel that the environment names holds for local workers alone: runs that are compared would have other bits.
         for variable in ["RUST_LOG", "STRATA_BLAS_KERNEL", "STRATA_LOG_FORMAT", "OPENBLAS_CORETYPE"] {
             command.env_remove(variable);

@@ -250,7 +250,26 @@ fn a_link_that_cannot_be_measured_is_a_usual_one() {
         (|_| None, ": no answer to a probe within 1 s; its link counts as one of 1.0 Gbit/s"),
     ];
     for (probe, says) in probes {
-        let ended = run(&Sandbox::new(), Manners { probe, train, ..Manners::default() });
+        let ended = run(&Sandbox::new().measuring(), Manners { probe, train, ..Manners::default() });
+        ended.expect_error(&["ended the stream"]);
+        assert!(ended.errors.contains(says), "{says:?} in {}", ended.errors);
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_say_how_fast_it_is_counts_as_usual() {
+    type Benchmark = fn() -> Option<f64>;
+    let train = |_| replies(iter::empty());
+    let benchmarks: [(Benchmark, _); 3] = [
+        (|| Some(-1.0), ": operations_per_second: found -1, expected a positive number; it counts as"),
+        (|| Some(f64::NAN), ": operations_per_second: found NaN, expected a positive number; it counts as"),
+        (
+            || None,
+            ": it did not say within 5 s how fast it is; it counts as a worker of 400.0 GF/s on 4 threads",
+        ),
+    ];
+    for (benchmark, says) in benchmarks {
+        let ended = run(&Sandbox::new().measuring(), Manners { benchmark, train, ..Manners::default() });
         ended.expect_error(&["ended the stream"]);
         assert!(ended.errors.contains(says), "{says:?} in {}", ended.errors);
     }

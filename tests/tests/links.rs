@@ -1,4 +1,4 @@
-//! In which grid workers share a layer follows from the links to them; weights do not.
+//! In which grid workers share a layer follows from the links to them and from how fast they are; weights do not.
 
 use strata_tests::{Sandbox, Wire, begun};
 
@@ -28,11 +28,11 @@ const CHANGES: [&str; 20] = [
 
 #[test]
 fn a_layer_is_shared_over_fast_links_and_not_over_slow_ones_with_the_same_weights() {
-    let sandbox = Sandbox::of_convolutions();
+    let sandbox = Sandbox::of_convolutions().measuring();
     let one = sandbox.undisturbed(&CHANGES);
     let workers = sandbox.workers(2);
     let fast = [0, 1].map(|worker| workers[worker].address.clone());
-    let wires = [0, 1].map(|worker| Wire::slow_both_ways(&workers[worker].address, 4_000_000));
+    let wires = [0, 1].map(|worker| Wire::slow_both_ways(&workers[worker].address, 1_000_000));
     let slow = wires.each_ref().map(|wire| wire.address.clone());
     for (run, addresses, streams) in [("fast", fast, 4), ("slow", slow, 3)] {
         let before = begun(&workers);
@@ -45,7 +45,8 @@ fn a_layer_is_shared_over_fast_links_and_not_over_slow_ones_with_the_same_weight
             // Once, however often workers gather.
             let link = format!("worker {address}: ");
             let lines: Vec<&str> = ended.errors.lines().filter(|line| line.contains(&link)).collect();
-            assert!(lines.len() == 1 && lines[0].contains("bit/s"), "{lines:?} in {}", ended.errors);
+            let is_said = |line: &str| line.contains("bit/s, ") && line.contains(" GF/s on ");
+            assert!(lines.len() == 1 && is_said(lines[0]), "{lines:?} in {}", ended.errors);
         }
     }
 }

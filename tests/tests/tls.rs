@@ -286,7 +286,9 @@ fn a_worker_may_only_hand_on() {
         let host = client.host_layer(tokio_stream::iter(Vec::<wire::HostLayerRequest>::new())).await;
         let change = client.use_kernel(wire::UseKernelRequest { name: "Haswell".into() }).await;
         let probe = client.probe(tokio_stream::iter(proto::probe::parts(1))).await;
-        let answers = [transform.map(drop), host.map(drop), change.map(drop), probe.map(drop)];
+        let benchmark = client.benchmark(wire::BenchmarkRequest {}).await;
+        let answers =
+            [transform.map(drop), host.map(drop), change.map(drop), probe.map(drop), benchmark.map(drop)];
         for status in answers.map(Result::unwrap_err) {
             assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
             assert!(status.message().contains("is for coordinators"), "{status}");

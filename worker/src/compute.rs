@@ -71,6 +71,14 @@ impl Compute {
         });
         Pending { result, limit }
     }
+
+    /// Starts `work` on every thread of the pool at once. A panic of any of them becomes an error.
+    pub fn start_on_all_threads<R: Send + 'static>(
+        &self,
+        work: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Pending<Vec<R>> {
+        self.start(move || rayon::broadcast(|_| work()))
+    }
 }
 
 /// Work that is under way on the pool.
@@ -127,6 +135,19 @@ mod tests {
         assert_eq!(tonic::Status::from(refusal).code(), tonic::Code::Internal);
         assert!(catch(|| compute.install(|| -> () { panic!("boom") })).is_err());
         assert_eq!(compute.start(|| 7).wait().await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn all_threads_work_at_once() {
+        let compute = Compute::new(3, Duration::from_mins(1)).unwrap();
+        let all = Arc::new(std::sync::Barrier::new(3));
+        let meet = move || {
+            all.wait();
+            rayon::current_thread_index()
+        };
+        let indices = compute.start_on_all_threads(meet).wait().await.unwrap();
+        assert_eq!(indices, [Some(0), Some(1), Some(2)]);
+        assert!(compute.start_on_all_threads(|| -> () { panic!("boom") }).wait().await.is_err());
     }
 
     #[tokio::test]

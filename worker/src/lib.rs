@@ -1,7 +1,7 @@
 //! A Strata worker: hosts the frozen layers of a run, transforms activations through them, and trains layers, alone or
 //! its part of one that a group shares.
 //!
-//! Modules stand in the order in which a message travels: `incoming` lets its connection in, `calls` and `service` take it, `probe` counts it where it measures the link, `hosting` and `transform` answer for frozen
+//! Modules stand in the order in which a message travels: `incoming` lets its connection in, `calls` and `service` take it, `probe` counts it where it measures the link, `benchmark` measures how fast this worker computes, `hosting` and `transform` answer for frozen
 //! layers, `train` runs a training stream and `readout` one of a readout, each a `conversation`; `session` says what that stream is
 //! doing, `group` hands on to those who share the layer, `peers` exchanges sums with them, `inlets` and `outlets` go to those who train
 //! the layers below and above, `drive` runs `trainer` on a thread, `ahead` is what that knows of the next step, and `compute` has the
@@ -26,6 +26,7 @@ mod node;
 mod run;
 mod refusal;
 mod probe;
+mod benchmark;
 mod hosting;
 mod hosted;
 mod transform;

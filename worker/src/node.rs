@@ -47,6 +47,8 @@ pub struct Node {
     pub kernels: Kernels,
     /// What it says of calls that it does not serve.
     pub complaints: Complaints,
+    /// Whose turn it is to measure how fast it computes.
+    pub benchmarks: tokio::sync::Mutex<()>,
     /// Streams that are under way.
     pub streams: TaskTracker,
     /// A step in which it computes without an end, for tests.
@@ -86,6 +88,7 @@ impl Node {
             feeds: Meetings::new(),
             kernels,
             complaints: Complaints::default(),
+            benchmarks: tokio::sync::Mutex::default(),
             streams: TaskTracker::new(),
             hang_in_step: settings.hang_in_step,
             hosted: Mutex::default(),

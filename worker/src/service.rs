@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::activity::Call;
 use crate::node::Node;
 use crate::refusal::Refusal;
-use crate::{describe, hosting, inlets, peers, probe, readout, train, transform};
+use crate::{benchmark, describe, hosting, inlets, peers, probe, readout, train, transform};
 
 /// `strata.v1.Worker`.
 pub struct Service {
@@ -69,6 +69,16 @@ impl Worker for Service {
         call.by_coordinator("probing the link")?;
         let bytes = probe::count(&self.node, parts.into_inner()).await?;
         Ok(Response::new(wire::ProbeReply { bytes }))
+    }
+
+    async fn benchmark(
+        &self,
+        request: Request<wire::BenchmarkRequest>,
+    ) -> Result<Response<wire::BenchmarkReply>, Status> {
+        let call = Call::of(&request);
+        call.by_coordinator("measuring how fast this worker computes")?;
+        let operations_per_second = benchmark::operations_per_second(&self.node).await?;
+        Ok(Response::new(wire::BenchmarkReply { operations_per_second }))
     }
 
     async fn host_layer(

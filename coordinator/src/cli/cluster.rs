@@ -92,6 +92,6 @@ impl ClusterArgs {
             kernel: kernel.clone(),
         };
         let (data, shards, patience) = (self.data.place(), self.shards, Patience::default());
-        Ok(Surroundings { data, patience, cluster, shards, retries, metrics: None, stop })
+        Ok(Surroundings { data, patience, cluster, shards, measures: true, retries, metrics: None, stop })
     }
 }

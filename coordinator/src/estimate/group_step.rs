@@ -228,7 +228,7 @@ fn partners(plan: &Plan, stage: &Stage, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::super::rates::LayerRates;
+    use super::super::rates::{Benchmark, LayerRates};
     use super::*;
 
     fn rates() -> Rates {
@@ -287,6 +287,18 @@ mod tests {
     fn over_slow_links_fewer_take_part() {
         let slow = Network { bytes_per_second: 1e6, ..Network::USUAL };
         assert_eq!(step(16, slow).grid, Grid::ONE);
+    }
+
+    /// To compute less, each sends more: of four columns' gradients all, in place of halves, and no pair goes through the layer below twice.
+    #[test]
+    fn where_machines_are_slow_beside_their_network_less_is_computed_twice() {
+        let plan = fixture::cifar_10();
+        let step = |gigaflops: f64| {
+            let rates = Rates::by(Benchmark { threads: 1, operations: 1e9 * gigaflops }, &plan);
+            let workers = workers(4, Network::USUAL);
+            GroupStep::all(&plan, &plan.phases[1], &rates, workers)[0].0.grid.to_string()
+        };
+        assert_eq!((step(12.5), step(50.0), step(400.0)), ("4x1".into(), "4x1".into(), "2x2".into()));
     }
 
     #[test]

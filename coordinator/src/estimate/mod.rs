@@ -39,7 +39,7 @@ pub use group_step::{Exchanged, GroupStep, Limit, exchanged, grids, task, tasks}
 pub use memory::working_bytes;
 pub use network::{HOP, Network, Workers};
 pub use numbers::{LayerNumbers, Numbers};
-pub use rates::{LayerRates, Machine, Rates};
+pub use rates::{Benchmark, LayerRates, Machine, Rates};
 pub use table::table;
 pub use work::{pass_rate, passed_on};
 

@@ -13,6 +13,8 @@ use crate::winograd::{CHANNELS, Chunks, FREQUENCIES, Tiling, evenly};
 const ROWS: usize = 2048;
 /// Pairs that a recurrent layer walks together.
 const PAIRS: usize = 64;
+/// Rows, channels and fan-in of a usual product.
+const USUAL: usize = 384;
 /// Weights of more blocks lie beyond the caches as well.
 const WEIGHTS: usize = 4 << 20;
 
@@ -54,6 +56,11 @@ impl ProductTrial {
             }
         };
         Self::of_shape((tall, block, spec.map.fan_in()), spec.blocks().len().div_ceil(threads), sharing)
+    }
+
+    /// In a shape that shows what a processor can do, for whoever knows of no layer yet.
+    pub fn usual() -> Self {
+        Self::of_shape((USUAL, USUAL, USUAL), 1, Sharing::Channels)
     }
 
     /// The same of Winograd's algorithm: of each set of channels, one call for each frequency.

@@ -358,6 +358,21 @@ async fn a_message_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_worker_says_how_fast_it_multiplies_however_many_ask() {
+    let server = server().await;
+    let ask = || async {
+        let mut client = server.client().await;
+        let reply = soon(client.benchmark(wire::BenchmarkRequest {})).await.unwrap().into_inner();
+        reply.operations_per_second
+    };
+    let (one, other) = tokio::join!(ask(), ask());
+    for found in [one, other, ask().await] {
+        assert!((1e6..1e15).contains(&found), "{found} operations a second");
+    }
+    assert_serves(&server).await;
+}
+
+#[tokio::test]
 async fn a_probe_is_counted_and_too_much_of_one_is_refused() {
     let server = server().await;
     let mut client = server.client().await;

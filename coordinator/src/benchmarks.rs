@@ -15,31 +15,46 @@ use crate::worker_id::WorkerId;
 
 /// How long a worker may take, which measures for a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A worker is said to have changed that does so many times as much as before, or as little.
+const OTHERWISE: f64 = 1.25;
 
-/// What a run's workers do. They are measured whenever one of them is new, so that choices stay as they are while the workers do.
+/// What a run's workers do. They are measured whenever one of them is new, so that choices stay as they are until a worker comes.
 #[derive(Debug, Default)]
 pub struct Benchmarks(HashMap<WorkerId, Option<Benchmark>>);
 
 impl Benchmarks {
-    /// Measures all workers, unless they all were measured before. One that cannot be measured counts as a usual one: whoever is gone is
-    /// found out by what follows.
-    pub async fn measure(&mut self, workers: &[Worker]) {
+    /// Measures all workers, unless they all were measured before; returns those of whom something new is known. One that cannot be measured
+    /// does what it did, or as much as the others: whoever is gone is found out by what follows.
+    pub async fn measure(&mut self, workers: &[Worker]) -> Vec<WorkerId> {
         if workers.iter().all(|worker| self.0.contains_key(&worker.id)) {
-            return;
+            return Vec::new();
         }
         let mut measuring = JoinSet::new();
         for worker in workers {
             let worker = worker.clone();
             measuring.spawn(async move { (worker.id, measured(&worker).await) });
         }
-        self.0.clear();
+        let mut news = Vec::new();
         while let Some(measured) = measuring.join_next().await {
             let (id, measured) = measured.expect("no task panics or is aborted");
-            if let Err(reason) = &measured {
-                tracing::warn!("{reason}; it counts as a worker of {}", Benchmark::USUAL);
+            match measured {
+                Ok(found) => news.extend(self.note(id, found).then_some(id)),
+                Err(reason) => {
+                    tracing::warn!("{reason}; it is taken to be as fast as before, or as the others");
+                    self.0.entry(id).or_default();
+                }
             }
-            self.0.insert(id, measured.ok());
         }
+        news
+    }
+
+    /// Notes what was found of a worker; returns whether that is something else than what was known.
+    fn note(&mut self, id: WorkerId, found: Benchmark) -> bool {
+        let before = self.0.insert(id, Some(found)).flatten();
+        before.is_none_or(|before| {
+            let times = found.operations / before.operations;
+            times.max(times.recip()) >= OTHERWISE
+        })
     }
 
     /// What is known of a worker.
@@ -47,9 +62,9 @@ impl Benchmarks {
         self.0.get(&worker).copied().flatten()
     }
 
-    /// What the slowest of some workers does.
+    /// What the slowest of some workers does, as far as they were measured.
     pub fn slowest(&self, workers: impl IntoIterator<Item = WorkerId>) -> Benchmark {
-        let all = workers.into_iter().map(|worker| self.of(worker).unwrap_or(Benchmark::USUAL));
+        let all = workers.into_iter().filter_map(|worker| self.of(worker));
         let slowest = all.min_by(|one, other| one.operations.total_cmp(&other.operations));
         slowest.unwrap_or(Benchmark::USUAL)
     }
@@ -88,16 +103,22 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_counts_and_who_is_unknown_is_usual() {
+    fn the_slowest_counts_as_far_as_is_known() {
         let known = [(1, Some(benchmark(8, 900.0))), (2, Some(benchmark(1, 12.5))), (3, None)];
         let benchmarks = Benchmarks(known.into_iter().map(|(id, found)| (WorkerId(id), found)).collect());
         let slowest = |ids: &[u64]| benchmarks.slowest(ids.iter().copied().map(WorkerId));
         assert_eq!(slowest(&[1]), benchmark(8, 900.0));
         assert_eq!(slowest(&[1, 2, 3]), benchmark(1, 12.5));
-        assert_eq!(
-            (slowest(&[1, 3]), slowest(&[4]), slowest(&[])),
-            (Benchmark::USUAL, Benchmark::USUAL, Benchmark::USUAL)
-        );
+        assert_eq!(slowest(&[1, 3, 4]), benchmark(8, 900.0));
+        assert_eq!((slowest(&[3]), slowest(&[])), (Benchmark::USUAL, Benchmark::USUAL));
+    }
+
+    #[test]
+    fn who_does_about_what_it_did_is_no_news() {
+        let mut benchmarks = Benchmarks::default();
+        let mut news = |gigaflops| benchmarks.note(WorkerId(1), benchmark(1, gigaflops));
+        assert!([100.0, 50.0, 200.0].into_iter().all(&mut news));
+        assert!(![190.0, 210.0, 180.0].into_iter().any(&mut news));
     }
 
     #[test]

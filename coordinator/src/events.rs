@@ -34,11 +34,11 @@ pub enum Event {
     },
     /// No worker is there that takes part.
     Waiting(WaitedFor),
-    /// A worker that is to take part is measured.
+    /// A worker that is to take part is measured, and something new is known of it.
     WorkerMeasured {
         /// Where it listens.
         worker: Address,
-        /// What the link to it is like, where that could be measured.
+        /// What the link to it is like, where that is new.
         link: Option<Network>,
         /// How fast it computes, likewise.
         benchmark: Option<Benchmark>,

@@ -1,5 +1,6 @@
 //! A run: carries out what the [`crate::schedule`] commands.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -195,16 +196,19 @@ impl Run {
     /// Measures the links of workers that are new, one after the other, for they all begin at this machine's network card; then how fast all
     /// workers are.
     async fn measure_workers(&mut self, workers: &[Worker]) -> Result<(), RunDirError> {
-        let mut new = Vec::new();
+        let mut links = HashMap::new();
         for worker in workers {
             if !self.links.is_known(worker.id) {
-                new.push((worker, self.links.measure(worker).await));
+                links.insert(worker.id, self.links.measure(worker).await);
             }
         }
-        self.benchmarks.measure(workers).await;
-        for (worker, link) in new {
-            let benchmark = self.benchmarks.of(worker.id);
-            self.tell(&Event::WorkerMeasured { worker: worker.address.clone(), link, benchmark })?;
+        let news = self.benchmarks.measure(workers).await;
+        for worker in workers {
+            let link = links.remove(&worker.id).flatten();
+            let benchmark = self.benchmarks.of(worker.id).filter(|_| news.contains(&worker.id));
+            if link.is_some() || benchmark.is_some() {
+                self.tell(&Event::WorkerMeasured { worker: worker.address.clone(), link, benchmark })?;
+            }
         }
         let all = || workers.iter().map(|worker| worker.id);
         (self.network, self.slowest) = (self.links.slowest(all()), self.benchmarks.slowest(all()));

@@ -134,9 +134,7 @@ impl Listener for Terminal {
                 let link = link.map(|link| link.to_string());
                 let found: Vec<String> =
                     link.into_iter().chain(benchmark.map(|benchmark| benchmark.to_string())).collect();
-                if !found.is_empty() {
-                    self.say(format_args!("worker {worker}: {}", found.join("; ")));
-                }
+                self.say(format_args!("worker {worker}: {}", found.join("; ")));
             }
             Event::PhaseStarted { layers } => layers.iter().for_each(|layer| self.layer_starts(layer)),
             Event::Step { layer, taken } => {

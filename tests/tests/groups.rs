@@ -134,7 +134,7 @@ fn whoever_of_a_group_dies_the_others_go_on_from_the_last_checkpoint() {
 
 #[test]
 fn workers_that_come_take_part_and_one_that_goes_is_done_without() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().measuring();
     let run = sandbox.run_dir("run");
     let longer = ["--set", "layers.0.epochs=200"];
     let undisturbed = sandbox.undisturbed(&longer);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use proto::output::print;
 use proto::process::KernelChoice;
 
@@ -41,7 +42,7 @@ pub struct RunArgs {
     lease: u16,
     /// Take running workers for usual ones, of four threads of 100 GF/s each and links of 1 Gbit/s and 0.2 ms there and back, in place of
     /// measuring what they and their links are: sooner begun, and layers are shared in the same way every time.
-    #[arg(long, env = "STRATA_UNMEASURED")]
+    #[arg(long, env = "STRATA_UNMEASURED", value_parser = FalseyValueParser::new())]
     unmeasured: bool,
     /// Print what came out as JSON, as summary.json has it.
     #[arg(long)]

@@ -17,6 +17,8 @@ const LINE: usize = 16;
 /// The tiles of a convolution's map. Those at its far edges may reach beyond: there they read zeros and write nothing.
 pub(crate) struct Tiling {
     tiles: Vec<Tile>,
+    /// How many of them stand side by side.
+    across: usize,
 }
 
 impl Tiling {
@@ -25,7 +27,8 @@ impl Tiling {
         let MapShape { height, width, .. } = conv.output();
         let corners = |side: usize| (0..side).step_by(OUTPUTS);
         let tiles = corners(height).flat_map(|row| corners(width).map(move |column| (row, column)));
-        Self { tiles: tiles.map(|corner| Tile::new(conv, corner)).collect() }
+        let across = corners(width).count();
+        Self { tiles: tiles.map(|corner| Tile::new(conv, corner)).collect(), across }
     }
 
     /// Tiles of a sample.
@@ -41,9 +44,12 @@ impl Tiling {
         let items = spectra.items_mut().par_chunks_exact_mut(apart * stride);
         items.zip(rows.outer_iter().into_par_iter()).for_each(|(out, row)| {
             let row = row.to_slice().expect("rows are contiguous");
-            fetch(row);
             let (out, rest) = out.split_at_mut(count * stride);
-            inputs(&self.tiles, row, channels, out, stride);
+            let together = self.tiles.chunks(self.across).zip(out.chunks_exact_mut(self.across * stride));
+            for (tiles, out) in together {
+                fetch(tiles, row, channels);
+                inputs(tiles, row, channels, out, stride);
+            }
             rest.fill(0.0);
         });
         spectra
@@ -69,7 +75,11 @@ impl Tiling {
     }
 }
 
-/// Reads a row from end to end, which processors see coming: tiles read runs of it that lie apart, and wait for memory at each.
-fn fetch(row: &[f32]) {
-    black_box(row.iter().step_by(LINE).fold(0, |bits, number| bits ^ number.to_bits()));
+/// Reads what tiles read of a map, (positions, channels), from end to end, which processors see coming: the tiles read runs that lie apart,
+/// and would wait for memory at each.
+fn fetch(tiles: &[Tile], map: &[f32], channels: usize) {
+    let reads = || tiles.iter().flat_map(|tile| tile.reads).flatten();
+    let (first, last) = (reads().min().unwrap_or(0), reads().max().unwrap_or(0));
+    let numbers = &map[first * channels..(last + 1) * channels];
+    black_box(numbers.iter().step_by(LINE).fold(0, |bits, number| bits ^ number.to_bits()));
 }
